@@ -1,0 +1,56 @@
+# The two commands are `make demo` and `make test`; neither needs ROS, root or a compiler.
+
+PYTHON ?= python3  # only creates .venv; everything else runs in there
+OUT ?= out/demo
+PYTEST_ARGS ?=
+
+BIN := .venv/bin
+PIP_INSTALL := $(BIN)/python -m pip install --constraint constraints.txt --editable
+
+# .venv holds a ROS of its own, as wheels. One that is sourced in this shell would be mixed with it:
+# its Python packages and libraries come first, and its middleware may not be among the wheels.
+unexport PYTHONPATH AMENT_PREFIX_PATH RMW_IMPLEMENTATION
+ifdef AMENT_PREFIX_PATH
+unexport LD_LIBRARY_PATH
+endif
+
+.PHONY: help demo test lint format clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile
+
+demo: .venv/.installed-demo  ## fuse simulated cameras through real ROS topics, into out/demo
+	@$(BIN)/dreamif demo --out $(OUT)
+
+test: lint  ## lint, then all tests (some of them: make test PYTEST_ARGS="-k pairing")
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+lint: .venv/.installed-test  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/.installed-test  ## rewrite the sources as ruff wants them
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## remove caches and build output; .venv and out/ stay
+	rm -rf build install log *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find dreamif_model dreamif_ros launch test -name __pycache__ -prune -exec rm -rf {} +
+
+# The stamps keep a second run from asking pip again.
+.venv/.installed-demo: setup.py constraints.txt pyproject.toml | $(BIN)/python
+	$(PIP_INSTALL) '.[ros]'
+	@touch $@
+
+.venv/.installed-test: setup.py constraints.txt pyproject.toml | $(BIN)/python
+	$(PIP_INSTALL) '.[ros,test]'
+	@touch .venv/.installed-demo $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	    echo "Python 3.10 or newer is needed, $(PYTHON) is not: try make PYTHON=python3.12" >&2; \
+	    exit 1; }
+	$(PYTHON) -m venv --clear .venv
+
+.DELETE_ON_ERROR:  # a half-made .venv is made again

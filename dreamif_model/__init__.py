@@ -1,0 +1,24 @@
+"""Dream-IF in PyTorch: infrared and visible image fusion guided by relative dominance.
+
+>>> from dreamif_model import FusionPipeline
+>>> result = FusionPipeline(variant="nano").fuse(visible=rgb, infrared=gray)  # doctest: +SKIP
+>>> result.fused.shape, result.dominance_infrared.shape  # doctest: +SKIP
+((480, 640, 3), (480, 640))
+"""
+
+from dreamif_model.errors import ConfigError, DeviceError, DreamIFError, ImageError, WeightsError
+from dreamif_model.pipeline import FusionPipeline, FusionResult
+from dreamif_model.thermal import ThermalConfig
+from dreamif_model.variants import VARIANTS
+
+__all__ = [
+    "VARIANTS",
+    "ConfigError",
+    "DeviceError",
+    "DreamIFError",
+    "FusionPipeline",
+    "FusionResult",
+    "ImageError",
+    "ThermalConfig",
+    "WeightsError",
+]

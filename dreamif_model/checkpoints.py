@@ -1,0 +1,82 @@
+"""Weights on disk: safetensors that name their variant; nothing is ever unpickled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from dreamif_model.errors import WeightsError
+from dreamif_model.network import DreamIF
+from dreamif_model.variants import network_config
+
+WEIGHTS_FOLDER = Path(__file__).parent / "weights"
+FORMAT = "dreamif-1"  # metadata key "format"; rises when files of old can no longer be read
+
+
+def save_weights(network: torch.nn.Module, variant: str, path: Path) -> None:
+    """Write a network's weights, with its variant in the file's metadata."""
+    state = {name: value.detach().contiguous() for name, value in network.state_dict().items()}
+    save_file(state, path, metadata={"format": FORMAT, "variant": variant})
+
+
+def load_network(variant: str, path: Path | None = None) -> DreamIF:
+    """Build ``variant`` with its packaged weights, or with those of ``path``, in eval mode.
+
+    WeightsError when the file is missing, not safetensors, of another variant, or when its
+    tensors are not exactly the network's.
+    """
+    config = network_config(variant)
+    path = path or WEIGHTS_FOLDER / f"{variant}.safetensors"
+    state = _read(path, variant)
+    network = DreamIF(config)
+    _check_tensors(state, network.state_dict(), path)
+    network.load_state_dict(state)
+    return network.eval()
+
+
+def _read(path: Path, variant: str) -> dict[str, Tensor]:
+    if not path.is_file():
+        shipped = sorted(p.stem for p in WEIGHTS_FOLDER.glob("*.safetensors"))
+        raise WeightsError(
+            f"no weights at {path}: variants with weights in the package are "
+            f"{', '.join(shipped) or 'none'}; train others with `dreamif train`"
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path} is not a readable safetensors file ({error})") from None
+    if metadata.get("format") != FORMAT:
+        raise WeightsError(
+            f"{path} was not written by `dreamif train` (format "
+            f"{metadata.get('format', 'none')!r}, expected {FORMAT!r})"
+        )
+    if metadata.get("variant") != variant:
+        raise WeightsError(
+            f"{path} holds weights of variant {metadata.get('variant')!r}, not of {variant!r}"
+        )
+    return state
+
+
+def _check_tensors(state: dict[str, Tensor], expected: dict[str, Tensor], path: Path) -> None:
+    missing, surplus = expected.keys() - state.keys(), state.keys() - expected.keys()
+    other = [n for n in expected.keys() & state.keys() if expected[n].shape != state[n].shape]
+    problems = [
+        f"{len(names)} {what} (first: {min(names)})"
+        for what, names in (
+            ("missing", missing),
+            ("unknown", surplus),
+            ("of another shape", other),
+        )
+        if names
+    ]
+    if problems:
+        raise WeightsError(f"the tensors of {path} do not fit the network: {'; '.join(problems)}")
+    broken = sorted(name for name, value in state.items() if not value.isfinite().all())
+    if broken:
+        raise WeightsError(f"{path} has NaN or infinite values in {broken[0]}")

@@ -1,0 +1,178 @@
+"""Image pairs from folders, and seeded training crops of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from dreamif_model.errors import ConfigError, ImageError
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
+CACHE_BYTES = 2 << 30  # decoded pairs kept in memory
+
+
+@dataclass(frozen=True)
+class PairPaths:
+    """One infrared and one visible image file of the same scene."""
+
+    infrared: Path
+    visible: Path
+
+    @property
+    def stem(self) -> str:
+        """File name of the visible image without its suffix."""
+        return self.visible.stem
+
+
+def read_image(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """Read an image file: (H, W) gray or (H, W, 3) RGB, uint8 or uint16.
+
+    ImageError names the file when it is missing, not an image, or of another depth.
+    """
+    if not path.is_file():
+        raise ImageError(f"no such image file: {path}")
+    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    if image is None:
+        raise ImageError(f"cannot read {path}: it is empty, damaged or not a PNG, JPEG or TIFF")
+    if image.dtype not in (np.uint8, np.uint16):
+        raise ImageError(f"{path} holds {image.dtype} pixels: convert it to 8 or 16 bit")
+    if image.ndim == 2:
+        return image
+    return cv2.cvtColor(image, cv2.COLOR_BGRA2RGB if image.shape[2] == 4 else cv2.COLOR_BGR2RGB)
+
+
+def read_gray(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """Read an image file as gray (H, W); colour becomes BT.601 luma."""
+    image = read_image(path)
+    return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+
+
+def read_rgb(path: Path) -> NDArray[np.uint8]:
+    """Read an 8-bit image file as RGB (H, W, 3)."""
+    image = read_image(path)
+    if image.dtype != np.uint8:
+        raise ImageError(f"{path} is a {image.dtype} image: the visible image must be 8 bit")
+    return image if image.ndim == 3 else cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
+
+
+def write_image(path: Path, image: NDArray[np.uint8]) -> None:
+    """Write (H, W) gray or (H, W, 3) RGB, 8 bit, in the format of the file's suffix."""
+    pixels = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    encoded, data = cv2.imencode(path.suffix, pixels)
+    if not encoded:
+        raise ImageError(f"cannot encode an image of shape {image.shape} as {path.suffix}")
+    path.write_bytes(data.tobytes())
+
+
+def find_pairs(infrared: Path, visible: Path) -> list[PairPaths]:
+    """Pair two image files, or the files of equal stem in two folders, sorted by stem.
+
+    ImageError when a path is missing, a folder has no images, or a file has no partner.
+    """
+    for path in (infrared, visible):
+        if not path.exists():
+            raise ImageError(f"no such file or folder: {path}")
+    if infrared.is_file() and visible.is_file():
+        return [PairPaths(infrared, visible)]
+    if infrared.is_file() or visible.is_file():
+        raise ImageError(f"give two files or two folders, got {infrared} and {visible}")
+    left, right = _images_by_stem(infrared), _images_by_stem(visible)
+    alone = sorted(left.keys() ^ right.keys())
+    if alone:
+        raise ImageError(
+            f"{len(alone)} images have no partner of the same name in {infrared} and {visible}: "
+            f"{', '.join(alone[:5])}{' …' if len(alone) > 5 else ''}"
+        )
+    return [PairPaths(left[stem], right[stem]) for stem in sorted(left)]
+
+
+def _images_by_stem(folder: Path) -> dict[str, Path]:
+    paths = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in IMAGE_SUFFIXES]
+    if not paths:
+        raise ImageError(f"no images ({', '.join(sorted(IMAGE_SUFFIXES))}) in {folder}")
+    return {path.stem: path for path in paths}
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """One folder of pairs with its share of the training samples.
+
+    ``validation`` names the stems kept out of training; empty means every eighth pair in sorted
+    order (the 1st, 9th, 17th, …).
+    """
+
+    path: Path
+    weight: float = 1.0
+    validation: tuple[str, ...] = ()
+
+    def split(self) -> tuple[list[PairPaths], list[PairPaths]]:
+        """Training and validation pairs."""
+        pairs = find_pairs(self.path / "ir", self.path / "vi")
+        held_out = set(self.validation) or {pair.stem for pair in pairs[::8]}
+        unknown = held_out - {pair.stem for pair in pairs}
+        if unknown:
+            raise ConfigError(f"validation names that {self.path} lacks: {sorted(unknown)}")
+        training = [pair for pair in pairs if pair.stem not in held_out]
+        return training, [pair for pair in pairs if pair.stem in held_out]
+
+
+class CropDataset(Dataset[tuple[Tensor, Tensor]]):
+    """Endless seeded crops: item ``i`` depends on the seed and ``i`` alone, so training resumes.
+
+    Items are infrared (1, S, S) and visible (3, S, S) RGB, float32 in [0, 1].
+    """
+
+    def __init__(self, sets: Sequence[DataSet], size: int, length: int, seed: int) -> None:
+        self.pairs = [data.split()[0] for data in sets]
+        weights = np.array([data.weight for data in sets], dtype=float)
+        self.shares = weights / weights.sum()
+        self.size, self.length, self.seed = size, length, seed
+        self._cache: dict[PairPaths, tuple[NDArray[np.uint8], NDArray[np.uint8]]] = {}
+        self._cached_bytes = 0
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        rng = np.random.default_rng((self.seed, index))
+        pairs = self.pairs[rng.choice(len(self.pairs), p=self.shares)]
+        infrared, visible = self._read(pairs[rng.integers(len(pairs))])
+        stacked = self._crop(np.dstack((infrared, visible)), rng)
+        if rng.random() < 0.5:
+            stacked = stacked[:, ::-1]
+        tensor = torch.from_numpy(np.ascontiguousarray(stacked.transpose(2, 0, 1))).float() / 255
+        return tensor[:1], tensor[1:]
+
+    def _crop(self, image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+        """A random square, at the image's own scale or down to the smallest that still fits."""
+        smallest = self.size / min(image.shape[:2])
+        scale = max(min(1.0, rng.uniform(0.4, 1.4)), smallest)
+        side = min(round(self.size / scale), *image.shape[:2])
+        top = rng.integers(image.shape[0] - side + 1)
+        left = rng.integers(image.shape[1] - side + 1)
+        crop = image[top : top + side, left : left + side]
+        if side == self.size:
+            return crop
+        return cv2.resize(crop, (self.size, self.size), interpolation=cv2.INTER_AREA)
+
+    def _read(self, pair: PairPaths) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        if pair in self._cache:
+            return self._cache[pair]
+        infrared, visible = read_gray(pair.infrared), read_rgb(pair.visible)
+        if infrared.dtype != np.uint8 or infrared.shape != visible.shape[:2]:
+            raise ImageError(
+                f"training pairs are 8 bit and of one size: {pair.infrared} is {infrared.dtype} "
+                f"{infrared.shape}, {pair.visible} is {visible.shape[:2]}"
+            )
+        if self._cached_bytes < CACHE_BYTES:
+            self._cache[pair] = (infrared, visible)
+            self._cached_bytes += infrared.nbytes + visible.nbytes
+        return infrared, visible

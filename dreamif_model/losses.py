@@ -1,0 +1,102 @@
+"""Training losses: equations 8 and 9 of the paper, each a pure function.
+
+All images are (B, C, H, W) in [0, 1]; luma where C is 1. ``infrared`` and ``visible`` are the
+clean sources, whatever the network was shown.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dreamif_model.color import luma, rgb_to_ycbcr
+from dreamif_model.network import NetworkOutput
+
+SSIM_WINDOW = 7  # side of the uniform window, as the SSIM metric has it
+
+
+def pixel_loss(fused: Tensor, infrared: Tensor, visible: Tensor) -> Tensor:
+    """mean |F - max(I, V)|: the brighter source at each pixel."""
+    return F.l1_loss(fused, torch.maximum(infrared, visible))
+
+
+def gradient_loss(fused: Tensor, infrared: Tensor, visible: Tensor) -> Tensor:
+    """mean |∇F - ∇M|, where ∇M is, per pixel and direction, the source gradient of larger size.
+
+    ∇ is the 3×3 Sobel operator divided by 4 (a unit step edge gives 1). The sign is kept, so
+    that an edge keeps its direction.
+    """
+    infrared_gradient, visible_gradient = sobel(infrared), sobel(visible)
+    stronger = torch.where(
+        infrared_gradient.abs() > visible_gradient.abs(), infrared_gradient, visible_gradient
+    )
+    return F.l1_loss(sobel(fused), stronger)
+
+
+def ssim_loss(fused: Tensor, infrared: Tensor, visible: Tensor) -> Tensor:
+    """1 - (SSIM(F, I) + SSIM(F, V)) / 2 (Wang et al. 2004)."""
+    return 1 - (ssim(fused, infrared) + ssim(fused, visible)) / 2
+
+
+def color_loss(fused: Tensor, visible: Tensor) -> Tensor:
+    """mean |CbCr(F) - CbCr(V)|; zero for luma images, which have no colour."""
+    if fused.shape[1] == 1:
+        return fused.new_zeros(())
+    return F.l1_loss(rgb_to_ycbcr(fused)[:, 1:], rgb_to_ycbcr(visible)[:, 1:])
+
+
+def dominance_loss(dominance: list[Tensor]) -> Tensor:
+    """mean |RD^ir + RD^vi - 1| over pixels, averaged over levels (equation 9)."""
+    if not dominance:
+        return torch.zeros(())
+    return torch.stack([(maps.sum(1) - 1).abs().mean() for maps in dominance]).mean()
+
+
+def restoration_loss(restored: Tensor | None, infrared: Tensor, visible: Tensor) -> Tensor:
+    """mean |restored - clean| over both modalities; zero where the variant restores none."""
+    if restored is None:
+        return infrared.new_zeros(())
+    return F.l1_loss(restored, torch.cat((infrared, visible), dim=1))
+
+
+def total_loss(
+    output: NetworkOutput, infrared: Tensor, visible: Tensor, weights: dict[str, float]
+) -> tuple[Tensor, dict[str, float]]:
+    """Weighted sum of all losses, and each one's own value before weighting."""
+    fused, target_infrared, target_visible = luma(output.fused), luma(infrared), luma(visible)
+    sources = (target_infrared, target_visible)
+    parts = {
+        "pixel": pixel_loss(fused, *sources),
+        "gradient": gradient_loss(fused, *sources),
+        "ssim": ssim_loss(fused, *sources),
+        "color": color_loss(output.fused, visible),
+        "dominance": dominance_loss(output.dominance),
+        "restoration": restoration_loss(output.restored, infrared, visible),
+    }
+    total = torch.stack([weights[name] * value for name, value in parts.items()]).sum()
+    return total, {name: float(value.detach()) for name, value in parts.items()}
+
+
+def sobel(image: Tensor) -> Tensor:
+    """(B, 1, H, W) to (B, 2, H, W): horizontal and vertical derivative, edges replicated."""
+    horizontal = image.new_tensor([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 4
+    kernel = torch.stack((horizontal, horizontal.T)).unsqueeze(1)
+    return F.conv2d(F.pad(image, (1, 1, 1, 1), mode="replicate"), kernel)
+
+
+def ssim(a: Tensor, b: Tensor) -> Tensor:
+    """Mean structural similarity of two (B, 1, H, W) in [0, 1]; 1 where equal."""
+    c1, c2 = 0.01**2, 0.03**2
+    mean_a, mean_b = _window(a), _window(b)
+    variance_a = _window(a * a) - mean_a**2
+    variance_b = _window(b * b) - mean_b**2
+    covariance = _window(a * b) - mean_a * mean_b
+    similarity = ((2 * mean_a * mean_b + c1) * (2 * covariance + c2)) / (
+        (mean_a**2 + mean_b**2 + c1) * (variance_a + variance_b + c2)
+    )
+    return similarity.mean()
+
+
+def _window(image: Tensor) -> Tensor:
+    return F.avg_pool2d(image, SSIM_WINDOW, stride=1)

@@ -1,0 +1,27 @@
+"""Dominance maps for people: which camera gave each part of the fused image."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+# RGB at infrared shares 0, ½ and 1: blue where visible leads, orange where infrared does.
+_ANCHORS = np.array([[40, 110, 240], [128, 128, 128], [255, 120, 0]])
+_COLORS = np.stack(
+    [np.interp(np.linspace(0, 2, 256), (0, 1, 2), channel) for channel in _ANCHORS.T], axis=1
+).astype(np.uint16)
+
+
+def dominance_overlay(
+    fused: NDArray[np.uint8],
+    dominance_infrared: NDArray[np.float32],
+    dominance_visible: NDArray[np.float32],
+) -> NDArray[np.uint8]:
+    """Tint the fused image by the infrared share of dominance.
+
+    fused: (H, W, 3) RGB uint8. dominance: (H, W) in [0, 1] each. Returns (H, W, 3) RGB uint8:
+    the mean of the fused image and blue (visible leads) to orange (infrared leads).
+    """
+    total = np.maximum(dominance_infrared + dominance_visible, np.float32(1e-6))
+    share = (dominance_infrared / total * 255).astype(np.uint8)
+    return ((fused + _COLORS[share]) >> 1).astype(np.uint8)

@@ -1,0 +1,90 @@
+"""The whole way of a frame through the model, as the node, the command line and tests take it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from dreamif_model.engine import FusionEngine
+from dreamif_model.errors import ImageError
+from dreamif_model.thermal import ThermalConfig, ThermalNormalizer
+
+
+@dataclass(frozen=True)
+class FusionResult:
+    """One fused pair; every array has the visible image's height and width."""
+
+    fused: NDArray[np.uint8]  # (H, W, 3) RGB
+    dominance_infrared: NDArray[np.float32]  # (H, W) in [0, 1]
+    dominance_visible: NDArray[np.float32]  # (H, W) in [0, 1]
+    timings: dict[str, float]  # seconds per stage: normalize, register, infer
+
+
+class FusionPipeline:
+    """Thermal normalization, registration and the fusion engine in one call.
+
+    variant: one of :data:`dreamif_model.VARIANTS`. device: ``auto``, ``cpu``, ``cuda`` or
+    ``cuda:N``. weights: a safetensors file instead of the packaged weights. Raises ConfigError,
+    DeviceError or WeightsError when one of them cannot be had. Not thread-safe.
+    """
+
+    def __init__(
+        self,
+        variant: str = "nano",
+        device: str = "auto",
+        weights: Path | None = None,
+        thermal: ThermalConfig | None = None,
+    ) -> None:
+        self.engine = FusionEngine(variant, device, weights)
+        self.normalizer = ThermalNormalizer(thermal)
+
+    def fuse(
+        self, visible: NDArray[np.generic], infrared: NDArray[np.generic]
+    ) -> FusionResult:
+        """Fuse one pair of images of the same moment.
+
+        visible: (H, W, 3) RGB or (H, W) gray, uint8. infrared: (h, w) uint8 or uint16, resized
+        to (H, W) where it differs. Raises ImageError for other shapes or types.
+        """
+        started = time.perf_counter()
+        _check_visible(visible)
+        normalized = self.normalizer.normalize(infrared)
+        normalized_at = time.perf_counter()
+        registered = _resize(normalized, visible.shape[:2])
+        registered_at = time.perf_counter()
+        output = self.engine.fuse(visible, registered)
+        return FusionResult(
+            fused=output.fused,
+            dominance_infrared=output.dominance[0],
+            dominance_visible=output.dominance[1],
+            timings={
+                "normalize": normalized_at - started,
+                "register": registered_at - normalized_at,
+                "infer": time.perf_counter() - registered_at,
+            },
+        )
+
+
+def _check_visible(visible: NDArray[np.generic]) -> None:
+    gray_or_rgb = visible.ndim == 2 or (visible.ndim == 3 and visible.shape[2] == 3)
+    if not gray_or_rgb or visible.size == 0 or visible.dtype != np.uint8:
+        raise ImageError(
+            "the visible image must be uint8, (H, W, 3) RGB or (H, W), and not empty: "
+            f"got {visible.dtype} {visible.shape}"
+        )
+
+
+def _resize(image: NDArray[np.float32], size: tuple[int, ...]) -> NDArray[np.float32]:
+    """Bilinear, antialiased where it shrinks; the image itself where the size fits."""
+    if image.shape == size:
+        return image
+    resized = F.interpolate(
+        torch.from_numpy(image)[None, None], size, mode="bilinear", antialias=True
+    )
+    return resized[0, 0].numpy()

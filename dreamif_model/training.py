@@ -1,0 +1,206 @@
+"""Training: one function from a config to a run folder with checkpoints, log and weights."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from dreamif_model.checkpoints import save_weights
+from dreamif_model.color import luma
+from dreamif_model.data import CropDataset, DataSet
+from dreamif_model.degradations import degrade_randomly
+from dreamif_model.errors import ConfigError
+from dreamif_model.losses import total_loss
+from dreamif_model.network import DreamIF
+from dreamif_model.variants import network_config
+
+CHECKPOINT = "checkpoint.pt"  # resume state; the weights to ship are <variant>.safetensors
+LOG = "log.jsonl"
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What ``dreamif train`` reads from its YAML; one key per field."""
+
+    variant: str
+    data: tuple[DataSet, ...]
+    steps: int = 10_000
+    batch_size: int = 8
+    crop: int = 96  # pixels, a multiple of the variant's size multiple
+    learning_rate: float = 1e-3
+    warmup_steps: int = 200
+    weight_decay: float = 1e-4
+    gradient_clip: float = 1.0  # norm
+    ema_decay: float = 0.999
+    degrade_probability: float = 0.6  # of each modality of each sample, independently
+    loss_weights: dict[str, float] = field(
+        default_factory=lambda: {
+            "pixel": 1.0,
+            "gradient": 4.0,
+            "ssim": 1.0,
+            "color": 1.0,
+            "dominance": 0.1,
+            "restoration": 1.0,
+        }
+    )
+    seed: int = 0
+    log_every: int = 50  # steps
+    checkpoint_every: int = 250  # steps
+
+    @classmethod
+    def load(cls, path: Path, data_root: Path | None = None, **overrides: Any) -> TrainConfig:
+        """Read a YAML file; relative data paths start at ``data_root``, or at the file's folder."""
+        raw = yaml.safe_load(path.read_text()) | overrides
+        unknown = raw.keys() - {f.name for f in fields(cls)}
+        if unknown:
+            raise ConfigError(f"unknown keys in {path}: {', '.join(sorted(unknown))}")
+        root = data_root or path.parent
+        raw["data"] = tuple(
+            DataSet(
+                path=root / entry["path"],
+                weight=float(entry.get("weight", 1.0)),
+                validation=tuple(entry.get("validation", ())),
+            )
+            for entry in raw["data"]
+        )
+        return cls(**raw)
+
+
+def train(config: TrainConfig, out: Path, threads: int | None = None) -> Path:
+    """Train, or go on from ``out``'s checkpoint; returns the path of the weights.
+
+    Leaves in ``out``: ``checkpoint.pt``, ``log.jsonl`` (one line per ``log_every`` steps),
+    ``config.json`` and ``<variant>.safetensors`` (the moving average of the weights).
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "config.json").write_text(json.dumps(asdict(config), indent=2, default=str) + "\n")
+    run = _Run(config, out)
+    run.resume()
+    run.fit()
+    path = out / f"{config.variant}.safetensors"
+    save_weights(run.average.module, config.variant, path)
+    return path
+
+
+class _Run:
+    """The state of one training run and its loop."""
+
+    def __init__(self, config: TrainConfig, out: Path) -> None:
+        torch.manual_seed(config.seed)
+        self.config, self.out, self.step = config, out, 0
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        network = DreamIF(network_config(config.variant))
+        self.network = network.to(self.device, memory_format=torch.channels_last)
+        self.average = AveragedModel(
+            self.network, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay)
+        )
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+
+    def resume(self) -> None:
+        """Take up the checkpoint in the run's folder, if there is one."""
+        path = self.out / CHECKPOINT
+        if not path.exists():
+            return
+        state = torch.load(path, weights_only=True, map_location=self.device)
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+
+    def fit(self) -> None:
+        """Run the steps that are left."""
+        started, recent = time.monotonic(), []
+        with (self.out / LOG).open("a") as log, tqdm(
+            total=self.config.steps, initial=self.step, unit="step", disable=None
+        ) as bar:
+            for infrared, visible in self._batches():
+                recent.append(self._train_step(infrared, visible))
+                self.step += 1
+                bar.update()
+                if self.step % self.config.log_every == 0:
+                    line = _mean(recent) | {
+                        "step": self.step,
+                        "learning_rate": self._learning_rate(),
+                        "seconds": round(time.monotonic() - started, 1),
+                    }
+                    log.write(json.dumps(line) + "\n")
+                    log.flush()
+                    bar.set_postfix(total=f"{line['total']:.4f}")
+                    recent.clear()
+                if self.step % self.config.checkpoint_every == 0 or self._done():
+                    self._save()
+
+    def _done(self) -> bool:
+        return self.step >= self.config.steps
+
+    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches from the current step to the last: (B, 1, S, S) and (B, 3, S, S)."""
+        size = self.config.batch_size
+        dataset = CropDataset(
+            self.config.data, self.config.crop, self.config.steps * size, self.config.seed
+        )
+        remaining = range(self.step * size, len(dataset))
+        yield from DataLoader(dataset, batch_size=size, sampler=remaining)
+
+    def _train_step(self, infrared: Tensor, visible: Tensor) -> dict[str, float]:
+        if self.network.config.luma:
+            visible = luma(visible)
+        else:
+            infrared = infrared.expand_as(visible)
+        shown = self._degrade(infrared, 2 * self.step), self._degrade(visible, 2 * self.step + 1)
+        infrared, visible = infrared.to(self.device), visible.to(self.device)
+        output = self.network(shown[0].to(self.device), shown[1].to(self.device))
+        loss, parts = total_loss(output, infrared, visible, self.config.loss_weights)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._learning_rate()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.config.gradient_clip)
+        self.optimizer.step()
+        self.average.update_parameters(self.network)
+        return {"total": float(loss.detach())} | parts
+
+    def _degrade(self, images: Tensor, seed: int) -> Tensor:
+        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + seed)
+        probability = self.config.degrade_probability
+        return torch.stack([degrade_randomly(image, probability, generator) for image in images])
+
+    def _learning_rate(self) -> float:
+        """Linear warm-up, then a half cosine down to a hundredth."""
+        config = self.config
+        if self.step < config.warmup_steps:
+            return config.learning_rate * (self.step + 1) / config.warmup_steps
+        progress = (self.step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
+        return config.learning_rate * (0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2)
+
+    def _save(self) -> None:
+        """Write the checkpoint; a crash while writing leaves the older one."""
+        path = self.out / CHECKPOINT
+        state = {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+        }
+        torch.save(state, path.with_suffix(".tmp"))
+        path.with_suffix(".tmp").replace(path)
+
+
+def _mean(rows: list[dict[str, float]]) -> dict[str, float]:
+    return {key: round(sum(row[key] for row in rows) / len(rows), 6) for key in rows[0]}

@@ -1,0 +1,84 @@
+"""The table of model variants: one row of sizes and switches each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dreamif_model.errors import ConfigError
+
+AVERAGE = "average"  # no network: the mean of both images, the baseline of every comparison
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Sizes of one Dream-IF network. The paper's own (``base``) are the defaults.
+
+    The switches after ``prompt_size`` are departures from the paper; a variant turns one on
+    because it measured better. The last three are the ablation of the paper's Table 4: what is
+    off is not built.
+    """
+
+    channels: int = 48  # of level 1; each further level doubles them
+    blocks: tuple[int, int, int, int] = (4, 6, 6, 8)  # Restormer blocks per level
+    heads: tuple[int, int, int, int] = (1, 2, 4, 8)  # attention heads per level
+    refinement_blocks: int = 4
+    expansion: float = 2.66  # hidden channels of a feed-forward, per channel
+    prompt_count: int = 5
+    prompt_channels: tuple[int, int, int] = (64, 128, 320)  # levels 1 to 3
+    prompt_size: tuple[int, int, int] = (64, 32, 16)  # side of a learnable prompt, levels 1 to 3
+
+    stem: int = 1  # pixel-unshuffle factor in front of the patch embedding
+    luma: bool = False  # fuse luma (1 channel), carry the visible chroma over; else fuse RGB
+    skip_connections: bool = False  # encoder features join the decoder level by level
+    source_residual: bool = False  # restored sources, weighted by dominance, join the output
+    separable: bool = False  # cheaper decoder: separable 3×3, pointwise upsampling, slim prompts
+
+    relative_dominance: bool = True
+    cross_enhancement: bool = True
+    self_enhancement: bool = True
+
+    def __post_init__(self) -> None:
+        if (self.cross_enhancement or self.self_enhancement) and not self.relative_dominance:
+            raise ConfigError(
+                "cross and self enhancement are guided by relative dominance: "
+                "with relative_dominance off, both must be off"
+            )
+
+    @property
+    def image_channels(self) -> int:
+        """Channels of each input and of the output: 1 (luma) or 3 (RGB)."""
+        return 1 if self.luma else 3
+
+    @property
+    def size_multiple(self) -> int:
+        """Height and width of the network's input must be multiples of this."""
+        return self.stem * 8  # three halvings between the four levels
+
+
+NETWORKS: dict[str, NetworkConfig] = {
+    "base": NetworkConfig(),
+    "nano": NetworkConfig(
+        channels=16,
+        blocks=(1, 1, 1, 2),
+        refinement_blocks=1,
+        expansion=1.0,
+        prompt_channels=(16, 16, 16),
+        prompt_size=(16, 16, 16),
+        stem=2,
+        luma=True,
+        skip_connections=True,
+        source_residual=True,
+        separable=True,
+    ),
+}
+VARIANTS: tuple[str, ...] = (*NETWORKS, AVERAGE)
+
+
+def network_config(variant: str) -> NetworkConfig:
+    """Return the sizes of ``variant``; ConfigError names the variants there are."""
+    try:
+        return NETWORKS[variant]
+    except KeyError:
+        raise ConfigError(
+            f"unknown network variant {variant!r}: choose one of {', '.join(NETWORKS)}"
+        ) from None

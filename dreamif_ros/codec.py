@@ -1,0 +1,132 @@
+"""The only reader and writer of image message bytes.
+
+Arrays are (H, W) or (H, W, C), colour as RGB. Decoding is zero-copy where the bytes already are
+the array.
+"""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from sensor_msgs.msg import Image
+
+from dreamif_model.errors import ImageError
+
+if TYPE_CHECKING:
+    from std_msgs.msg import Header
+
+
+@dataclass(frozen=True)
+class _Layout:
+    dtype: type[np.generic]
+    channels: int
+    to_rgb: int | None = None  # cv2 colour conversion, None where none is needed
+
+
+_LAYOUTS = {
+    "mono8": _Layout(np.uint8, 1),
+    "8UC1": _Layout(np.uint8, 1),
+    "mono16": _Layout(np.uint16, 1),
+    "16UC1": _Layout(np.uint16, 1),
+    "rgb8": _Layout(np.uint8, 3),
+    "bgr8": _Layout(np.uint8, 3, cv2.COLOR_BGR2RGB),
+    "rgba8": _Layout(np.uint8, 4, cv2.COLOR_RGBA2RGB),
+    "bgra8": _Layout(np.uint8, 4, cv2.COLOR_BGRA2RGB),
+}
+
+
+def decode_visible(message: Image) -> NDArray[np.uint8]:
+    """(H, W, 3) RGB or (H, W) gray, uint8; ImageError for anything that cannot be that."""
+    image = _decode(message)
+    if image.dtype != np.uint8:
+        raise ImageError(
+            f"the visible image is {message.encoding}, expected 8 bit: mono8, rgb8 or bgr8"
+        )
+    return image
+
+
+def decode_infrared(message: Image) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """(h, w) uint8 or uint16 counts; colour (a palette camera) becomes BT.601 luma."""
+    image = _decode(message)
+    if image.ndim == 3:
+        return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    return image
+
+
+def encode(image: NDArray[Any], encoding: str, header: Header) -> Image:
+    """An Image message of ``image``; an RGB array becomes bgr8 where that is asked for.
+
+    image: (H, W, 3) uint8 RGB for ``rgb8`` and ``bgr8``; (H, W) uint8 for ``mono8``, uint16 for
+    ``mono16`` and float32 for ``32FC1``.
+    """
+    if encoding == "bgr8":
+        image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    pixels = np.ascontiguousarray(image)
+    message = Image(header=header, encoding=encoding)
+    message.height, message.width = pixels.shape[:2]
+    message.is_bigendian = int(sys.byteorder == "big")
+    message.step = pixels.strides[0]
+    # Any other type than array('B') is copied item by item in the setter (up to 400 ms).
+    data = array("B")
+    data.frombytes(memoryview(pixels).cast("B"))
+    message.data = data
+    return message
+
+
+def _decode(message: Image) -> NDArray[Any]:
+    """(H, W) or (H, W, 3) RGB in the message's depth and this machine's byte order."""
+    layout = _LAYOUTS.get(message.encoding)
+    if layout is None:
+        return _decode_with_cv_bridge(message)
+    _check_size(message, layout)
+    row_bytes = message.width * layout.channels * np.dtype(layout.dtype).itemsize
+    rows = np.frombuffer(message.data, np.uint8, message.height * message.step)
+    rows = rows.reshape(message.height, message.step)[:, :row_bytes]
+    order = ">" if message.is_bigendian else "<"
+    stored = np.dtype(layout.dtype).newbyteorder(order)
+    pixels = np.ascontiguousarray(rows).view(stored).astype(layout.dtype, copy=False)
+    if layout.channels == 1:
+        return pixels
+    pixels = pixels.reshape(message.height, message.width, layout.channels)
+    return pixels if layout.to_rgb is None else cv2.cvtColor(pixels, layout.to_rgb)
+
+
+def _check_size(message: Image, layout: _Layout) -> None:
+    """Refuse a message whose ``step`` and ``data`` cannot hold its width and height."""
+    what = f"{message.encoding} image of {message.width}×{message.height}"
+    if message.width == 0 or message.height == 0:
+        raise ImageError(f"empty image: {what}")
+    needed = message.width * layout.channels * np.dtype(layout.dtype).itemsize
+    if message.step < needed:
+        raise ImageError(f"{what} needs a step of at least {needed} bytes, got {message.step}")
+    if len(message.data) < message.height * message.step:
+        raise ImageError(
+            f"{what} with step {message.step} needs {message.height * message.step} bytes of "
+            f"data, got {len(message.data)}"
+        )
+
+
+def _decode_with_cv_bridge(message: Image) -> NDArray[Any]:
+    """Rarer encodings (Bayer, YUV 4:2:2) through cv_bridge, on machines that have it."""
+    supported = ", ".join(_LAYOUTS)
+    try:
+        from cv_bridge import CvBridge, CvBridgeError
+    except ImportError:
+        raise ImageError(
+            f"encoding {message.encoding!r} is not one of {supported}: publish one of these, or "
+            "install cv_bridge (ros-<distro>-cv-bridge), which converts more"
+        ) from None
+    try:
+        image: NDArray[Any] = CvBridge().imgmsg_to_cv2(message, desired_encoding="rgb8")
+    except CvBridgeError as error:
+        raise ImageError(
+            f"encoding {message.encoding!r} is not one of {supported}, and cv_bridge cannot "
+            f"convert it: {error}"
+        ) from None
+    return image

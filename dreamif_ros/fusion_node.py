@@ -1,0 +1,226 @@
+"""The fusion node: wiring between topics, the pair synchronizer and the fusion pipeline.
+
+Callbacks only store. One worker thread decodes, fuses and publishes the newest pair.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from rclpy.time import Time
+from sensor_msgs.msg import CameraInfo, Image
+
+from diagnostic_msgs.msg import DiagnosticArray
+from dreamif_model import DreamIFError, FusionPipeline, FusionResult, ThermalConfig
+from dreamif_model.device import use_cpu_threads
+from dreamif_model.overlay import dominance_overlay
+from dreamif_ros import codec
+from dreamif_ros.diagnostics import diagnostic_array
+from dreamif_ros.pairing import Pair, PairSynchronizer
+from dreamif_ros.parameters import FUSION_PARAMETERS, declare, group
+from dreamif_ros.runtime import run_node
+from dreamif_ros.statistics import Statistics
+from dreamif_ros.transport import FollowingSubscription
+from dreamif_ros.worker import NewestWorker
+
+FOLLOW_PERIOD_S = 0.5
+SILENCE_S = 3.0  # without a message an input counts as silent
+OUTPUT_QOS = QoSProfile(depth=5)  # reliable: matches every subscriber
+
+
+@dataclass(frozen=True)
+class _Outputs:
+    """The publishers; each is served only while somebody subscribes."""
+
+    fused: Any
+    camera_info: Any
+    infrared: Any
+    visible: Any
+    overlay: Any
+
+    def wanted(self) -> bool:
+        images = (self.fused, self.infrared, self.visible, self.overlay)
+        return any(publisher.get_subscription_count() for publisher in images)
+
+
+class FusionNode(Node):
+    """Subscribes to two cameras, publishes fused images and dominance maps."""
+
+    def __init__(self) -> None:
+        super().__init__("fusion_node", automatically_declare_parameters_from_overrides=True)
+        values = declare(self, FUSION_PARAMETERS)
+        use_cpu_threads(values["cpu_threads"])
+        self._pipeline = FusionPipeline(
+            variant=values["variant"],
+            device=values["device"],
+            weights=Path(values["weights"]) if values["weights"] else None,
+            thermal=ThermalConfig(**group(values, "thermal")),
+        )
+        self._synchronizer = PairSynchronizer[Image, Image](**group(values, "sync"))
+        self._statistics = Statistics()
+        self._camera_info: CameraInfo | None = None
+        self._outputs = self._advertise()
+        self._worker = NewestWorker(self._process)
+        self._inputs = self._subscribe()
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", OUTPUT_QOS)
+        self.create_timer(FOLLOW_PERIOD_S, self._follow_publishers)
+        self.create_timer(1.0, self._publish_diagnostics)
+        self.create_timer(SILENCE_S, self._report_silence)
+        engine = self._pipeline.engine
+        self.get_logger().info(f"fusing with {engine.variant} on {engine.device}")
+
+    def stop(self) -> None:
+        """Finish the frame at work and end the worker thread."""
+        self._worker.stop()
+
+    def _advertise(self) -> _Outputs:
+        return _Outputs(
+            fused=self.create_publisher(Image, "fused/image_raw", OUTPUT_QOS),
+            camera_info=self.create_publisher(CameraInfo, "fused/camera_info", OUTPUT_QOS),
+            infrared=self.create_publisher(Image, "dominance/infrared", OUTPUT_QOS),
+            visible=self.create_publisher(Image, "dominance/visible", OUTPUT_QOS),
+            overlay=self.create_publisher(Image, "dominance/overlay", OUTPUT_QOS),
+        )
+
+    def _subscribe(self) -> dict[str, FollowingSubscription]:
+        self.create_subscription(
+            CameraInfo, "visible/camera_info", self._on_camera_info, QoSProfile(depth=5)
+        )
+        return {
+            "infrared": FollowingSubscription(
+                self, Image, "infrared/image_raw", self._on_infrared
+            ),
+            "visible": FollowingSubscription(self, Image, "visible/image_raw", self._on_visible),
+        }
+
+    def _on_camera_info(self, message: CameraInfo) -> None:
+        self._camera_info = message
+
+    def _on_infrared(self, message: Image) -> None:
+        self._statistics.count("infrared")
+        self._offer(self._synchronizer.add_infrared(_stamp_ns(message), message))
+
+    def _on_visible(self, message: Image) -> None:
+        self._statistics.count("visible")
+        self._offer(self._synchronizer.add_visible(_stamp_ns(message), message))
+
+    def _offer(self, pairs: list[Pair[Image, Image]]) -> None:
+        for pair in pairs:
+            if self._worker.offer(pair):
+                self._statistics.count("superseded")
+
+    def _process(self, pair: Pair[Image, Image]) -> None:
+        """One pair in the worker thread; a pair that cannot be fused is named and counted."""
+        if not self._outputs.wanted():
+            self._statistics.count("unwatched")
+            return
+        try:
+            self._fuse(pair)
+        except DreamIFError as error:
+            self._statistics.count("refused")
+            self.get_logger().error(str(error), throttle_duration_sec=1.0)
+        except Exception as error:  # the worker must outlive what nobody thought of
+            self._statistics.count("failed")
+            self.get_logger().error(f"fusion failed: {error!r}", throttle_duration_sec=1.0)
+
+    def _fuse(self, pair: Pair[Image, Image]) -> None:
+        started = time.perf_counter()
+        visible = codec.decode_visible(pair.visible)
+        infrared = codec.decode_infrared(pair.infrared)
+        decoded = time.perf_counter()
+        result = self._pipeline.fuse(visible=visible, infrared=infrared)
+        fused = time.perf_counter()
+        self._publish(result, pair.visible.header)
+        self._statistics.count("published")
+        age = self.get_clock().now() - Time.from_msg(pair.visible.header.stamp)
+        self._statistics.add_latencies(
+            {
+                "decode": decoded - started,
+                **result.timings,
+                "publish": time.perf_counter() - fused,
+                "stamp_to_publish": age.nanoseconds / 1e9,
+                "skew": abs(pair.skew_ns) / 1e9,
+            }
+        )
+
+    def _publish(self, result: FusionResult, header: Any) -> None:
+        """Encode and publish what somebody subscribes to, under the visible image's header."""
+        images = {
+            self._outputs.fused: lambda: (result.fused, "rgb8"),
+            self._outputs.infrared: lambda: (result.dominance_infrared, "32FC1"),
+            self._outputs.visible: lambda: (result.dominance_visible, "32FC1"),
+            self._outputs.overlay: lambda: (
+                dominance_overlay(
+                    result.fused, result.dominance_infrared, result.dominance_visible
+                ),
+                "bgr8",
+            ),
+        }
+        for publisher, content in images.items():
+            if publisher.get_subscription_count():
+                publisher.publish(codec.encode(*content(), header))
+        if self._camera_info is not None:
+            self._camera_info.header = header
+            self._outputs.camera_info.publish(self._camera_info)
+
+    def _follow_publishers(self) -> None:
+        for subscription in self._inputs.values():
+            subscription.follow()
+
+    def _silent_inputs(self) -> list[str]:
+        silent = []
+        for name in self._inputs:
+            age = self._statistics.seconds_since(name)
+            if age is None or age > SILENCE_S:
+                silent.append(name)
+        return silent
+
+    def _report_silence(self) -> None:
+        for name in self._silent_inputs():
+            subscription = self._inputs[name]
+            self.get_logger().warning(
+                f"no {name} image on {subscription.topic} for {SILENCE_S:.0f} s or more: "
+                f"{subscription.describe_publishers()}"
+            )
+
+    def _publish_diagnostics(self) -> None:
+        stamp = self.get_clock().now().to_msg()
+        warnings = [f"{name} is silent" for name in self._silent_inputs()]
+        self._diagnostics.publish(
+            diagnostic_array(self.get_fully_qualified_name(), stamp, warnings, self._state())
+        )
+
+    def _state(self) -> dict[str, str | int | float]:
+        """What diagnostics tell, key by key."""
+        counts, pairing = self._statistics.counts(), self._synchronizer.counts
+        state: dict[str, str | int | float] = {
+            "variant": self._pipeline.engine.variant,
+            "device": str(self._pipeline.engine.device),
+            "infrared received": counts.get("infrared", 0),
+            "visible received": counts.get("visible", 0),
+            "pairs": pairing.paired,
+            "published": counts.get("published", 0),
+            "publish rate (Hz)": self._statistics.rate_hz("published"),
+        }
+        for reason in ("superseded", "unwatched", "refused", "failed"):
+            state[f"pairs {reason}"] = counts.get(reason, 0)
+        for reason in ("no_partner", "too_old", "duplicate", "cleared"):
+            state[f"messages {reason}"] = getattr(pairing, reason)
+        for stage, (median, p99) in self._statistics.percentiles_ms().items():
+            state[f"{stage} p50 (ms)"], state[f"{stage} p99 (ms)"] = median, p99
+        return state
+
+
+def _stamp_ns(message: Image) -> int:
+    stamp = message.header.stamp
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+
+
+def main(args: list[str] | None = None) -> int:
+    """Entry point of ``ros2 run dreamif_ros fusion_node``."""
+    return run_node(FusionNode, args)

@@ -1,0 +1,162 @@
+"""Node parameters as tables: one row each, from which nodes, YAML and README take them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.node import Node
+
+from dreamif_model import VARIANTS, ConfigError
+from dreamif_model.thermal import THERMAL_MODES, ThermalConfig
+
+Value = bool | int | float | str
+_KNOWN_TO_RCLPY = ("use_sim_time", "start_type_description_service", "qos_overrides.")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One row: a node's parameter, what it may be, and what it means."""
+
+    name: str
+    default: Value
+    description: str  # one sentence, with the unit where there is one
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+
+    def check(self, value: Any) -> Value:
+        """Return ``value`` as the row's type; ConfigError says what was expected."""
+        if isinstance(self.default, float) and type(value) is int:
+            value = float(value)  # 1 where 1.0 is meant
+        if type(value) is not type(self.default):
+            raise ConfigError(
+                f"parameter {self.name} must be {type(self.default).__name__}, got {value!r}"
+            )
+        if self.choices and value not in self.choices:
+            raise ConfigError(
+                f"parameter {self.name} is {value!r}: choose one of {', '.join(self.choices)}"
+            )
+        below = self.minimum is not None and value < self.minimum
+        above = self.maximum is not None and value > self.maximum
+        if below or above:
+            raise ConfigError(f"parameter {self.name} is {value!r}, expected {self.range_text}")
+        checked: Value = value
+        return checked
+
+    @property
+    def range_text(self) -> str:
+        """The accepted values in words, empty where anything goes."""
+        if self.choices:
+            return ", ".join(self.choices)
+        if self.minimum is not None and self.maximum is not None:
+            return f"{self.minimum:g} to {self.maximum:g}"
+        return f"at least {self.minimum:g}" if self.minimum is not None else ""
+
+    def descriptor(self) -> ParameterDescriptor:
+        """What ``ros2 param describe`` shows."""
+        descriptor = ParameterDescriptor(
+            name=self.name,
+            description=self.description,
+            additional_constraints=self.range_text,
+            read_only=True,
+            dynamic_typing=True,  # 1 is taken where 1.0 is meant
+        )
+        if self.minimum is None or self.maximum is None:
+            return descriptor
+        if isinstance(self.default, int):
+            bounds = IntegerRange(from_value=int(self.minimum), to_value=int(self.maximum))
+            descriptor.integer_range = [bounds]
+        else:
+            span = FloatingPointRange(from_value=self.minimum, to_value=self.maximum)
+            descriptor.floating_point_range = [span]
+        return descriptor
+
+
+FUSION_PARAMETERS: tuple[Parameter, ...] = (
+    Parameter("variant", "nano", "Model variant; average needs no network.", choices=VARIANTS),
+    Parameter("device", "auto", "Compute device: auto, cpu, cuda or cuda:N."),
+    Parameter("weights", "", "Safetensors file to use instead of the packaged weights."),
+    Parameter("cpu_threads", 0, "Threads of the network on the CPU; 0 leaves it to torch.", 0, 256),
+    Parameter("sync.slop_s", 0.05, "Greatest stamp distance of a pair, in seconds.", 0.0, 10.0),
+    Parameter("sync.queue_size", 10, "Messages of each camera that wait for a partner.", 1, 1000),
+    Parameter(
+        "thermal.mode",
+        ThermalConfig.mode,
+        "Counts to gray: auto is passthrough for 8 bit and percentile for 16 bit.",
+        choices=THERMAL_MODES,
+    ),
+    Parameter("thermal.low", ThermalConfig.low, "Counts shown black in mode fixed.", 0.0, 65535.0),
+    Parameter("thermal.high", ThermalConfig.high, "Counts shown white, mode fixed.", 0.0, 65535.0),
+    Parameter(
+        "thermal.smoothing",
+        ThermalConfig.smoothing,
+        "Share of the percentile range that a new frame moves.",
+        0.001,
+        1.0,
+    ),
+    Parameter(
+        "thermal.min_span",
+        ThermalConfig.min_span,
+        "Least range in counts that percentile mode stretches to full contrast.",
+        1.0,
+        65535.0,
+    ),
+)
+
+
+def declare(node: Node, table: Sequence[Parameter]) -> dict[str, Any]:
+    """Declare a table on a node and return its values, checked.
+
+    The node must be created with ``automatically_declare_parameters_from_overrides=True``: so
+    a misspelt name in a YAML file is seen here, where rclpy would ignore it. ConfigError for an
+    unknown name, a wrong type or a value out of range.
+    """
+    given = {name: p.value for name, p in node.get_parameters_by_prefix("").items()}
+    given = {n: value for n, value in given.items() if not n.startswith(_KNOWN_TO_RCLPY)}
+    _refuse_unknown(given, [row.name for row in table])
+    values = {row.name: row.check(given.get(row.name, row.default)) for row in table}
+    for row in table:
+        if node.has_parameter(row.name):
+            node.undeclare_parameter(row.name)
+        node.declare_parameter(
+            row.name, values[row.name], row.descriptor(), ignore_override=True
+        )
+    return values
+
+
+def group(values: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """The values named ``prefix.*``, without the prefix: keyword arguments of a config."""
+    start = f"{prefix}."
+    return {n.removeprefix(start): value for n, value in values.items() if n.startswith(start)}
+
+
+def as_yaml(node_name: str, table: Sequence[Parameter]) -> str:
+    """A parameter file with every default, described."""
+    lines = [f"# Every parameter of {node_name} with its default.", "/**:"]
+    lines.append(f"  {node_name}:\n    ros__parameters:")
+    for row in table:
+        accepted = f" ({row.range_text})" if row.range_text else ""
+        default = f'"{row.default}"' if isinstance(row.default, str) else str(row.default).lower()
+        lines += [f"      # {row.description}{accepted}", f"      {row.name}: {default}"]
+    return "\n".join(lines) + "\n"
+
+
+def as_markdown(table: Sequence[Parameter]) -> str:
+    """The README's table of parameters."""
+    lines = ["| parameter | default | accepts | meaning |", "| --- | --- | --- | --- |"]
+    for row in table:
+        shown = f"`{row.default}`" if row.default != "" else ""
+        lines.append(f"| `{row.name}` | {shown} | {row.range_text} | {row.description} |")
+    return "\n".join(lines) + "\n"
+
+
+def _refuse_unknown(given: dict[str, Any], known: list[str]) -> None:
+    for name in given:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
+            raise ConfigError(f"unknown parameter {name}: {hint}")

@@ -1,0 +1,64 @@
+"""Counts and latencies of a running node: plain values, safe to use from two threads."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Mapping
+
+WINDOW = 1000  # newest samples that percentiles are taken from
+
+
+class Statistics:
+    """Counts by name, and the newest latencies by stage."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+        self._seconds: dict[str, deque[float]] = {}
+        self._moments: dict[str, deque[float]] = {}
+
+    def count(self, name: str) -> None:
+        """One more of ``name``; its rate follows from the moments of the newest ones."""
+        with self._lock:
+            self._counts[name] += 1
+            self._moments.setdefault(name, deque(maxlen=WINDOW)).append(time.monotonic())
+
+    def add_latencies(self, seconds: Mapping[str, float]) -> None:
+        """Record how long each stage of one frame took."""
+        with self._lock:
+            for stage, value in seconds.items():
+                self._seconds.setdefault(stage, deque(maxlen=WINDOW)).append(value)
+
+    def counts(self) -> dict[str, int]:
+        """All counts so far."""
+        with self._lock:
+            return dict(self._counts)
+
+    def rate_hz(self, name: str, over_s: float = 2.0) -> float:
+        """Events per second of ``name`` in the last ``over_s`` seconds."""
+        since = time.monotonic() - over_s
+        with self._lock:
+            recent = sum(moment >= since for moment in self._moments.get(name, ()))
+        return recent / over_s
+
+    def seconds_since(self, name: str) -> float | None:
+        """Age of the newest ``name``, or None when there was none."""
+        with self._lock:
+            moments = self._moments.get(name)
+            return time.monotonic() - moments[-1] if moments else None
+
+    def percentiles_ms(self) -> dict[str, tuple[float, float]]:
+        """Per stage: median and 99th percentile in milliseconds."""
+        with self._lock:
+            samples = {stage: sorted(values) for stage, values in self._seconds.items()}
+        return {
+            stage: (_quantile(values, 0.5) * 1e3, _quantile(values, 0.99) * 1e3)
+            for stage, values in samples.items()
+        }
+
+
+def _quantile(ordered: list[float], share: float) -> float:
+    """Nearest-rank quantile of a sorted, non-empty list."""
+    return ordered[round(share * (len(ordered) - 1))]
