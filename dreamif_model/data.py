@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias, cast
 
 import cv2
 import numpy as np
@@ -17,6 +18,8 @@ from dreamif_model.errors import ConfigError, ImageError
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
 CACHE_BYTES = 2 << 30  # decoded pairs kept in memory
+
+Pixels: TypeAlias = "NDArray[np.uint8] | NDArray[np.uint16]"
 
 
 @dataclass(frozen=True)
@@ -32,27 +35,31 @@ class PairPaths:
         return self.visible.stem
 
 
-def read_image(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
+def read_image(path: Path) -> Pixels:
     """Read an image file: (H, W) gray or (H, W, 3) RGB, uint8 or uint16.
 
     ImageError names the file when it is missing, not an image, or of another depth.
     """
     if not path.is_file():
         raise ImageError(f"no such image file: {path}")
-    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    try:
+        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:  # an empty file, or more pixels than OpenCV takes
+        image = None
     if image is None:
         raise ImageError(f"cannot read {path}: it is empty, damaged or not a PNG, JPEG or TIFF")
     if image.dtype not in (np.uint8, np.uint16):
         raise ImageError(f"{path} holds {image.dtype} pixels: convert it to 8 or 16 bit")
-    if image.ndim == 2:
-        return image
-    return cv2.cvtColor(image, cv2.COLOR_BGRA2RGB if image.shape[2] == 4 else cv2.COLOR_BGR2RGB)
+    pixels = cast("Pixels", image)
+    if pixels.ndim == 2:
+        return pixels
+    return _convert(pixels, cv2.COLOR_BGRA2RGB if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB)
 
 
-def read_gray(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
+def read_gray(path: Path) -> Pixels:
     """Read an image file as gray (H, W); colour becomes BT.601 luma."""
     image = read_image(path)
-    return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    return image if image.ndim == 2 else _convert(image, cv2.COLOR_RGB2GRAY)
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
@@ -60,16 +67,27 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
     image = read_image(path)
     if image.dtype != np.uint8:
         raise ImageError(f"{path} is a {image.dtype} image: the visible image must be 8 bit")
-    return image if image.ndim == 3 else cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
+    rgb = image if image.ndim == 3 else _convert(image, cv2.COLOR_GRAY2RGB)
+    return cast("NDArray[np.uint8]", rgb)
 
 
-def write_image(path: Path, image: NDArray[np.uint8]) -> None:
-    """Write (H, W) gray or (H, W, 3) RGB, 8 bit, in the format of the file's suffix."""
-    pixels = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    encoded, data = cv2.imencode(path.suffix, pixels)
+def write_image(path: Path, image: Pixels) -> None:
+    """Write (H, W) gray or (H, W, 3) RGB in the format of the file's suffix; 16 bit as PNG."""
+    pixels = image if image.ndim == 2 else _convert(image, cv2.COLOR_RGB2BGR)
+    try:
+        encoded, data = cv2.imencode(path.suffix, pixels)
+    except cv2.error:
+        encoded = False
     if not encoded:
-        raise ImageError(f"cannot encode an image of shape {image.shape} as {path.suffix}")
+        raise ImageError(
+            f"cannot write {path}: no encoder for {image.dtype} {image.shape} as "
+            f"{path.suffix or 'a file without suffix'}; use .png"
+        )
     path.write_bytes(data.tobytes())
+
+
+def _convert(image: Pixels, code: int) -> Pixels:
+    return cast("Pixels", cv2.cvtColor(image, code))
 
 
 def find_pairs(infrared: Path, visible: Path) -> list[PairPaths]:
@@ -98,7 +116,11 @@ def _images_by_stem(folder: Path) -> dict[str, Path]:
     paths = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in IMAGE_SUFFIXES]
     if not paths:
         raise ImageError(f"no images ({', '.join(sorted(IMAGE_SUFFIXES))}) in {folder}")
-    return {path.stem: path for path in paths}
+    by_stem = {path.stem: path for path in paths}
+    twins = sorted(path.name for path in set(paths) - set(by_stem.values()))
+    if twins:
+        raise ImageError(f"more than one image of the same name in {folder}, such as {twins[0]}")
+    return by_stem
 
 
 @dataclass(frozen=True)
@@ -132,6 +154,9 @@ class CropDataset(Dataset[tuple[Tensor, Tensor]]):
 
     def __init__(self, sets: Sequence[DataSet], size: int, length: int, seed: int) -> None:
         self.pairs = [data.split()[0] for data in sets]
+        for data, pairs in zip(sets, self.pairs, strict=True):
+            if not pairs:
+                raise ConfigError(f"{data.path} has no pairs to train on beside its validation")
         weights = np.array([data.weight for data in sets], dtype=float)
         self.shares = weights / weights.sum()
         self.size, self.length, self.seed = size, length, seed
@@ -161,7 +186,8 @@ class CropDataset(Dataset[tuple[Tensor, Tensor]]):
         crop = image[top : top + side, left : left + side]
         if side == self.size:
             return crop
-        return cv2.resize(crop, (self.size, self.size), interpolation=cv2.INTER_AREA)
+        resized = cv2.resize(crop, (self.size, self.size), interpolation=cv2.INTER_AREA)
+        return cast("NDArray[np.uint8]", resized)
 
     def _read(self, pair: PairPaths) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         if pair in self._cache:
@@ -172,7 +198,8 @@ class CropDataset(Dataset[tuple[Tensor, Tensor]]):
                 f"training pairs are 8 bit and of one size: {pair.infrared} is {infrared.dtype} "
                 f"{infrared.shape}, {pair.visible} is {visible.shape[:2]}"
             )
+        images = cast("NDArray[np.uint8]", infrared), visible
         if self._cached_bytes < CACHE_BYTES:
-            self._cache[pair] = (infrared, visible)
+            self._cache[pair] = images
             self._cached_bytes += infrared.nbytes + visible.nbytes
-        return infrared, visible
+        return images

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 import sys
 from functools import cache
 
@@ -21,9 +22,9 @@ def resolve_device(name: str) -> torch.device:
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    kind, _, index = name.partition(":")
-    if kind not in ("cpu", "cuda") or (index and not (kind == "cuda" and index.isdigit())):
+    if not re.fullmatch("cpu|cuda(:(0|[1-9][0-9]*))?", name):
         raise ConfigError(f"unknown device {name!r}: choose auto, cpu, cuda or cuda:N")
+    kind, _, index = name.partition(":")
     if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
         raise DeviceError(
             f"device {name!r} was asked for, but torch {torch.__version__} sees "

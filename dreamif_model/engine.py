@@ -45,14 +45,14 @@ class FusionEngine:
         self._network: DreamIF | None = None
         if variant != AVERAGE:
             network = load_network(variant, weights)
-            self._network = network.to(self.device, memory_format=torch.channels_last)
+            self._network = network.to(  # type: ignore[call-overload]
+                self.device, memory_format=torch.channels_last
+            )
         if self.device.type == "cpu":
             keep_freed_memory()
 
     @torch.inference_mode()
-    def fuse(
-        self, visible: NDArray[np.uint8], infrared: NDArray[np.float32]
-    ) -> EngineOutput:
+    def fuse(self, visible: NDArray[np.uint8], infrared: NDArray[np.float32]) -> EngineOutput:
         """Fuse one pair.
 
         visible: (H, W, 3) RGB or (H, W) gray, uint8. infrared: (H, W) float32 in [0, 1].
@@ -70,7 +70,8 @@ class FusionEngine:
         """(1, 3, H, W) in [0, 1]."""
         if visible.ndim == 2:
             visible = np.repeat(visible[..., None], 3, axis=2)
-        pixels = torch.from_numpy(np.ascontiguousarray(visible)).to(self.device)
+        writable = np.require(visible, requirements=("C", "W"))  # else torch warns
+        pixels = torch.from_numpy(writable).to(self.device)
         return pixels.permute(2, 0, 1)[None].float() / 255
 
     def _run(self, infrared: Tensor, rgb: Tensor) -> tuple[Tensor, Tensor]:

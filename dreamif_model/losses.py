@@ -13,16 +13,17 @@ from torch import Tensor
 from dreamif_model.color import luma, rgb_to_ycbcr
 from dreamif_model.network import NetworkOutput
 
+EDGE_FLOOR = 1e-3  # Sobel strength, of a unit step's 1, that counts as flat
 SSIM_WINDOW = 7  # side of the uniform window, as the SSIM metric has it
 
 
 def pixel_loss(fused: Tensor, infrared: Tensor, visible: Tensor) -> Tensor:
-    """mean |F - max(I, V)|: the brighter source at each pixel."""
+    """Mean |F - max(I, V)|: the brighter source at each pixel."""
     return F.l1_loss(fused, torch.maximum(infrared, visible))
 
 
 def gradient_loss(fused: Tensor, infrared: Tensor, visible: Tensor) -> Tensor:
-    """mean |∇F - ∇M|, where ∇M is, per pixel and direction, the source gradient of larger size.
+    """Mean |∇F - ∇M|, where ∇M is, per pixel and direction, the source gradient of larger size.
 
     ∇ is the 3×3 Sobel operator divided by 4 (a unit step edge gives 1). The sign is kept, so
     that an edge keeps its direction.
@@ -34,27 +35,42 @@ def gradient_loss(fused: Tensor, infrared: Tensor, visible: Tensor) -> Tensor:
     return F.l1_loss(sobel(fused), stronger)
 
 
+def edge_loss(fused: Tensor, infrared: Tensor, visible: Tensor) -> Tensor:
+    """1 - Q^AB/F, the share of both sources' edges kept (Xydeas & Petrović 2000).
+
+    Strength and angle preservation as in :func:`dreamif_model.metrics.qabf`, with a floor under
+    the strengths so that flat regions have a gradient.
+    """
+    fused_edges = _strength_and_angle(fused)
+    kept, weight = fused.new_zeros(()), fused.new_zeros(())
+    for source in (infrared, visible):
+        strength, angle = _strength_and_angle(source)
+        kept = kept + (_preservation(strength, angle, *fused_edges) * strength).sum()
+        weight = weight + strength.sum()
+    return 1 - kept / weight
+
+
 def ssim_loss(fused: Tensor, infrared: Tensor, visible: Tensor) -> Tensor:
     """1 - (SSIM(F, I) + SSIM(F, V)) / 2 (Wang et al. 2004)."""
     return 1 - (ssim(fused, infrared) + ssim(fused, visible)) / 2
 
 
 def color_loss(fused: Tensor, visible: Tensor) -> Tensor:
-    """mean |CbCr(F) - CbCr(V)|; zero for luma images, which have no colour."""
+    """Mean |CbCr(F) - CbCr(V)|; zero for luma images, which have no colour."""
     if fused.shape[1] == 1:
         return fused.new_zeros(())
     return F.l1_loss(rgb_to_ycbcr(fused)[:, 1:], rgb_to_ycbcr(visible)[:, 1:])
 
 
 def dominance_loss(dominance: list[Tensor]) -> Tensor:
-    """mean |RD^ir + RD^vi - 1| over pixels, averaged over levels (equation 9)."""
+    """Mean |RD^ir + RD^vi - 1| over pixels, averaged over levels (equation 9)."""
     if not dominance:
         return torch.zeros(())
     return torch.stack([(maps.sum(1) - 1).abs().mean() for maps in dominance]).mean()
 
 
 def restoration_loss(restored: Tensor | None, infrared: Tensor, visible: Tensor) -> Tensor:
-    """mean |restored - clean| over both modalities; zero where the variant restores none."""
+    """Mean |restored - clean| over both modalities; zero where the variant restores none."""
     if restored is None:
         return infrared.new_zeros(())
     return F.l1_loss(restored, torch.cat((infrared, visible), dim=1))
@@ -69,9 +85,10 @@ def total_loss(
     parts = {
         "pixel": pixel_loss(fused, *sources),
         "gradient": gradient_loss(fused, *sources),
+        "edge": edge_loss(fused, *sources),
         "ssim": ssim_loss(fused, *sources),
         "color": color_loss(output.fused, visible),
-        "dominance": dominance_loss(output.dominance),
+        "dominance": dominance_loss(output.dominance).to(fused.device),
         "restoration": restoration_loss(output.restored, infrared, visible),
     }
     total = torch.stack([weights[name] * value for name, value in parts.items()]).sum()
@@ -83,6 +100,20 @@ def sobel(image: Tensor) -> Tensor:
     horizontal = image.new_tensor([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 4
     kernel = torch.stack((horizontal, horizontal.T)).unsqueeze(1)
     return F.conv2d(F.pad(image, (1, 1, 1, 1), mode="replicate"), kernel)
+
+
+def _strength_and_angle(image: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, 1, H, W) each: edge strength, at least EDGE_FLOOR, and angle in [-π/2, π/2]."""
+    gx, gy = sobel(image).split(1, dim=1)
+    steep = torch.where(gx.abs() < EDGE_FLOOR, torch.full_like(gx, EDGE_FLOOR).copysign(gx), gx)
+    return (gx**2 + gy**2 + EDGE_FLOOR**2).sqrt(), torch.arctan(gy / steep)
+
+
+def _preservation(strength: Tensor, angle: Tensor, fused: Tensor, fused_angle: Tensor) -> Tensor:
+    ratio = torch.minimum(strength, fused) / torch.maximum(strength, fused)
+    alignment = 1 - (angle - fused_angle).abs() / (torch.pi / 2)
+    strength_kept = 0.9994 * torch.sigmoid(15 * (ratio - 0.5))
+    return strength_kept * 0.9879 * torch.sigmoid(22 * (alignment - 0.8))
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:

@@ -17,18 +17,21 @@ from torch import Tensor
 
 from dreamif_model.errors import ImageError
 
+SSIM_WINDOW = 7  # pixels, side
+VIF_SMALLEST = 41  # pixels; a smaller image has nothing left at the fourth scale
+
 Gray = NDArray[np.generic]
 
 
 def average_gradient(fused: Gray) -> float:
     """AG: mean of sqrt((Gx² + Gy²) / 2), central differences, one-sided at the borders; ≥ 0."""
-    gy, gx = torch.gradient(_tensor(fused))
+    gy, gx = torch.gradient(*_tensors(fused, smallest=2))
     return float(((gx**2 + gy**2) / 2).sqrt().mean())
 
 
 def spatial_frequency(fused: Gray) -> float:
     """SF: sqrt(mean(Δx²) + mean(Δy²)), first differences (Eskicioglu & Fisher 1995); ≥ 0."""
-    image = _tensor(fused)
+    (image,) = _tensors(fused, smallest=2)
     return float((image.diff(dim=1).square().mean() + image.diff(dim=0).square().mean()).sqrt())
 
 
@@ -39,10 +42,11 @@ def qabf(fused: Gray, infrared: Gray, visible: Gray) -> float:
     preservation through sigmoids (Γ .9994, κ -15, σ .5 and Γ .9879, κ -22, σ .8), multiplied,
     averaged with the source's g as weight.
     """
-    fused_edges = _edges(_tensor(fused))
+    image, *sources = _tensors(fused, infrared, visible)
+    fused_edges = _edges(image)
     kept, weight = 0.0, 0.0
-    for source in (infrared, visible):
-        strength, angle = _edges(_tensor(source))
+    for source in sources:
+        strength, angle = _edges(source)
         preserved = _edge_preservation(strength, angle, *fused_edges)
         kept += float((preserved * strength).sum())
         weight += float(strength.sum())
@@ -54,8 +58,8 @@ def ssim(fused: Gray, infrared: Gray, visible: Gray) -> float:
 
     7×7 uniform window, sample covariance, data range 255, borders left out.
     """
-    image = _tensor(fused)
-    return _ssim(image, _tensor(infrared)) + _ssim(image, _tensor(visible))
+    image, *sources = _tensors(fused, infrared, visible, smallest=SSIM_WINDOW)
+    return sum(_ssim(image, source) for source in sources)
 
 
 def viff(fused: Gray, infrared: Gray, visible: Gray) -> float:
@@ -63,13 +67,14 @@ def viff(fused: Gray, infrared: Gray, visible: Gray) -> float:
 
     Four scales, σn² = 2. A copy of one source already scores at least 1.
     """
-    image = _tensor(fused)
-    return _vif(_tensor(infrared), image) + _vif(_tensor(visible), image)
+    image, *sources = _tensors(fused, infrared, visible, smallest=VIF_SMALLEST)
+    return sum(_vif(source, image) for source in sources)
 
 
 def psnr(image: Gray, reference: Gray) -> float:
     """Peak signal-to-noise ratio in dB, peak 255; infinite where equal."""
-    error = float((_tensor(image) - _tensor(reference)).square().mean())
+    a, b = _tensors(image, reference)
+    error = float((a - b).square().mean())
     return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
 
 
@@ -84,20 +89,20 @@ METRICS: dict[str, Callable[[Gray, Gray, Gray], float]] = {
 
 def evaluate(fused: Gray, infrared: Gray, visible: Gray) -> dict[str, float]:
     """All of :data:`METRICS` for one fused image and its (clean) sources."""
-    shapes = {np.shape(fused), np.shape(infrared), np.shape(visible)}
-    if len(shapes) != 1:
-        raise ImageError(
-            f"metrics compare images of one size, got fused {np.shape(fused)}, "
-            f"infrared {np.shape(infrared)}, visible {np.shape(visible)}"
-        )
     return {name: metric(fused, infrared, visible) for name, metric in METRICS.items()}
 
 
-def _tensor(image: Gray) -> Tensor:
-    array = np.asarray(image)
-    if array.ndim != 2:
-        raise ImageError(f"metrics take gray images (H, W), got shape {array.shape}")
-    return torch.from_numpy(array.astype(np.float64))
+def _tensors(*images: Gray, smallest: int = 1) -> list[Tensor]:
+    """Images as (H, W) tensors; ImageError when one is not gray, too small or of another size."""
+    arrays = [np.asarray(image, dtype=np.float64, order="C") for image in images]
+    shapes = [array.shape for array in arrays]
+    if any(len(shape) != 2 for shape in shapes):
+        raise ImageError(f"metrics take gray images (H, W), got shapes {shapes}")
+    if len(set(shapes)) != 1:
+        raise ImageError(f"metrics compare images of one size, got shapes {shapes}")
+    if min(shapes[0]) < smallest:
+        raise ImageError(f"this metric needs {smallest}×{smallest} pixels, got shape {shapes[0]}")
+    return [torch.tensor(array) for array in arrays]
 
 
 def _edges(image: Tensor) -> tuple[Tensor, Tensor]:
@@ -109,7 +114,9 @@ def _edges(image: Tensor) -> tuple[Tensor, Tensor]:
     return (gx**2 + gy**2).sqrt(), angle
 
 
-def _edge_preservation(strength: Tensor, angle: Tensor, fused: Tensor, fused_angle: Tensor) -> Tensor:
+def _edge_preservation(
+    strength: Tensor, angle: Tensor, fused: Tensor, fused_angle: Tensor
+) -> Tensor:
     stronger = torch.maximum(strength, fused)
     ratio = torch.where(stronger > 0, torch.minimum(strength, fused) / stronger, 0.0)
     alignment = 1 - (angle - fused_angle).abs() / (torch.pi / 2)
@@ -119,7 +126,7 @@ def _edge_preservation(strength: Tensor, angle: Tensor, fused: Tensor, fused_ang
 
 
 def _ssim(a: Tensor, b: Tensor) -> float:
-    side, c1, c2 = 7, (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    side, c1, c2 = SSIM_WINDOW, (0.01 * 255) ** 2, (0.03 * 255) ** 2
     stacked = torch.stack((a, b, a * a, b * b, a * b)).unsqueeze(1)
     mean_a, mean_b, square_a, square_b, product = F.avg_pool2d(stacked, side, stride=1)[:, 0]
     sample = side**2 / (side**2 - 1)  # sample, not population, covariance

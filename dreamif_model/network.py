@@ -34,6 +34,7 @@ class LayerNorm(nn.LayerNorm):
     """Layer normalization over the channels of (B, C, h, w)."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """Normalize each pixel's channels."""
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
@@ -51,6 +52,7 @@ class TransposedAttention(nn.Module):
         self.project = nn.Conv2d(channels, channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Softmax(cosine(Q, K) · temperature) · V, projected; keeps the shape (B, C, h, w)."""
         b, c, h, w = x.shape
         width = c // self.heads
         qkv = self.qkv_depthwise(self.qkv(x)).reshape(b, self.heads, 3, width, h * w)
@@ -65,7 +67,7 @@ class TransposedAttention(nn.Module):
         projection = self.project.weight.reshape(c, self.heads, width).transpose(0, 1)
         mixing = (projection @ attention).transpose(1, 2).reshape(b, c, c)
         value = qkv[:, :, 2].reshape(b, c, h * w)
-        out = value.transpose(1, 2) @ mixing.transpose(1, 2)  # (B, h·w, C): channels last
+        out: Tensor = value.transpose(1, 2) @ mixing.transpose(1, 2)  # (B, h·w, C): channels last
         return out.reshape(b, h, w, c).permute(0, 3, 1, 2)
 
 
@@ -82,6 +84,7 @@ class GatedFeedForward(nn.Module):
         self.project_out = nn.Conv2d(hidden, channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """GELU-gated; keeps the shape (B, C, h, w)."""
         gate, value = self.depthwise(self.project_in(x)).chunk(2, dim=1)
         out: Tensor = self.project_out(F.gelu(gate) * value)
         return out
@@ -98,9 +101,10 @@ class TransformerBlock(nn.Module):
         self.feed_forward = GatedFeedForward(channels, expansion)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.attention(self.norm_attention(x))
-        x = x + self.feed_forward(self.norm_feed_forward(x))
-        return x
+        """Attention, then feed-forward, each added to what it was given."""
+        attended: Tensor = x + self.attention(self.norm_attention(x))
+        out: Tensor = attended + self.feed_forward(self.norm_feed_forward(attended))
+        return out
 
 
 def _blocks(count: int, channels: int, heads: int, expansion: float) -> nn.Sequential:
@@ -160,6 +164,7 @@ class CrossEnhancement(nn.Module):
         self.other = _conv3x3(channels, channels, separable)
 
     def forward(self, features: Tensor, other: Tensor, other_dominance: Tensor) -> Tensor:
+        """Two (B, C, h, w) and the other's (B, 1, h, w) to (B, C, h, w)."""
         enhanced: Tensor = self.own(features) + self.other(other) * other_dominance
         return enhanced
 
@@ -182,9 +187,12 @@ class PromptBlock(nn.Module):
         reduce = nn.Conv2d(channels + prompt, channels, 1, bias=False)
         width = channels if config.separable else channels + prompt
         block = TransformerBlock(width, config.heads[level], config.expansion)
-        self.apply_prompt = nn.Sequential(*((reduce, block) if config.separable else (block, reduce)))
+        self.apply_prompt = nn.Sequential(
+            *((reduce, block) if config.separable else (block, reduce))
+        )
 
     def forward(self, features: Tensor, dominance: Tensor) -> Tensor:
+        """(B, C, h, w) and its dominance (B, 1, h, w) to (B, C, h, w)."""
         pooled = torch.cat((features, dominance), dim=1).mean((2, 3))  # (B, C+1)
         weights = self.select(pooled).softmax(dim=1)  # (B, count)
         prompt = torch.einsum("bn,nchw->bchw", weights, self.prompts)
@@ -204,6 +212,7 @@ class SelfEnhancement(nn.Module):
         self.prompt_block = PromptBlock(config, level)
 
     def forward(self, features: Tensor, dominance: Tensor) -> Tensor:
+        """(B, C, h, w) and its dominance (B, 1, h, w) to (B, C, h, w)."""
         enhanced: Tensor = self.own(features) + self.prompt_block(features, dominance)
         return enhanced
 
@@ -248,11 +257,10 @@ class DecoderLevel(nn.Module):
             nn.Conv2d(channels * 2, channels, 1, bias=False) if config.skip_connections else None
         )
         self.enhance = RelativeEnhancement(config, level) if config.relative_dominance else None
-        self.blocks = _blocks(
-            config.blocks[level], channels, config.heads[level], config.expansion
-        )
+        self.blocks = _blocks(config.blocks[level], channels, config.heads[level], config.expansion)
 
     def forward(self, x: Tensor, skip: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(2B, 2C, h, w) and the encoder's (2B, C, 2h, 2w) to the latter's shape; dominance."""
         x = self.upsample(x)
         if self.join is not None:
             x = self.join(torch.cat((x, skip), dim=1))
@@ -277,9 +285,7 @@ class DreamIF(nn.Module):
         )
         self.downsample = nn.ModuleList(Downsample(channels << level) for level in range(3))
         self.decoder = nn.ModuleList(DecoderLevel(config, level) for level in (2, 1, 0))
-        self.refinement = _blocks(
-            config.refinement_blocks, channels, config.heads[0], expansion
-        )
+        self.refinement = _blocks(config.refinement_blocks, channels, config.heads[0], expansion)
         self.output = nn.Conv2d(channels, pixels, 3, padding=1, bias=False)
         self.restore = (
             nn.Conv2d(channels, pixels, 3, padding=1, bias=False)

@@ -24,4 +24,5 @@ def dominance_overlay(
     """
     total = np.maximum(dominance_infrared + dominance_visible, np.float32(1e-6))
     share = (dominance_infrared / total * 255).astype(np.uint8)
-    return ((fused + _COLORS[share]) >> 1).astype(np.uint8)
+    tinted: NDArray[np.uint8] = ((fused + _COLORS[share]) >> 1).astype(np.uint8)
+    return tinted

@@ -44,21 +44,19 @@ class FusionPipeline:
         self.engine = FusionEngine(variant, device, weights)
         self.normalizer = ThermalNormalizer(thermal)
 
-    def fuse(
-        self, visible: NDArray[np.generic], infrared: NDArray[np.generic]
-    ) -> FusionResult:
+    def fuse(self, visible: NDArray[np.generic], infrared: NDArray[np.generic]) -> FusionResult:
         """Fuse one pair of images of the same moment.
 
         visible: (H, W, 3) RGB or (H, W) gray, uint8. infrared: (h, w) uint8 or uint16, resized
         to (H, W) where it differs. Raises ImageError for other shapes or types.
         """
         started = time.perf_counter()
-        _check_visible(visible)
+        pixels = _checked_visible(visible)
         normalized = self.normalizer.normalize(infrared)
         normalized_at = time.perf_counter()
-        registered = _resize(normalized, visible.shape[:2])
+        registered = _resize(normalized, pixels.shape[:2])
         registered_at = time.perf_counter()
-        output = self.engine.fuse(visible, registered)
+        output = self.engine.fuse(pixels, registered)
         return FusionResult(
             fused=output.fused,
             dominance_infrared=output.dominance[0],
@@ -71,13 +69,14 @@ class FusionPipeline:
         )
 
 
-def _check_visible(visible: NDArray[np.generic]) -> None:
+def _checked_visible(visible: NDArray[np.generic]) -> NDArray[np.uint8]:
     gray_or_rgb = visible.ndim == 2 or (visible.ndim == 3 and visible.shape[2] == 3)
     if not gray_or_rgb or visible.size == 0 or visible.dtype != np.uint8:
         raise ImageError(
             "the visible image must be uint8, (H, W, 3) RGB or (H, W), and not empty: "
             f"got {visible.dtype} {visible.shape}"
         )
+    return visible.astype(np.uint8, copy=False)
 
 
 def _resize(image: NDArray[np.float32], size: tuple[int, ...]) -> NDArray[np.float32]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,8 @@ class ThermalConfig:
             raise ConfigError(f"thermal low ({self.low}) must be below high ({self.high})")
         if not 0 < self.smoothing <= 1:
             raise ConfigError(f"thermal smoothing must be in (0, 1], got {self.smoothing}")
+        if not self.min_span > 0:
+            raise ConfigError(f"thermal min_span must be above 0 counts, got {self.min_span}")
 
 
 class ThermalNormalizer:
@@ -65,7 +67,7 @@ class ThermalNormalizer:
         scaled = (image.astype(np.float32) - np.float32(low)) / np.float32(high - low)
         return np.clip(scaled, 0, 1, out=scaled)
 
-    def _bounds(self, image: NDArray[np.generic]) -> tuple[float, float]:
+    def _bounds(self, image: NDArray[Any]) -> tuple[float, float]:
         mode = self.config.mode
         if mode == "auto":
             mode = "passthrough" if image.dtype == np.uint8 else "percentile"
@@ -75,7 +77,7 @@ class ThermalNormalizer:
             return self.config.low, self.config.high
         return self._smoothed_percentiles(image)
 
-    def _smoothed_percentiles(self, image: NDArray[np.generic]) -> tuple[float, float]:
+    def _smoothed_percentiles(self, image: NDArray[Any]) -> tuple[float, float]:
         low, high = np.percentile(image[::SAMPLE_STEP, ::SAMPLE_STEP], (1, 99.5))
         if self._range is None:
             self._range = (float(low), float(high))

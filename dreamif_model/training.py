@@ -6,8 +6,9 @@ import json
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -21,13 +22,39 @@ from dreamif_model.checkpoints import save_weights
 from dreamif_model.color import luma
 from dreamif_model.data import CropDataset, DataSet
 from dreamif_model.degradations import degrade_randomly
-from dreamif_model.errors import ConfigError
+from dreamif_model.errors import ConfigError, WeightsError
 from dreamif_model.losses import total_loss
 from dreamif_model.network import DreamIF
 from dreamif_model.variants import network_config
 
 CHECKPOINT = "checkpoint.pt"  # resume state; the weights to ship are <variant>.safetensors
 LOG = "log.jsonl"
+
+DEFAULT_LOSS_WEIGHTS = {
+    "pixel": 1.0,
+    "gradient": 4.0,
+    "edge": 0.5,
+    "ssim": 1.0,
+    "color": 1.0,
+    "dominance": 0.1,
+    "restoration": 1.0,
+}
+
+# field of TrainConfig: (type, lowest, highest)
+RANGES: dict[str, tuple[type, float, float]] = {
+    "steps": (int, 1, math.inf),
+    "batch_size": (int, 1, math.inf),
+    "crop": (int, 1, math.inf),
+    "learning_rate": (float, 0, math.inf),
+    "warmup_steps": (int, 0, math.inf),
+    "weight_decay": (float, 0, math.inf),
+    "gradient_clip": (float, 0, math.inf),
+    "ema_decay": (float, 0, 1),
+    "degrade_probability": (float, 0, 1),
+    "seed": (int, 0, math.inf),
+    "log_every": (int, 1, math.inf),
+    "checkpoint_every": (int, 1, math.inf),
+}
 
 
 @dataclass(frozen=True)
@@ -44,38 +71,88 @@ class TrainConfig:
     weight_decay: float = 1e-4
     gradient_clip: float = 1.0  # norm
     ema_decay: float = 0.999
-    degrade_probability: float = 0.6  # of each modality of each sample, independently
-    loss_weights: dict[str, float] = field(
-        default_factory=lambda: {
-            "pixel": 1.0,
-            "gradient": 4.0,
-            "ssim": 1.0,
-            "color": 1.0,
-            "dominance": 0.1,
-            "restoration": 1.0,
-        }
-    )
+    degrade_probability: float = 0.7  # of each modality of each sample, independently
+    loss_weights: dict[str, float] = field(default_factory=lambda: dict(DEFAULT_LOSS_WEIGHTS))
     seed: int = 0
     log_every: int = 50  # steps
     checkpoint_every: int = 250  # steps
 
+    def __post_init__(self) -> None:
+        for name, (kind, lowest, highest) in RANGES.items():
+            _check_number(name, getattr(self, name), kind, lowest, highest)
+        if not isinstance(self.variant, str):
+            raise ConfigError(f"variant must be a name, got {self.variant!r}")
+        multiple = network_config(self.variant).size_multiple
+        if self.crop % multiple:
+            raise ConfigError(
+                f"crop must be a multiple of {multiple} for {self.variant}, got {self.crop}"
+            )
+        if not self.data:
+            raise ConfigError("data must name at least one folder of pairs")
+        names = ", ".join(DEFAULT_LOSS_WEIGHTS)
+        if (
+            not isinstance(self.loss_weights, dict)
+            or self.loss_weights.keys() != DEFAULT_LOSS_WEIGHTS.keys()
+        ):
+            raise ConfigError(f"loss_weights must give a number for each of {names}")
+        for name, weight in self.loss_weights.items():
+            _check_number(f"loss_weights.{name}", weight, float, 0, math.inf)
+
     @classmethod
     def load(cls, path: Path, data_root: Path | None = None, **overrides: Any) -> TrainConfig:
         """Read a YAML file; relative data paths start at ``data_root``, or at the file's folder."""
-        raw = yaml.safe_load(path.read_text()) | overrides
-        unknown = raw.keys() - {f.name for f in fields(cls)}
-        if unknown:
-            raise ConfigError(f"unknown keys in {path}: {', '.join(sorted(unknown))}")
-        root = data_root or path.parent
-        raw["data"] = tuple(
-            DataSet(
-                path=root / entry["path"],
-                weight=float(entry.get("weight", 1.0)),
-                validation=tuple(entry.get("validation", ())),
-            )
-            for entry in raw["data"]
+        try:
+            raw = yaml.safe_load(path.read_text())
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise ConfigError(f"cannot read {path}: {error}") from None
+        try:
+            return cls._from_yaml(raw, data_root or path.parent, overrides)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from None
+
+    @classmethod
+    def _from_yaml(cls, raw: Any, root: Path, overrides: dict[str, Any]) -> TrainConfig:
+        values = _checked(raw, cls, "settings") | overrides
+        if not isinstance(values["data"], list):
+            raise ConfigError("data must be a list of {path, weight, validation}")
+        values["data"] = tuple(_data_set(entry, root) for entry in values["data"])
+        return cls(**values)
+
+
+def _checked(raw: Any, owner: type, what: str) -> dict[str, Any]:
+    """A mapping with no other keys than the owner's fields, and all that have no default."""
+    if not isinstance(raw, dict):
+        raise ConfigError(f"expected a mapping of {what}, got {raw!r}")
+    known = {f.name: f for f in fields(owner)}
+    unknown = sorted(str(key) for key in raw.keys() - known.keys())
+    if unknown:
+        raise ConfigError(f"unknown keys: {', '.join(unknown)}; known: {', '.join(known)}")
+    for name, f in known.items():
+        if name not in raw and f.default is MISSING and f.default_factory is MISSING:
+            raise ConfigError(f"{name} is missing from the {what}")
+    return raw
+
+
+def _data_set(raw: Any, root: Path) -> DataSet:
+    entry = _checked(raw, DataSet, "data entry")
+    stems = entry.get("validation", ())
+    if not isinstance(stems, (list, tuple)) or not all(isinstance(stem, str) for stem in stems):
+        raise ConfigError(f"validation must be a list of quoted file stems, got {stems!r}")
+    if not isinstance(entry["path"], str):
+        raise ConfigError(f"path must be a folder, got {entry['path']!r}")
+    _check_number("weight", entry.get("weight", 1.0), float, 1e-9, math.inf)
+    return DataSet(root / entry["path"], float(entry.get("weight", 1.0)), tuple(stems))
+
+
+def _check_number(name: str, value: Any, kind: type, lowest: float, highest: float) -> None:
+    kinds = (int,) if kind is int else (int, float)
+    # A bool is an int to Python; NaN fails the comparison.
+    if isinstance(value, bool) or not isinstance(value, kinds) or not lowest <= value <= highest:
+        hint = " (YAML reads 1e-3 as text: write 1.0e-3)" if isinstance(value, str) else ""
+        raise ConfigError(
+            f"{name} must be {'a whole number' if kind is int else 'a number'} "
+            f"from {lowest:g} to {highest:g}, got {value!r}{hint}"
         )
-        return cls(**raw)
 
 
 def train(config: TrainConfig, out: Path, threads: int | None = None) -> Path:
@@ -104,7 +181,9 @@ class _Run:
         self.config, self.out, self.step = config, out, 0
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         network = DreamIF(network_config(config.variant))
-        self.network = network.to(self.device, memory_format=torch.channels_last)
+        self.network: DreamIF = network.to(  # type: ignore[call-overload]
+            self.device, memory_format=torch.channels_last
+        )
         self.average = AveragedModel(
             self.network, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay)
         )
@@ -117,18 +196,25 @@ class _Run:
         path = self.out / CHECKPOINT
         if not path.exists():
             return
-        state = torch.load(path, weights_only=True, map_location=self.device)
-        self.network.load_state_dict(state["network"])
-        self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step = state["step"]
+        try:
+            state = torch.load(path, weights_only=True, map_location=self.device)
+            self.network.load_state_dict(state["network"])
+            self.average.load_state_dict(state["average"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.step = state["step"]
+        except (RuntimeError, LookupError, ValueError, EOFError, UnpicklingError) as error:
+            raise WeightsError(
+                f"{path} is damaged or not a checkpoint of variant {self.config.variant!r} "
+                f"({str(error).splitlines()[0]}): remove it, or train into another folder"
+            ) from None
 
     def fit(self) -> None:
         """Run the steps that are left."""
         started, recent = time.monotonic(), []
-        with (self.out / LOG).open("a") as log, tqdm(
-            total=self.config.steps, initial=self.step, unit="step", disable=None
-        ) as bar:
+        with (
+            (self.out / LOG).open("a") as log,
+            tqdm(total=self.config.steps, initial=self.step, unit="step", disable=None) as bar,
+        ):
             for infrared, visible in self._batches():
                 recent.append(self._train_step(infrared, visible))
                 self.step += 1
@@ -170,7 +256,7 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate()
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), self.config.gradient_clip)
         self.optimizer.step()
         self.average.update_parameters(self.network)

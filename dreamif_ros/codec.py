@@ -55,8 +55,15 @@ def decode_infrared(message: Image) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """(h, w) uint8 or uint16 counts; colour (a palette camera) becomes BT.601 luma."""
     image = _decode(message)
     if image.ndim == 3:
-        return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        gray: NDArray[np.uint8] = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
+        return gray
     return image
+
+
+def stamp_ns(message: Image) -> int:
+    """The header's stamp in nanoseconds."""
+    stamp = message.header.stamp
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
 def encode(image: NDArray[Any], encoding: str, header: Header) -> Image:
@@ -74,7 +81,7 @@ def encode(image: NDArray[Any], encoding: str, header: Header) -> Image:
     message.step = pixels.strides[0]
     # Any other type than array('B') is copied item by item in the setter (up to 400 ms).
     data = array("B")
-    data.frombytes(memoryview(pixels).cast("B"))
+    data.frombytes(pixels.data.cast("B"))
     message.data = data
     return message
 
@@ -88,8 +95,7 @@ def _decode(message: Image) -> NDArray[Any]:
     row_bytes = message.width * layout.channels * np.dtype(layout.dtype).itemsize
     rows = np.frombuffer(message.data, np.uint8, message.height * message.step)
     rows = rows.reshape(message.height, message.step)[:, :row_bytes]
-    order = ">" if message.is_bigendian else "<"
-    stored = np.dtype(layout.dtype).newbyteorder(order)
+    stored = np.dtype(layout.dtype).newbyteorder(">" if message.is_bigendian else "<")
     pixels = np.ascontiguousarray(rows).view(stored).astype(layout.dtype, copy=False)
     if layout.channels == 1:
         return pixels

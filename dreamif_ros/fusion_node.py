@@ -5,17 +5,20 @@ Callbacks only store. One worker thread decodes, fuses and publishes the newest 
 
 from __future__ import annotations
 
+import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
-from rclpy.qos import QoSProfile
+from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, Image
 
-from diagnostic_msgs.msg import DiagnosticArray
 from dreamif_model import DreamIFError, FusionPipeline, FusionResult, ThermalConfig
 from dreamif_model.device import use_cpu_threads
 from dreamif_model.overlay import dominance_overlay
@@ -37,11 +40,11 @@ OUTPUT_QOS = QoSProfile(depth=5)  # reliable: matches every subscriber
 class _Outputs:
     """The publishers; each is served only while somebody subscribes."""
 
-    fused: Any
-    camera_info: Any
-    infrared: Any
-    visible: Any
-    overlay: Any
+    fused: Publisher[Image]
+    camera_info: Publisher[CameraInfo]
+    infrared: Publisher[Image]
+    visible: Publisher[Image]
+    overlay: Publisher[Image]
 
     def wanted(self) -> bool:
         images = (self.fused, self.infrared, self.visible, self.overlay)
@@ -89,12 +92,10 @@ class FusionNode(Node):
 
     def _subscribe(self) -> dict[str, FollowingSubscription]:
         self.create_subscription(
-            CameraInfo, "visible/camera_info", self._on_camera_info, QoSProfile(depth=5)
+            CameraInfo, "visible/camera_info", self._on_camera_info, qos_profile_sensor_data
         )
         return {
-            "infrared": FollowingSubscription(
-                self, Image, "infrared/image_raw", self._on_infrared
-            ),
+            "infrared": FollowingSubscription(self, Image, "infrared/image_raw", self._on_infrared),
             "visible": FollowingSubscription(self, Image, "visible/image_raw", self._on_visible),
         }
 
@@ -103,11 +104,11 @@ class FusionNode(Node):
 
     def _on_infrared(self, message: Image) -> None:
         self._statistics.count("infrared")
-        self._offer(self._synchronizer.add_infrared(_stamp_ns(message), message))
+        self._offer(self._synchronizer.add_infrared(codec.stamp_ns(message), message))
 
     def _on_visible(self, message: Image) -> None:
         self._statistics.count("visible")
-        self._offer(self._synchronizer.add_visible(_stamp_ns(message), message))
+        self._offer(self._synchronizer.add_visible(codec.stamp_ns(message), message))
 
     def _offer(self, pairs: list[Pair[Image, Image]]) -> None:
         for pair in pairs:
@@ -150,20 +151,11 @@ class FusionNode(Node):
 
     def _publish(self, result: FusionResult, header: Any) -> None:
         """Encode and publish what somebody subscribes to, under the visible image's header."""
-        images = {
-            self._outputs.fused: lambda: (result.fused, "rgb8"),
-            self._outputs.infrared: lambda: (result.dominance_infrared, "32FC1"),
-            self._outputs.visible: lambda: (result.dominance_visible, "32FC1"),
-            self._outputs.overlay: lambda: (
-                dominance_overlay(
-                    result.fused, result.dominance_infrared, result.dominance_visible
-                ),
-                "bgr8",
-            ),
-        }
-        for publisher, content in images.items():
-            if publisher.get_subscription_count():
-                publisher.publish(codec.encode(*content(), header))
+        outputs = self._outputs
+        _send(outputs.fused, lambda: codec.encode(result.fused, "rgb8", header))
+        _send(outputs.infrared, lambda: codec.encode(result.dominance_infrared, "32FC1", header))
+        _send(outputs.visible, lambda: codec.encode(result.dominance_visible, "32FC1", header))
+        _send(outputs.overlay, lambda: codec.encode(_overlay(result), "bgr8", header))
         if self._camera_info is not None:
             self._camera_info.header = header
             self._outputs.camera_info.publish(self._camera_info)
@@ -216,11 +208,20 @@ class FusionNode(Node):
         return state
 
 
-def _stamp_ns(message: Image) -> int:
-    stamp = message.header.stamp
-    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+def _send(publisher: Publisher[Image], make: Callable[[], Image]) -> None:
+    """Publish what ``make`` returns, made only when somebody subscribes."""
+    if publisher.get_subscription_count():
+        publisher.publish(make())
+
+
+def _overlay(result: FusionResult) -> Any:
+    return dominance_overlay(result.fused, result.dominance_infrared, result.dominance_visible)
 
 
 def main(args: list[str] | None = None) -> int:
     """Entry point of ``ros2 run dreamif_ros fusion_node``."""
     return run_node(FusionNode, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

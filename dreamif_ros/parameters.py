@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,12 +41,15 @@ class Parameter:
             raise ConfigError(
                 f"parameter {self.name} is {value!r}: choose one of {', '.join(self.choices)}"
             )
-        below = self.minimum is not None and value < self.minimum
-        above = self.maximum is not None and value > self.maximum
-        if below or above:
+        if not isinstance(value, str) and not self._in_range(value):
             raise ConfigError(f"parameter {self.name} is {value!r}, expected {self.range_text}")
         checked: Value = value
         return checked
+
+    def _in_range(self, value: float) -> bool:
+        low = -math.inf if self.minimum is None else self.minimum
+        high = math.inf if self.maximum is None else self.maximum
+        return low <= value <= high  # false for NaN
 
     @property
     def range_text(self) -> str:
@@ -107,6 +111,45 @@ FUSION_PARAMETERS: tuple[Parameter, ...] = (
     ),
 )
 
+SIMULATION_PARAMETERS: tuple[Parameter, ...] = (
+    Parameter("seed", 0, "Which street and which passers-by.", 0, 2**31 - 1),
+    Parameter("visible.width", 640, "Width of the visible image, in pixels.", 64, 4096),
+    Parameter("visible.height", 480, "Height of the visible image, in pixels.", 48, 2160),
+    Parameter("visible.rate_hz", 30.0, "Visible frames per second.", 0.1, 240.0),
+    Parameter("visible.encoding", "bgr8", "Of the visible image.", choices=("bgr8", "rgb8")),
+    Parameter("infrared.width", 640, "Width of the infrared image, in pixels.", 64, 4096),
+    Parameter("infrared.height", 480, "Height of the infrared image, in pixels.", 48, 2160),
+    Parameter("infrared.rate_hz", 30.0, "Infrared frames per second.", 0.1, 240.0),
+    Parameter(
+        "infrared.encoding",
+        "mono16",
+        "Counts of 0.01 kelvin, or an 8-bit picture with automatic gain.",
+        choices=("mono16", "mono8"),
+    ),
+    Parameter(
+        "infrared.clock_offset_s",
+        0.0,
+        "How far the infrared camera's clock is ahead, in seconds.",
+        -10.0,
+        10.0,
+    ),
+    Parameter("jitter_s", 0.0, "Standard deviation of every stamp, in seconds.", 0.0, 1.0),
+    Parameter("noise", 1.0, "Sensor noise of both cameras; 0 is none.", 0.0, 10.0),
+    Parameter(
+        "misalignment",
+        0.0,
+        "Infrared camera turned, shifted and zoomed; 1 is about 20 px at 640×480.",
+        0.0,
+        1.0,
+    ),
+    Parameter(
+        "reliability",
+        "best_effort",
+        "Reliability of the published images.",
+        choices=("best_effort", "reliable"),
+    ),
+)
+
 
 def declare(node: Node, table: Sequence[Parameter]) -> dict[str, Any]:
     """Declare a table on a node and return its values, checked.
@@ -122,9 +165,7 @@ def declare(node: Node, table: Sequence[Parameter]) -> dict[str, Any]:
     for row in table:
         if node.has_parameter(row.name):
             node.undeclare_parameter(row.name)
-        node.declare_parameter(
-            row.name, values[row.name], row.descriptor(), ignore_override=True
-        )
+        node.declare_parameter(row.name, values[row.name], row.descriptor(), ignore_override=True)
     return values
 
 
@@ -136,12 +177,15 @@ def group(values: dict[str, Any], prefix: str) -> dict[str, Any]:
 
 def as_yaml(node_name: str, table: Sequence[Parameter]) -> str:
     """A parameter file with every default, described."""
-    lines = [f"# Every parameter of {node_name} with its default.", "/**:"]
-    lines.append(f"  {node_name}:\n    ros__parameters:")
+    lines = [
+        f"# Every parameter of {node_name} with its default.",
+        "/**:  # in every namespace",
+        "  ros__parameters:",
+    ]
     for row in table:
         accepted = f" ({row.range_text})" if row.range_text else ""
         default = f'"{row.default}"' if isinstance(row.default, str) else str(row.default).lower()
-        lines += [f"      # {row.description}{accepted}", f"      {row.name}: {default}"]
+        lines += [f"    # {row.description}{accepted}", f"    {row.name}: {default}"]
     return "\n".join(lines) + "\n"
 
 

@@ -74,9 +74,7 @@ class FollowingSubscription:
         if not reliabilities:
             return
         all_reliable = all(r == QoSReliabilityPolicy.RELIABLE for r in reliabilities)
-        wanted = (
-            QoSReliabilityPolicy.RELIABLE if all_reliable else QoSReliabilityPolicy.BEST_EFFORT
-        )
+        wanted = QoSReliabilityPolicy.RELIABLE if all_reliable else QoSReliabilityPolicy.BEST_EFFORT
         if wanted != self._reliability:
             self._reliability = wanted
             self._node.destroy_subscription(self._subscription)

@@ -26,7 +26,7 @@ TOPICS = {
     "visible_camera_info_topic": ("visible/camera_info", "Calibration of the visible camera."),
 }
 OVERRIDES = {
-    "variant": ("", "base, small, tiny, nano or average. Empty: as in params_file."),
+    "variant": ("", "Model variant. Empty: as in params_file."),
     "device": ("", "cpu, cuda, ... Empty: as in params_file."),
     "use_sim_time": ("", "true: take the time from /clock. Empty: as in params_file."),
 }

@@ -1,0 +1,37 @@
+"""The ``dreamif`` command: one module per verb, each with ``add_parser`` and ``run``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from dreamif_model import DreamIFError
+from dreamif_ros.cli import bag, demo, fuse, train
+
+VERBS = (demo, fuse, bag, train)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command."""
+    parser = argparse.ArgumentParser(
+        prog="dreamif",
+        description="Fuse infrared and visible images with Dream-IF.",
+        epilog="`dreamif VERB --help` has each verb's units, defaults and examples.",
+    )
+    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
+    for verb in VERBS:
+        verb.add_parser(verbs)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one verb; 0 on success, 1 on a failure named in one line, 2 for a wrong call."""
+    options = build_parser().parse_args(arguments)
+    try:
+        status: int = options.run(options)
+    except DreamIFError as error:
+        print(f"dreamif: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return status

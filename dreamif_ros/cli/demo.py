@@ -1,0 +1,114 @@
+"""``dreamif demo``: fuse simulated cameras live and show what came out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from dreamif_model import VARIANTS, DreamIFError
+from dreamif_model.data import write_image
+from dreamif_ros.demo import Recording, run_demo
+from dreamif_ros.pictures import contact_sheet, write_video
+
+MOMENTS = 4
+COLUMNS = ("infrared", "visible", "fused", "dominance: orange infrared, blue visible")
+# Summary: title and the keys of the node's diagnostics under it.
+DROPS = {
+    "newer pair came first": "pairs superseded",
+    "nobody subscribed": "pairs unwatched",
+    "could not be fused": "pairs refused",
+    "failed": "pairs failed",
+}
+UNPAIRED = ("no_partner", "too_old", "duplicate", "cleared")
+
+
+def add_parser(verbs: Any) -> None:
+    """Add this verb to the command."""
+    parser = verbs.add_parser(
+        "demo",
+        help="fuse two simulated cameras live",
+        description="Start simulated_cameras and fusion_node over real ROS 2, record what comes "
+        "out, and leave a contact sheet, a video and a summary.",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("out/demo"), help="folder (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=10.0, help="to record (default: %(default)s s)"
+    )
+    parser.add_argument(
+        "--variant", choices=VARIANTS, default="nano", help="model variant (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the demo, write its files, print the summary."""
+    if not 0 < options.seconds <= 600:
+        raise DreamIFError(f"--seconds is {options.seconds:g}, expected more than 0, up to 600")
+    options.out.mkdir(parents=True, exist_ok=True)
+    print(f"fusing simulated cameras for {options.seconds:g} s …", flush=True)
+    recording = run_demo(
+        options.seconds, options.variant, options.device, options.out / "nodes.log"
+    )
+    summary = summarize(recording, options.seconds)
+    text = describe(summary)
+    (options.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    (options.out / "summary.txt").write_text(text)
+    write_pictures(recording, summary["published_hz"], options.out)
+    print(text, end="")
+    print(f"look at {options.out / 'contact_sheet.png'} and {options.out / 'fused.webm'}")
+    return 0
+
+
+def write_pictures(recording: Recording, rate_hz: float, out: Path) -> None:
+    """Leave ``contact_sheet.png`` and ``fused.webm``."""
+    rows = recording.moments(MOMENTS)
+    if not rows:
+        raise DreamIFError("no moment was recorded whole: both inputs, fused and overlay")
+    write_image(out / "contact_sheet.png", contact_sheet(COLUMNS, rows))
+    write_video(out / "fused.webm", recording.fused_frames(), rate_hz)
+
+
+def summarize(recording: Recording, seconds: float) -> dict[str, Any]:
+    """The node's own last diagnostics, as numbers with units in their names."""
+    state = recording.state
+    if not state:
+        raise DreamIFError("the fusion node sent no diagnostics")
+    return {
+        "variant": state["variant"],
+        "device": state["device"],
+        "seconds": seconds,
+        "received": {name: int(state[f"{name} received"]) for name in ("infrared", "visible")},
+        "pairs": int(state["pairs"]),
+        "published": int(state["published"]),
+        "recorded": len(recording.fused),
+        "published_hz": round(len(recording.fused) / seconds, 2),
+        "dropped_pairs": {reason: int(state[key]) for reason, key in DROPS.items()},
+        "unpaired_messages": {name: int(state[f"messages {name}"]) for name in UNPAIRED},
+        "stamp_to_publish_ms": {
+            quantile: float(state[f"stamp_to_publish {quantile} (ms)"])
+            for quantile in ("p50", "p99")
+        },
+    }
+
+
+def describe(summary: dict[str, Any]) -> str:
+    """The summary for a terminal."""
+    latency, received = summary["stamp_to_publish_ms"], summary["received"]
+    dropped = summary["dropped_pairs"]
+    lines = {
+        "model": f"{summary['variant']} on {summary['device']}",
+        "frames in": f"{received['infrared']} infrared, {received['visible']} visible",
+        "pairs": f"{summary['pairs']}, of which {summary['published']} fused and published",
+        "dropped": ", ".join(f"{reason}: {count}" for reason, count in dropped.items()),
+        "unpaired": f"{sum(summary['unpaired_messages'].values())} messages",
+        "rate": f"{summary['published_hz']:g} Hz fused",
+        "latency": f"{latency['p50']:.0f} ms median, {latency['p99']:.0f} ms p99, stamp to publish",
+    }
+    return "".join(f"{name:<10} {value}\n" for name, value in lines.items())

@@ -1,0 +1,246 @@
+"""Publishes a recorded bag live: the recorded bytes, in the recorded rhythm."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import re
+import signal
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from rclpy.duration import Duration
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
+
+from dreamif_model.errors import ConfigError
+from dreamif_ros.bag import BagError, BagMessage, Topic, read_messages, read_topics
+from dreamif_ros.transport import choose_dds_settings
+
+DEPTH = 10  # messages kept for a subscriber that is slow to acknowledge
+CLOCK_TOPIC = "/clock"
+CLOCK_TYPE = "rosgraph_msgs/msg/Clock"
+CLOCK_PERIOD_S = 0.01
+NAP_S = 0.05  # longest sleep, so that a signal is answered soon
+SETTLE_S = 1.0  # time for a best-effort subscriber to see that we are reliable and follow
+ACKNOWLEDGE_S = 5.0
+IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+
+
+def replay(
+    bag: Path, *, rate: float = 1.0, loop: bool = False, clock: bool = False, wait_s: float = 5.0
+) -> dict[str, int]:
+    """Publish a bag until its end or a signal; return the messages published per topic.
+
+    Args:
+        bag: rosbag2 folder, or its .mcap or .db3 file.
+        rate: speed factor; 2 plays twice as fast as recorded.
+        loop: start over at the end, with the recorded stamps, until SIGINT or SIGTERM.
+        clock: publish the bag's time on /clock, at 100 Hz and before each message.
+        wait_s: longest wait at the start for subscribers of the images, in seconds.
+    """
+    _check_positive("rate", rate)
+    if not (wait_s >= 0 and math.isfinite(wait_s)):
+        raise ConfigError(f"the wait is {wait_s:g} s, expected 0 s or more")
+    topics = _publishable(read_topics(bag), clock)
+    stop = _StopFlag()
+    with stop.set_by_signals(), _node() as node:
+        player = _Player(node, topics, rate, clock, stop)
+        player.wait_for_subscribers(wait_s)
+        while player.play(read_messages(bag, topics)) and loop:
+            pass
+        player.wait_until_acknowledged()
+        return player.published
+
+
+class _StopFlag:
+    """True once SIGINT or SIGTERM has come; rclpy's own handlers would end publishing at once."""
+
+    def __init__(self) -> None:
+        self._requested = False
+
+    def __bool__(self) -> bool:
+        return self._requested
+
+    @contextmanager
+    def set_by_signals(self) -> Iterator[None]:
+        signals = (signal.SIGINT, signal.SIGTERM)
+        before = [signal.signal(number, self._request) for number in signals]
+        try:
+            yield
+        finally:
+            for number, handler in zip(signals, before, strict=True):
+                signal.signal(number, handler)
+
+    def _request(self, *_: object) -> None:
+        self._requested = True
+
+    def sleep_until(self, due: float, longest_s: float = NAP_S) -> bool:
+        """Nap towards ``due`` (monotonic seconds); True while there is time left and no signal."""
+        left_s = due - time.monotonic()
+        if self._requested or left_s <= 0:
+            return False
+        time.sleep(min(left_s, longest_s))
+        return True
+
+
+class _Player:
+    """The publishers of one replay."""
+
+    def __init__(
+        self, node: Node, topics: Iterable[Topic], rate: float, clock: bool, stop: _StopFlag
+    ) -> None:
+        self._node, self._rate, self._stop = node, rate, stop
+        self._publishers = {
+            (topic.name, topic.type_name): _create_publisher(node, topic) for topic in topics
+        }
+        self._clock = _Clock(node) if clock else None
+        self.published = dict.fromkeys((topic.name for topic in topics), 0)
+
+    def wait_for_subscribers(self, longest_s: float) -> None:
+        """Wait until each image topic is subscribed: what is published before that is lost."""
+        images = [p for (_, type_name), p in self._publishers.items() if type_name in IMAGE_TYPES]
+        deadline = time.monotonic() + longest_s
+        settled = math.inf
+        while not all(self._is_subscribed(p) and self._is_reliably_read(p) for p in images):
+            if not all(map(self._is_subscribed, images)):
+                settled = math.inf
+            elif settled == math.inf:
+                settled = time.monotonic() + SETTLE_S
+            if not self._stop.sleep_until(min(settled, deadline)):
+                break
+        alone = [p.topic_name for p in images if not self._is_subscribed(p)]
+        if alone and not self._stop:
+            _say(f"nobody subscribed to {', '.join(alone)} in {longest_s:g} s: beginning anyway")
+
+    def play(self, messages: Iterable[BagMessage]) -> bool:
+        """Publish the messages when they are due; False where a signal or nothing came."""
+        begin = first_ns = None
+        for message in messages:
+            if begin is None or first_ns is None:
+                begin, first_ns = time.monotonic(), message.timestamp_ns
+            # Counted from the beginning, so that delays do not add up.
+            due = begin + (message.timestamp_ns - first_ns) / 1e9 / self._rate
+            self._wait(due, message.timestamp_ns)
+            if self._stop:
+                return False
+            self._publishers[message.topic, message.type_name].publish(message.data)
+            self.published[message.topic] += 1
+        return begin is not None
+
+    def wait_until_acknowledged(self) -> None:
+        """Stay until the subscribers have everything: what a gone publisher holds is lost."""
+        deadline = time.monotonic() + ACKNOWLEDGE_S
+        missing = set(self._publishers.values())
+        while missing and not self._stop:
+            moment = Duration(seconds=min(NAP_S, max(0.0, deadline - time.monotonic())))
+            missing -= {p for p in missing if p.wait_for_all_acked(moment)}
+            if missing and time.monotonic() > deadline:
+                names = ", ".join(sorted(publisher.topic_name for publisher in missing))
+                _say(f"{names}: not all acknowledged in {ACKNOWLEDGE_S:g} s, the last may be lost")
+                return
+
+    def _wait(self, due: float, timestamp_ns: int) -> None:
+        if self._clock is None:
+            while self._stop.sleep_until(due):
+                pass
+            return
+        while self._stop.sleep_until(due, CLOCK_PERIOD_S):
+            ahead_s = max(0.0, due - time.monotonic()) * self._rate
+            self._clock.publish(timestamp_ns - round(ahead_s * 1e9))
+        self._clock.publish(timestamp_ns)
+
+    def _is_subscribed(self, publisher: Publisher[Any]) -> bool:
+        return publisher.get_subscription_count() > 0
+
+    def _is_reliably_read(self, publisher: Publisher[Any]) -> bool:
+        subscriptions = self._node.get_subscriptions_info_by_topic(publisher.topic_name)
+        return all(s.qos_profile.reliability == ReliabilityPolicy.RELIABLE for s in subscriptions)
+
+
+class _Clock:
+    """The bag's time on /clock, each instant once."""
+
+    def __init__(self, node: Node) -> None:
+        message_type = _message_type(CLOCK_TYPE)
+        self._message = message_type()
+        self._publisher: Publisher[Any] = node.create_publisher(message_type, CLOCK_TOPIC, DEPTH)
+        self._last_ns = -1
+
+    def publish(self, time_ns: int) -> None:
+        if time_ns == self._last_ns:
+            return
+        self._last_ns = time_ns
+        self._message.clock.sec, self._message.clock.nanosec = divmod(time_ns, 1_000_000_000)
+        self._publisher.publish(self._message)
+
+
+@contextmanager
+def _node() -> Iterator[Node]:
+    """A node that only publishes; signals stay ours."""
+    choose_dds_settings()
+    try:
+        rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+        node = Node("dreamif_bag_replay", start_parameter_services=False)
+    except Exception as error:  # rclpy has no common base for a bad domain or DDS setting
+        rclpy.try_shutdown()
+        raise BagError(f"cannot start ROS: {' '.join(str(error).split())}") from error
+    try:
+        yield node
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown()
+
+
+def _create_publisher(node: Node, topic: Topic) -> Publisher[Any]:
+    durability = DurabilityPolicy.TRANSIENT_LOCAL if topic.latched else DurabilityPolicy.VOLATILE
+    qos = QoSProfile(depth=DEPTH, reliability=ReliabilityPolicy.RELIABLE, durability=durability)
+    return node.create_publisher(_message_type(topic.type_name), topic.name, qos)
+
+
+def _publishable(topics: list[Topic], clock: bool) -> list[Topic]:
+    """Leave out what cannot be published here, and the bag's own clock where we publish one."""
+    if clock:
+        topics = [topic for topic in topics if topic.name != CLOCK_TOPIC]
+    known = [topic for topic in topics if _is_installed(topic.type_name)]
+    skipped = ", ".join(f"{t.name} ({t.type_name})" for t in topics if t not in known)
+    if not known:
+        raise BagError(f"no topic of the bag has a message type that is installed: {skipped}")
+    if skipped:
+        _say(f"skipped, their message types are not installed: {skipped}")
+    return known
+
+
+def _message_type(name: str) -> type[Any]:
+    """The Python class of "package/msg/Name"; BagError where it is not installed."""
+    match = re.fullmatch(r"([a-z][a-z0-9_]*)/msg/([A-Za-z0-9]+)", name)
+    try:
+        if match is None:
+            raise ImportError(name)
+        message_type: type[Any] = getattr(importlib.import_module(f"{match[1]}.msg"), match[2])
+    except (ImportError, AttributeError):
+        raise BagError(f"the message type {name} is not installed") from None
+    return message_type
+
+
+def _is_installed(type_name: str) -> bool:
+    try:
+        _message_type(type_name)
+    except BagError:
+        return False
+    return True
+
+
+def _check_positive(name: str, value: float) -> None:
+    if not (value > 0 and math.isfinite(value)):
+        raise ConfigError(f"the {name} is {value:g}, expected more than 0")
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

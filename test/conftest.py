@@ -1,0 +1,53 @@
+"""What several tests share."""
+
+import os
+from pathlib import Path
+
+# Before anything imports torch: tiny inputs gain nothing from threads, and CI has few cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import pytest
+import torch
+
+from dreamif_model.checkpoints import save_weights
+from dreamif_model.network import DreamIF
+from dreamif_model.variants import network_config
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def pairs_root():
+    """The folder of public image pairs, which is not part of the project."""
+    folder = ROOT.parent / "shared" / "data" / "pairs"
+    if not folder.is_dir():
+        pytest.skip(f"needs image pairs in {folder}")
+    return folder
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def generator():
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def nano():
+    """A nano network, randomly initialised, always the same."""
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        return DreamIF(network_config("nano")).eval()
+
+
+@pytest.fixture
+def nano_weights(nano, tmp_path):
+    """Its weights as a file: tests of the code do not depend on the packaged ones."""
+    path = tmp_path / "weights" / "nano.safetensors"
+    path.parent.mkdir()
+    save_weights(nano, "nano", path)
+    return path

@@ -1,0 +1,86 @@
+"""Real nodes in processes of their own, and a client node in the test's process."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import rclpy
+from rclpy.node import Node
+
+STOP_TIMEOUT_S = 15.0
+
+
+class Process:
+    """One of our nodes (or any module) with its output in a file."""
+
+    def __init__(self, module, arguments, log):
+        self.log = log
+        command = [sys.executable, "-m", module, *arguments]
+        with log.open("w") as output:
+            self.popen = subprocess.Popen(command, stdout=output, stderr=output)
+
+    def output(self):
+        return self.log.read_text()
+
+    def wait_for_output(self, text, timeout_s=60.0):
+        end = time.monotonic() + timeout_s
+        while text not in self.output():
+            assert time.monotonic() < end, f"no {text!r} in: {self.output()}"
+            assert self.popen.poll() is None or text in self.output(), self.output()
+            time.sleep(0.05)
+
+    def interrupt(self, how=signal.SIGINT):
+        """Ask the process to end; returns its exit status."""
+        if self.popen.poll() is None:
+            self.popen.send_signal(how)
+        return self.popen.wait(STOP_TIMEOUT_S)
+
+
+@contextmanager
+def running(module, *arguments, log):
+    process = Process(module, arguments, log)
+    try:
+        yield process
+    finally:
+        if process.popen.poll() is None:
+            process.popen.kill()
+            process.popen.wait()
+
+
+def parameters(**values):
+    """ROS arguments that set parameters; `__` in a name stands for the dot."""
+    arguments = ["--ros-args"]
+    for name, value in values.items():
+        arguments += ["-p", f"{name.replace('__', '.')}:={value}"]
+    return arguments
+
+
+@contextmanager
+def client(name="test_client"):
+    """A node in this process."""
+    rclpy.init()
+    node = Node(name)
+    try:
+        yield node
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown()
+
+
+def spin_until(node, done, timeout_s=30.0):
+    """Take messages until `done()`; returns whether it came true in time."""
+    end = time.monotonic() + timeout_s
+    while not done():
+        if time.monotonic() > end:
+            return False
+        rclpy.spin_once(node, timeout_sec=0.1)
+    return True
+
+
+def set_environment(log_folder):
+    """A DDS domain of this test run's own, logs in a temporary folder."""
+    os.environ["ROS_DOMAIN_ID"] = str(100 + os.getpid() % 100)
+    os.environ["ROS_LOG_DIR"] = str(log_folder)

@@ -1,0 +1,34 @@
+"""The demo from the command line to its files."""
+
+import json
+
+import cv2
+import pytest
+
+from dreamif_ros import cli
+
+
+def test_the_demo_leaves_pictures_and_a_summary(tmp_path, capfd):
+    out = tmp_path / "demo"
+    assert cli.main(["demo", "--seconds", "3", "--variant", "average", "--out", str(out)]) == 0
+    summary = json.loads((out / "summary.json").read_text())
+    assert (summary["variant"], summary["device"]) == ("average", "cpu")
+    assert summary["published"] >= summary["recorded"] >= 5
+    accounted = summary["published"] + sum(summary["dropped_pairs"].values())
+    assert accounted == summary["pairs"]
+    assert min(summary["received"].values()) >= summary["pairs"]
+    assert 0 < summary["stamp_to_publish_ms"]["p50"] <= summary["stamp_to_publish_ms"]["p99"]
+    sheet = cv2.imread(str(out / "contact_sheet.png"))
+    assert sheet.shape == (28 + 4 * 300, 4 * 400, 3)
+    video = cv2.VideoCapture(str(out / "fused.webm"))
+    count = 0
+    while video.read()[0]:
+        count += 1
+    assert count == summary["recorded"]
+    assert (out / "summary.txt").read_text() in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("seconds", ["0", "nan", "-3", "9999"])
+def test_a_duration_out_of_range_is_refused(seconds, tmp_path, capfd):
+    assert cli.main(["demo", "--seconds", seconds, "--out", str(tmp_path / "demo")]) == 1
+    assert "expected more than 0, up to 600" in capfd.readouterr().err

@@ -1,0 +1,193 @@
+"""The fusion node as a process, over real DDS: values, headers, bad input, clean ends."""
+
+import signal
+import struct
+
+import numpy as np
+import pytest
+from rclpy.qos import QoSProfile
+from ros_processes import client, parameters, running, spin_until
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+
+from diagnostic_msgs.msg import DiagnosticArray
+from dreamif_model import FusionPipeline
+from dreamif_ros import codec
+
+NODE = "dreamif_ros.fusion_node"
+QOS = QoSProfile(depth=50)
+RNG = np.random.default_rng(0)
+VISIBLE = RNG.integers(0, 256, (48, 64, 3), dtype=np.uint8)
+INFRARED = RNG.integers(0, 256, (48, 64), dtype=np.uint8)
+
+
+class Rig:
+    """Publishes pairs to a running node and hears what it makes of them."""
+
+    OUTPUTS = ("fused/image_raw", "dominance/infrared", "dominance/visible", "dominance/overlay")
+
+    def __init__(self, node, process, outputs=OUTPUTS):
+        self.node, self.process, self.frame = node, process, 0
+        self.heard = {topic: [] for topic in outputs}
+        self.infos, self.state = [], {}
+        for topic, messages in self.heard.items():
+            node.create_subscription(Image, topic, messages.append, QOS)
+        node.create_subscription(CameraInfo, "fused/camera_info", self.infos.append, QOS)
+        node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, QOS)
+        self.infrared = node.create_publisher(Image, "infrared/image_raw", QOS)
+        self.visible = node.create_publisher(Image, "visible/image_raw", QOS)
+        self.info = node.create_publisher(CameraInfo, "visible/camera_info", QOS)
+        process.wait_for_output("visible/image_raw: subscribed reliable")
+        process.wait_for_output("infrared/image_raw: subscribed reliable")
+
+    def _on_diagnostics(self, message):
+        self.state = {item.key: item.value for item in message.status[0].values}
+
+    def header(self, frame_id):
+        header = Header(frame_id=frame_id)
+        header.stamp.sec = 100 + self.frame
+        return header
+
+    def send(self, visible, infrared):
+        """Publish one pair of messages under a new stamp; returns the visible header."""
+        self.frame += 1
+        visible.header, infrared.header = self.header("rgb"), self.header("thermal")
+        self.info.publish(CameraInfo(header=visible.header, width=64, height=48))
+        self.visible.publish(visible)
+        self.infrared.publish(infrared)
+        return visible.header
+
+    def good_pair(self):
+        return (
+            codec.encode(VISIBLE, "bgr8", Header()),
+            codec.encode(INFRARED, "mono8", Header()),
+        )
+
+    def wait(self, count, timeout_s=20.0):
+        """Wait for `count` messages on every output."""
+        done = spin_until(
+            self.node, lambda: all(len(m) >= count for m in self.heard.values()), timeout_s
+        )
+        assert done, f"{ {t: len(m) for t, m in self.heard.items()} } {self.process.output()}"
+
+
+@pytest.fixture
+def rig(tmp_path):
+    with (
+        running(NODE, *parameters(variant="average"), log=tmp_path / "log") as process,
+        client() as node,
+    ):
+        yield Rig(node, process)
+
+
+def test_outputs_have_the_pipelines_values_and_the_visible_header(rig):
+    header = rig.send(*rig.good_pair())
+    rig.wait(1)
+    expected = FusionPipeline("average", "cpu").fuse(visible=VISIBLE, infrared=INFRARED)
+    fused, infrared, visible, overlay = (messages[0] for messages in rig.heard.values())
+    assert {m.header.frame_id for m in (fused, infrared, visible, overlay)} == {"rgb"}
+    assert all(m.header == header for m in (fused, infrared, visible, overlay))
+    np.testing.assert_array_equal(codec.decode_visible(fused), expected.fused)
+    for message, dominance in (
+        (infrared, expected.dominance_infrared),
+        (visible, expected.dominance_visible),
+    ):
+        assert (message.encoding, message.height, message.width) == ("32FC1", 48, 64)
+        np.testing.assert_array_equal(np.frombuffer(message.data, np.float32), dominance.ravel())
+    assert (overlay.encoding, overlay.height, overlay.width) == ("bgr8", 48, 64)
+    assert spin_until(rig.node, lambda: rig.infos, 5.0)
+    assert (rig.infos[0].header, rig.infos[0].width) == (header, 64)
+
+
+def broken_pairs():
+    visible = codec.encode(VISIBLE, "bgr8", Header())
+    infrared = codec.encode(INFRARED, "mono8", Header())
+
+    def changed(message, **changes):
+        copy = codec.encode(VISIBLE if message is visible else INFRARED, message.encoding, Header())
+        for name, value in changes.items():
+            setattr(copy, name, value)
+        return copy
+
+    yield "encoding 'bayer_rggb8' is not one of", changed(visible, encoding="bayer_rggb8"), infrared
+    yield "needs a step of at least 192 bytes, got 10", changed(visible, step=10), infrared
+    yield "needs 3072 bytes of data, got 100", visible, changed(infrared, data=bytes(100))
+    yield "empty image", changed(visible, width=0, data=b""), infrared
+    yield "visible image is mono16, expected 8 bit", changed(
+        visible, encoding="mono16", step=128
+    ), infrared
+
+
+def test_a_bad_image_is_named_and_the_node_goes_on(rig):
+    for refused, (words, visible, infrared) in enumerate(broken_pairs(), start=1):
+        rig.send(visible, infrared)
+        rig.process.wait_for_output(words, timeout_s=10.0)
+        rig.send(*rig.good_pair())
+        rig.wait(refused)
+        spin_until(rig.node, lambda: False, 1.1)  # the log line is throttled to one a second
+    assert "Traceback" not in rig.process.output()
+    assert spin_until(rig.node, lambda: rig.state.get("pairs refused") == "5", 5.0), rig.state
+    assert rig.state["published"] == "5"
+
+
+def test_nothing_is_computed_while_nobody_subscribes(tmp_path):
+    with (
+        running(NODE, *parameters(variant="average"), log=tmp_path / "log") as process,
+        client() as node,
+    ):
+        rig = Rig(node, process, outputs=())
+        for _ in range(3):
+            rig.send(*rig.good_pair())
+            spin_until(node, lambda: False, 0.2)
+        assert spin_until(node, lambda: rig.state.get("pairs unwatched") == "3", 5.0), rig.state
+        assert (rig.state["pairs"], rig.state["published"]) == ("3", "0")
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_cleanly(tmp_path, how):
+    with running(NODE, *parameters(variant="average"), log=tmp_path / "log") as process:
+        process.wait_for_output("fusing with average on cpu")
+        assert process.interrupt(how) == 0
+        assert "Traceback" not in process.output()
+
+
+def foreign_checkpoint(folder):
+    """A valid safetensors file that is not ours."""
+    path = folder / "foreign.safetensors"
+    header = b'{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+    path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"varaint": "nano"}, "unknown parameter varaint: did you mean variant?"),
+        ({"variant": "huge"}, "parameter variant is 'huge': choose one of"),
+        ({"sync__slop_s": -1.0}, "parameter sync.slop_s is -1.0, expected 0 to 10"),
+        ({"thermal__low": 9.0, "thermal__high": 5.0}, "thermal low (9.0) must be below high"),
+        ({"weights": "/no/such/file"}, "no weights at /no/such/file"),
+        ({"weights": foreign_checkpoint}, "was not written by `dreamif train`"),
+        ({"device": "tpu"}, "unknown device 'tpu': choose auto, cpu, cuda or cuda:N"),
+    ],
+)
+def test_it_refuses_to_start_with_one_line(tmp_path, values, words):
+    values = {k: v(tmp_path) if callable(v) else v for k, v in values.items()}
+    with running(NODE, *parameters(**values), log=tmp_path / "log") as process:
+        assert process.popen.wait(60) == 1
+        assert words in process.output()
+        assert "Traceback" not in process.output()
+        assert len(process.output().strip().splitlines()) == 1
+
+
+def test_malformed_ros_arguments_are_one_line(tmp_path):
+    with running(NODE, "--ros-args", "-p", "variant", log=tmp_path / "log") as process:
+        assert process.popen.wait(60) == 1
+        assert "Traceback" not in process.output()
+        assert "cannot start" in process.output()
+
+
+def test_a_silent_input_is_named_with_its_publishers(tmp_path):
+    with running(NODE, *parameters(variant="average"), log=tmp_path / "log") as process:
+        process.wait_for_output("no infrared image on /infrared/image_raw", timeout_s=20.0)
+        assert "it has no publisher" in process.output()

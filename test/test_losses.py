@@ -1,0 +1,146 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from dreamif_model import losses, metrics
+from dreamif_model.network import NetworkOutput
+from dreamif_model.training import DEFAULT_LOSS_WEIGHTS
+
+
+def image(rows):
+    return torch.tensor(rows, dtype=torch.float32)[None, None]
+
+
+def flat(value, channels=1):
+    return torch.full((1, channels, 8, 8), float(value))
+
+
+def ramp(step):
+    """Horizontal ramp that rises by ``step`` per pixel."""
+    return (torch.arange(8.0) * step).expand(1, 1, 8, 8)
+
+
+def waves(seed, side=64):
+    """A smooth random texture that is black at its borders, in [0, 1]; zero padding fits it."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:side, 0:side] / side
+    texture = sum(
+        np.sin(2 * np.pi * (fx * x + fy * y) + phase)
+        for fx, fy, phase in zip(
+            rng.uniform(-5, 5, 6), rng.uniform(-5, 5, 6), rng.uniform(0, 6, 6), strict=True
+        )
+    )
+    window = np.sin(np.pi * x) ** 2 * np.sin(np.pi * y) ** 2
+    return torch.tensor((texture / 12 + 0.5) * window, dtype=torch.float32)[None, None]
+
+
+def test_pixel_loss():
+    infrared, visible = image([[0.2, 0.8]]), image([[0.6, 0.4]])
+    assert losses.pixel_loss(image([[0.6, 0.8]]), infrared, visible) == 0
+    assert losses.pixel_loss(image([[0.5, 0.5]]), infrared, visible).item() == pytest.approx(0.2)
+
+
+def test_sobel_of_a_ramp():
+    gradient = losses.sobel(ramp(0.1))
+    assert gradient[0, 0, :, 1:-1].numpy() == pytest.approx(0.2)  # two pixels, of [-1 0 1]
+    assert gradient[0, 0, :, 0].numpy() == pytest.approx(0.1)  # replicated border
+    assert gradient[0, 1].numpy() == pytest.approx(0, abs=1e-6)
+    down = losses.sobel(ramp(0.1).transpose(2, 3))
+    assert down[0, 1, 1:-1].numpy() == pytest.approx(0.2)
+
+
+def test_gradient_loss_takes_the_steeper_source_with_its_sign():
+    steep, shallow = ramp(-0.1) + 0.9, ramp(0.05)
+    assert losses.gradient_loss(steep - 0.1, steep, shallow).item() == pytest.approx(0, abs=1e-6)
+    assert losses.gradient_loss(steep, shallow, steep).item() == pytest.approx(0, abs=1e-6)
+    # The mirrored ramp is as steep the wrong way: off by 0.4 (0.2 at 2 of 8 columns), half the
+    # channels.
+    wrong = losses.gradient_loss(ramp(0.1), steep, shallow)
+    assert wrong.item() == pytest.approx((0.4 * 6 + 0.2 * 2) / 8 / 2, rel=1e-4)
+
+
+def test_edge_loss_at_its_optimum_is_what_the_sigmoids_leave():
+    best = 0.9994 / (1 + math.exp(-7.5)) * 0.9879 / (1 + math.exp(-4.4))
+    texture = waves(0)
+    assert losses.edge_loss(texture, texture, texture).item() == pytest.approx(1 - best, abs=1e-5)
+
+
+def test_edge_loss_of_a_ramp_half_as_steep():
+    """Ratio ½ and the same angle: half of the strength is kept."""
+    kept = 0.9994 * 0.5 * 0.9879 / (1 + math.exp(-4.4))
+    loss = losses.edge_loss(ramp(0.05), ramp(0.1), ramp(0.1))
+    assert loss.item() == pytest.approx(1 - kept, abs=1e-3)
+
+
+@pytest.mark.parametrize("seed", [0, 2, 4])
+def test_edge_loss_is_the_metric(seed):
+    infrared, visible = waves(seed), waves(seed + 1)
+    for fused in (torch.maximum(infrared, visible), (infrared + visible) / 2):
+        gray = [(255 * each[0, 0]).numpy() for each in (fused, infrared, visible)]
+        loss = losses.edge_loss(fused, infrared, visible).item()
+        assert loss == pytest.approx(1 - metrics.qabf(*gray), abs=0.02)
+
+
+def test_ssim_loss():
+    texture = waves(0)
+    assert losses.ssim_loss(texture, texture, texture).item() == pytest.approx(0, abs=1e-5)
+    # Flat images: only the means count.
+    dark, bright = flat(0.2).double(), flat(0.6).double()
+    expected = 1 - (2 * 0.2 * 0.6 + 1e-4) / (0.2**2 + 0.6**2 + 1e-4)
+    assert losses.ssim_loss(dark, bright, bright).item() == pytest.approx(expected, rel=1e-6)
+    assert losses.ssim_loss(dark, dark, bright).item() == pytest.approx(expected / 2, rel=1e-6)
+
+
+def test_color_loss():
+    red = flat(0, 3)
+    red[:, 0] = 1
+    gray = flat(0.5, 3)
+    assert losses.color_loss(red, red) == 0
+    assert losses.color_loss(gray, flat(0.1, 3)).item() == pytest.approx(0, abs=1e-6)
+    cb, cr = -0.299 / 1.772, 0.701 / 1.402
+    assert losses.color_loss(red, gray).item() == pytest.approx((abs(cb) + abs(cr)) / 2, rel=1e-4)
+    assert losses.color_loss(flat(0.3), flat(0.9)) == 0
+
+
+def test_dominance_loss():
+    level = torch.cat((flat(0.3), flat(0.7)), dim=1)
+    other = torch.cat((flat(0.9), flat(0.7)), dim=1)
+    assert losses.dominance_loss([level]).item() == pytest.approx(0, abs=1e-6)
+    # The mean of levels, whatever their sizes.
+    assert losses.dominance_loss([level, other[..., :2, :2]]).item() == pytest.approx(0.3)
+    assert losses.dominance_loss([]) == 0
+
+
+def test_restoration_loss():
+    infrared, visible = flat(0.2), flat(0.6)
+    assert losses.restoration_loss(torch.cat((infrared, visible), 1), infrared, visible) == 0
+    swapped = losses.restoration_loss(torch.cat((visible, infrared), 1), infrared, visible)
+    assert swapped.item() == pytest.approx(0.4)
+    assert losses.restoration_loss(None, infrared, visible) == 0
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_total_loss_is_the_weighted_sum(channels):
+    torch.manual_seed(0)
+    fused, infrared, visible = torch.rand(3, 2, channels, 16, 16)
+    restored = torch.rand(2, 2 * channels, 16, 16)
+    output = NetworkOutput(fused, [torch.rand(2, 2, 4, 4)], restored)
+    weights = {name: 0.5 + i for i, name in enumerate(DEFAULT_LOSS_WEIGHTS)}
+    total, parts = losses.total_loss(output, infrared, visible, weights)
+    assert parts.keys() == weights.keys()
+    assert all(value > 0 for name, value in parts.items() if name != "color")
+    assert (parts["color"] > 0) == (channels == 3)
+    expected = sum(weights[name] * value for name, value in parts.items())
+    assert total.item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
+def test_gradients_are_finite_on_flat_images(value):
+    fused = flat(value).requires_grad_()
+    output = NetworkOutput(fused, [], None)
+    total, _ = losses.total_loss(output, flat(value), flat(value), DEFAULT_LOSS_WEIGHTS)
+    total.backward()
+    assert total.isfinite()
+    assert fused.grad.isfinite().all()

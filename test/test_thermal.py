@@ -1,0 +1,165 @@
+import math
+
+import numpy as np
+import pytest
+
+from dreamif_model.errors import ConfigError, ImageError
+from dreamif_model.thermal import ThermalConfig, ThermalNormalizer
+
+
+def normalizer(**settings):
+    return ThermalNormalizer(ThermalConfig(**settings))
+
+
+def ramp(low, high, dtype=np.uint16):
+    """64×64, of which every fourth row and column already spans low to high evenly."""
+    return np.linspace(low, high, 64 * 64).reshape(64, 64).round().astype(dtype)
+
+
+def test_passthrough_divides_by_the_range_of_the_type():
+    normalize = normalizer(mode="passthrough").normalize
+    result = normalize(np.array([[0, 51, 255]], np.uint8))
+    assert result.dtype == np.float32
+    assert result == pytest.approx(np.array([[0, 0.2, 1]]))
+    assert normalize(np.array([[0, 13107, 65535]], np.uint16)) == pytest.approx(
+        np.array([[0, 0.2, 1]])
+    )
+
+
+def test_fixed_maps_low_to_high_and_clips():
+    normalize = normalizer(mode="fixed", low=7000, high=8000).normalize
+    counts = np.array([[0, 7000, 7250, 8000, 65535]], np.uint16)
+    assert normalize(counts) == pytest.approx(np.array([[0, 0, 0.25, 1, 1]]))
+
+
+def test_percentile_maps_the_1st_to_the_99th_and_a_half():
+    counts = ramp(7000, 8000)
+    low, high = np.percentile(counts[::4, ::4], (1, 99.5))
+    result = normalizer(mode="percentile").normalize(counts)
+    expected = np.clip((counts - low) / (high - low), 0, 1)
+    assert result == pytest.approx(expected, abs=1e-5)
+    assert (result.min(), result.max()) == (0, 1)
+
+
+def test_auto_is_passthrough_for_8_bit_and_percentile_for_16():
+    eight, sixteen = ramp(50, 200, np.uint8), ramp(7000, 8000)
+    assert np.array_equal(
+        normalizer().normalize(eight), normalizer(mode="passthrough").normalize(eight)
+    )
+    assert np.array_equal(
+        normalizer().normalize(sixteen), normalizer(mode="percentile").normalize(sixteen)
+    )
+
+
+def bounds(normalized, probe):
+    """The range a frame was mapped with, from two of its unclipped pixels."""
+    gain = (normalized[0, 1] - normalized[0, 0]) / (probe[0, 1] - probe[0, 0])
+    low = probe[0, 0] - normalized[0, 0] / gain
+    return low, low + 1 / gain
+
+
+@pytest.mark.parametrize("smoothing", [0.1, 0.5, 1.0])
+def test_step_response(smoothing):
+    """After n frames of a new scene the range has gone 1 - (1 - smoothing)^n of the way."""
+
+    def frame(low, high):
+        counts = ramp(low, high).astype(np.int64)
+        counts[0, :2] = 9400, 9600  # inside every range, and off the sampled columns but one
+        return counts.astype(np.uint16)
+
+    normalize = normalizer(mode="percentile", smoothing=smoothing).normalize
+    first, second = frame(9000, 10000), frame(8000, 12000)
+    old = np.percentile(first[::4, ::4], (1, 99.5))
+    new = np.percentile(second[::4, ::4], (1, 99.5))
+    normalize(first)
+    for count in range(1, 5):
+        share = 1 - (1 - smoothing) ** count
+        expected = old + share * (new - old)
+        assert bounds(normalize(second), second.astype(float)) == pytest.approx(expected, rel=1e-3)
+
+
+def test_min_span_limits_the_stretch():
+    counts = np.full((8, 8), 7000, np.uint16)
+    counts[0, 0] = 7010
+    result = normalizer(mode="percentile", min_span=100).normalize(counts)
+    # Almost all of the range is missing; it is added on both sides.
+    assert result[1, 1] == pytest.approx(0.5, abs=0.06)
+    assert result[0, 0] - result[1, 1] == pytest.approx(0.1, abs=1e-4)
+
+
+def test_flat_image_is_finite():
+    result = normalizer(mode="percentile", min_span=1e-3).normalize(np.full((5, 7), 40, np.uint16))
+    assert np.isfinite(result).all()
+
+
+def test_reset_forgets_the_range():
+    smooth = normalizer(mode="percentile")
+    first, second = ramp(7000, 8000), ramp(20000, 30000)
+    fresh = normalizer(mode="percentile").normalize(second)
+    smooth.normalize(first)
+    assert not np.array_equal(smooth.normalize(second), fresh)
+    smooth.reset()
+    assert np.array_equal(smooth.normalize(second), fresh)
+
+
+def test_the_input_is_left_alone():
+    counts = ramp(7000, 8000)
+    before = counts.copy()
+    counts.flags.writeable = False
+    normalizer().normalize(counts)
+    assert np.array_equal(counts, before)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int16, np.uint32, bool])
+def test_refuses_other_types(dtype):
+    with pytest.raises(ImageError, match=f"uint8 or uint16, got {np.dtype(dtype)}"):
+        normalizer().normalize(np.zeros((4, 4), dtype))
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 4, 3), (4, 4, 1), (0, 4), (4, 0)])
+def test_refuses_other_shapes(shape):
+    with pytest.raises(ImageError, match=r"\(h, w\) and not empty, got "):
+        normalizer().normalize(np.zeros(shape, np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"mode": "minmax"}, "'minmax' is unknown: choose one of auto, passthrough"),
+        ({"low": 10.0, "high": 10.0}, "must be below high"),
+        ({"low": math.nan}, "must be below high"),
+        ({"smoothing": 0.0}, r"in \(0, 1\], got 0"),
+        ({"smoothing": 1.1}, r"in \(0, 1\], got 1.1"),
+        ({"smoothing": math.nan}, r"in \(0, 1\], got nan"),
+        ({"min_span": 0.0}, "min_span must be above 0"),
+        ({"min_span": -1.0}, "min_span must be above 0"),
+    ],
+)
+def test_refuses_bad_settings(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        ThermalConfig(**settings)
+
+
+def test_background_stays_when_a_hot_object_enters(rng):
+    """The static background changes at least five times less than with per-frame min-max."""
+    background = rng.normal(7500, 60, (120, 160)).round().astype(np.uint16)
+    frames = []
+    for step in range(30):
+        frame = background.copy()
+        if step >= 5:
+            right = min(4 * (step - 4), 40)  # enters from the left, up to 40 columns wide
+            frame[40:80, :right] = 9500
+        frames.append(frame)
+    still = np.s_[:, 60:]
+
+    def largest_change(images):
+        return max(
+            np.abs(after[still] - before[still]).mean()
+            for before, after in zip(images, images[1:], strict=False)
+        )
+
+    normalize = normalizer().normalize
+    smooth = largest_change([normalize(frame) for frame in frames])
+    minmax = largest_change([(f.astype(np.float32) - f.min()) / float(np.ptp(f)) for f in frames])
+    assert smooth * 5 <= minmax
+    assert smooth > 0  # it follows, slowly

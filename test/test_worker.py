@@ -1,0 +1,61 @@
+"""The worker takes the newest item; statistics count and rank."""
+
+import threading
+
+import pytest
+
+from dreamif_ros.statistics import Statistics
+from dreamif_ros.worker import NewestWorker
+
+
+def test_the_newest_item_wins_and_the_overtaken_one_is_reported():
+    started, go_on, done = threading.Event(), threading.Event(), []
+
+    def process(item):
+        started.set()
+        go_on.wait(5)
+        done.append(item)
+
+    worker = NewestWorker(process)
+    assert worker.offer(1) is False
+    assert started.wait(5)
+    assert [worker.offer(2), worker.offer(3), worker.offer(4)] == [False, True, True]
+    go_on.set()
+    while len(done) < 2:
+        pass
+    worker.stop()
+    assert done == [1, 4]
+
+
+def test_stop_ends_an_idle_worker_and_drops_what_waits():
+    started, go_on, done = threading.Event(), threading.Event(), []
+
+    def process(item):
+        started.set()
+        go_on.wait(5)
+        done.append(item)
+
+    worker = NewestWorker(process)
+    worker.offer(1)
+    assert started.wait(5)
+    worker.offer(2)
+    threading.Timer(0.05, go_on.set).start()
+    worker.stop()
+    assert done == [1]
+
+
+def test_counts_and_age():
+    statistics = Statistics()
+    assert statistics.seconds_since("frame") is None
+    statistics.count("frame")
+    statistics.count("frame")
+    assert statistics.counts() == {"frame": 2}
+    assert 0 <= statistics.seconds_since("frame") < 5
+    assert statistics.rate_hz("frame", over_s=10.0) == pytest.approx(0.2)
+
+
+def test_percentiles_are_of_the_samples():
+    statistics = Statistics()
+    for ms in range(101):
+        statistics.add_latencies({"infer": ms / 1000})
+    assert statistics.percentiles_ms() == {"infer": pytest.approx((50.0, 99.0))}
