@@ -18,6 +18,8 @@ from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import Image
@@ -85,9 +87,9 @@ def run_demo(seconds: float, variant: str, device: str, log: Path) -> Recording:
 class _Listener:
     """Records inputs, outputs and diagnostics."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, executor: SingleThreadedExecutor) -> None:
         self.recording = Recording()
-        self._node = node
+        self._node, self._executor = node, executor
         inputs = {"infrared": self.recording.infrared, "visible": self.recording.visible}
         for name, images in inputs.items():
             self._record(f"{name}/image_raw", images, qos_profile_sensor_data)
@@ -101,7 +103,7 @@ class _Listener:
         """Take messages for a while."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
-            rclpy.spin_once(self._node, timeout_sec=left)
+            self._executor.spin_once(timeout_sec=left)
 
     def _record(self, topic: str, images: dict[int, Image], qos: QoSProfile) -> None:
         def store(message: Image) -> None:
@@ -117,13 +119,17 @@ class _Listener:
 
 @contextmanager
 def _listener() -> Iterator[_Listener]:
-    rclpy.init()
-    node = Node("demo_listener", namespace=NAMESPACE)
+    context = Context()
+    rclpy.init(context=context)
+    node = Node("demo_listener", namespace=NAMESPACE, context=context)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
     try:
-        yield _Listener(node)
+        yield _Listener(node, executor)
     finally:
+        executor.shutdown()
         node.destroy_node()
-        rclpy.try_shutdown()
+        context.try_shutdown()
 
 
 @contextmanager

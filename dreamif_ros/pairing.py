@@ -3,8 +3,9 @@
 Knows nothing of ROS: stamps are integer nanoseconds, items are opaque.
 
 Two messages are a pair when each is the other's nearest among those still unpaired, and they
-are no more than the slop apart. Whether something nearer may still come is told from the stream's own rhythm: the
-next message is not expected before half the shortest recent interval has passed.
+are no more than the slop apart. Whether something nearer may still come is told from the
+stream's own rhythm: the next message is not expected before half the shortest recent interval
+has passed.
 """
 
 from __future__ import annotations

@@ -26,6 +26,13 @@ def pairs_root():
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def ros_environment(tmp_path_factory):
+    """A DDS domain of this test run's own, its logs in a temporary folder."""
+    os.environ["ROS_DOMAIN_ID"] = str(100 + os.getpid() % 100)
+    os.environ["ROS_LOG_DIR"] = str(tmp_path_factory.mktemp("ros_log"))
+
+
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)

@@ -1,6 +1,5 @@
 """Real nodes in processes of their own, and a client node in the test's process."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -8,7 +7,11 @@ import time
 from contextlib import contextmanager
 
 import rclpy
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+
+from dreamif_ros.transport import choose_dds_settings
 
 STOP_TIMEOUT_S = 15.0
 
@@ -60,14 +63,19 @@ def parameters(**values):
 
 @contextmanager
 def client(name="test_client"):
-    """A node in this process."""
-    rclpy.init()
-    node = Node(name)
+    """A node in this process, in a ROS context of its own."""
+    choose_dds_settings()
+    context = Context()
+    rclpy.init(context=context)
+    node = Node(name, context=context)
+    node.spinner = SingleThreadedExecutor(context=context)
+    node.spinner.add_node(node)
     try:
         yield node
     finally:
+        node.spinner.shutdown()
         node.destroy_node()
-        rclpy.try_shutdown()
+        context.try_shutdown()
 
 
 def spin_until(node, done, timeout_s=30.0):
@@ -76,11 +84,5 @@ def spin_until(node, done, timeout_s=30.0):
     while not done():
         if time.monotonic() > end:
             return False
-        rclpy.spin_once(node, timeout_sec=0.1)
+        node.spinner.spin_once(timeout_sec=0.1)
     return True
-
-
-def set_environment(log_folder):
-    """A DDS domain of this test run's own, logs in a temporary folder."""
-    os.environ["ROS_DOMAIN_ID"] = str(100 + os.getpid() % 100)
-    os.environ["ROS_LOG_DIR"] = str(log_folder)

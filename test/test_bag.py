@@ -6,20 +6,36 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import rclpy
 import yaml
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.serialization import deserialize_message
 from rosbags.highlevel import AnyReader
+from rosbags.interfaces import (
+    Qos,
+    QosDurability,
+    QosHistory,
+    QosLiveliness,
+    QosReliability,
+    QosTime,
+)
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Image
 
 from dreamif_model.data import find_pairs, read_gray, read_rgb
 from dreamif_model.errors import ConfigError, ImageError
 from dreamif_ros.bag import BagError, Topic, read_messages, read_topics, write_pairs
+from dreamif_ros.cli import main
+from dreamif_ros.codec import decode_infrared, decode_visible
 
 ROOT = Path(__file__).resolve().parent.parent
 FRAMES = 10
@@ -27,6 +43,9 @@ RATE_HZ = 10.0
 WIDTH, HEIGHT = 32, 24
 TOPICS = ["/infrared/image_raw", "/visible/camera_info", "/visible/image_raw"]
 DOMAIN = "41"
+# rclpy's wheels bring a lark that imports what Python 3.11 deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
+
 MAIN = "import sys; from dreamif_ros.cli import main; sys.exit(main(sys.argv[1:]))"
 
 
@@ -64,7 +83,7 @@ def cut(bag, into):
     return into
 
 
-def write_bag(path, messages, plugin=StoragePlugin.MCAP, msgdef=None):
+def write_bag(path, messages, plugin=StoragePlugin.MCAP):
     """A bag of (topic, type, time in ns, CDR bytes)."""
     store = get_typestore(Stores.ROS2_HUMBLE)
     with Writer(path, version=8, storage_plugin=plugin) as writer:
@@ -174,6 +193,21 @@ class TestRead:
     def test_topics(self, bag):
         assert [topic.name for topic in read_topics(bag)] == TOPICS
 
+    def test_transient_local_topics_stay_latched(self, tmp_path):
+        store, kind = get_typestore(Stores.ROS2_HUMBLE), "std_msgs/msg/String"
+        zero = QosTime(0, 0)
+        reliability, durability = QosReliability.RELIABLE, QosDurability.TRANSIENT_LOCAL
+        qos = Qos(
+            QosHistory.KEEP_LAST, 1, reliability, durability, zero, zero,
+            QosLiveliness.AUTOMATIC, zero, False,
+        )  # fmt: skip
+        with Writer(tmp_path / "bag", version=8, storage_plugin=StoragePlugin.MCAP) as writer:
+            connection = writer.add_connection(
+                "/a", kind, typestore=store, offered_qos_profiles=[qos]
+            )
+            writer.write(connection, 1, b"\0\1\0\0")
+        assert read_topics(tmp_path / "bag") == [Topic("/a", kind, latched=True)]
+
     def test_what_is_no_bag_is_refused(self, tmp_path):
         (tmp_path / "text.txt").write_text("hello")
         for path, reason in (
@@ -224,18 +258,14 @@ class TestRead:
 
 
 def read_or_refuse(path):
-    try:
+    """Not every damage shows, but what shows must be a BagError."""
+    with suppress(BagError):
         read_topics(path)
         for _ in read_messages(path):
             pass
-    except BagError as error:
-        assert "\n" not in str(error)
 
 
-rclpy = pytest.importorskip("rclpy", reason="needs ROS: pip install 'dreamif_ros[ros]'")
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def environment(tmp_path_factory):
     """What the replaying process and this one share: a domain of their own."""
     values = {"ROS_DOMAIN_ID": DOMAIN, "ROS_LOG_DIR": str(tmp_path_factory.mktemp("log"))}
@@ -246,21 +276,11 @@ def environment(tmp_path_factory):
 
 
 @pytest.fixture
-def cli(environment):
-    from dreamif_ros.cli import main
-
-    return main
-
-
-@pytest.fixture
-def listener(environment):
-    """Collects serialized messages: ``listener({topic: (type, qos)})`` gives {topic: [bytes]}."""
-    from rclpy.executors import SingleThreadedExecutor
-    from rclpy.node import Node
-
+def listener():
+    """Subscribes and collects serialized messages in ``received``: {topic: [bytes]}."""
     context = rclpy.Context()
     rclpy.init(context=context, domain_id=int(DOMAIN))
-    node = Node("listener", context=context)
+    node = Node("listener", context=context, enable_rosout=False)
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
 
@@ -299,7 +319,7 @@ def listener(environment):
 def replaying(environment, *arguments):
     """``dreamif bag replay`` as a process of its own."""
     process = subprocess.Popen(
-        [sys.executable, "-c", MAIN, "bag", "replay", *map(str, arguments)],
+        [sys.executable, "-c", MAIN, "bag", "replay", "--wait", "30", *map(str, arguments)],
         cwd=ROOT,
         env=environment,
         stdout=subprocess.PIPE,
@@ -323,26 +343,17 @@ def finish(process, timeout_s=30):
 
 
 def subscribe_images(listener):
-    from sensor_msgs.msg import Image
-
     for topic in ("/infrared/image_raw", "/visible/image_raw"):
         listener.subscribe(Image, topic)
 
 
 def stamps_ns(raws, kind):
-    from rclpy.serialization import deserialize_message
-
     stamps = [deserialize_message(raw, kind).header.stamp for raw in raws]
     return [stamp.sec * 1_000_000_000 + stamp.nanosec for stamp in stamps]
 
 
 class TestReplay:
     def test_every_frame_arrives_as_it_is_in_the_files(self, bag, pairs, listener, environment):
-        from rclpy.serialization import deserialize_message
-        from sensor_msgs.msg import Image
-
-        from dreamif_ros.codec import decode_infrared, decode_visible
-
         subscribe_images(listener)
         with replaying(environment, bag) as process:
             listener.spin_until(lambda: process.poll() is not None)
@@ -382,8 +393,6 @@ class TestReplay:
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_loop_starts_over_until_a_signal(self, bag, listener, environment, number):
-        from sensor_msgs.msg import Image
-
         subscribe_images(listener)
         with replaying(environment, bag, "--loop", "--rate", 4) as process:
             visible = listener.received["/visible/image_raw"]
@@ -410,9 +419,6 @@ class TestReplay:
         assert f"/visible/image_raw: {FRAMES} messages published" in out
 
     def test_clock_follows_the_bag(self, bag, listener, environment):
-        from rclpy.serialization import deserialize_message
-        from rosgraph_msgs.msg import Clock
-
         subscribe_images(listener)
         listener.subscribe(Clock, "/clock", 1000)
         with replaying(environment, bag, "--clock") as process:
@@ -442,31 +448,31 @@ class TestReplay:
         assert "skipped, their message types are not installed: /odd (odd_msgs/msg/Odd)\n" in out
         assert "/known: 1 message published" in out
 
-    def test_only_unknown_types_is_a_failure(self, tmp_path, cli, capsys):
+    def test_only_unknown_types_is_a_failure(self, tmp_path, capsys):
         path = write_bag(tmp_path / "bag", [("/odd", "odd_msgs/msg/Odd", 6, b"\0\1\0\0")])
-        assert cli(["bag", "replay", str(path)]) == 1
+        assert main(["bag", "replay", str(path)]) == 1
         assert "/odd (odd_msgs/msg/Odd)" in capsys.readouterr().err
 
 
 class TestCommand:
-    def test_make_prints_what_it_wrote(self, pairs, tmp_path, cli, capsys):
+    def test_make_prints_what_it_wrote(self, pairs, tmp_path, capsys):
         folder, out = pairs[0].visible.parent.parent, tmp_path / "bag"
         arguments = ["--ir", folder / "ir", "--vi", folder / "vi", "--rate", 25, "--out", out]
-        assert cli(["bag", "make", *map(str, arguments)]) == 0
+        assert main(["bag", "make", *map(str, arguments)]) == 0
         assert capsys.readouterr().out == f"10 pairs, 0.40 s, in {out}\n"
         with Reader(out) as reader:
             assert reader.message_count == 3 * FRAMES
 
-    def test_unpaired_files_are_refused(self, tmp_path, cli, capsys):
+    def test_unpaired_files_are_refused(self, tmp_path, capsys):
         make_folders(tmp_path, frames=3)[0].visible.unlink()
         arguments = ["--ir", tmp_path / "ir", "--vi", tmp_path / "vi", "--rate", 5]
-        assert cli(["bag", "make", *map(str, arguments), "--out", str(tmp_path / "bag")]) == 1
+        assert main(["bag", "make", *map(str, arguments), "--out", str(tmp_path / "bag")]) == 1
         error = capsys.readouterr().err
         assert "no partner" in error
         assert error.count("\n") == 1
 
-    def test_a_cut_bag_fails_in_one_line(self, bag, tmp_path, cli, capsys):
-        assert cli(["bag", "replay", str(cut(bag, tmp_path / "cut"))]) == 1
+    def test_a_cut_bag_fails_in_one_line(self, bag, tmp_path, capsys):
+        assert main(["bag", "replay", str(cut(bag, tmp_path / "cut"))]) == 1
         error = capsys.readouterr().err
         assert "is cut off" in error
         assert error.count("\n") == 1
@@ -475,13 +481,13 @@ class TestCommand:
         ("option", "value", "reason"),
         [("--rate", "0", "more than 0"), ("--rate", "nan", "more than 0"), ("--wait", "-1", "0 s")],
     )
-    def test_impossible_options_are_refused(self, bag, cli, capsys, option, value, reason):
-        assert cli(["bag", "replay", str(bag), option, value]) == 1
+    def test_impossible_options_are_refused(self, bag, capsys, option, value, reason):
+        assert main(["bag", "replay", str(bag), option, value]) == 1
         assert reason in capsys.readouterr().err
 
     @pytest.mark.parametrize("arguments", [["bag"], ["bag", "make"], ["bag", "replay"]])
-    def test_a_wrong_call_is_status_2(self, cli, arguments, capsys):
+    def test_a_wrong_call_is_status_2(self, arguments, capsys):
         with pytest.raises(SystemExit) as refusal:
-            cli(arguments)
+            main(arguments)
         assert refusal.value.code == 2
         assert "usage: " in capsys.readouterr().err

@@ -5,12 +5,12 @@ import struct
 
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.qos import QoSProfile
 from ros_processes import client, parameters, running, spin_until
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
-from diagnostic_msgs.msg import DiagnosticArray
 from dreamif_model import FusionPipeline
 from dreamif_ros import codec
 
@@ -113,9 +113,11 @@ def broken_pairs():
     yield "needs a step of at least 192 bytes, got 10", changed(visible, step=10), infrared
     yield "needs 3072 bytes of data, got 100", visible, changed(infrared, data=bytes(100))
     yield "empty image", changed(visible, width=0, data=b""), infrared
-    yield "visible image is mono16, expected 8 bit", changed(
-        visible, encoding="mono16", step=128
-    ), infrared
+    yield (
+        "visible image is mono16, expected 8 bit",
+        changed(visible, encoding="mono16", step=128),
+        infrared,
+    )
 
 
 def test_a_bad_image_is_named_and_the_node_goes_on(rig):

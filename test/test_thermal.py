@@ -140,26 +140,41 @@ def test_refuses_bad_settings(settings, message):
         ThermalConfig(**settings)
 
 
-def test_background_stays_when_a_hot_object_enters(rng):
-    """The static background changes at least five times less than with per-frame min-max."""
-    background = rng.normal(7500, 60, (120, 160)).round().astype(np.uint16)
-    frames = []
-    for step in range(30):
-        frame = background.copy()
-        if step >= 5:
-            right = min(4 * (step - 4), 40)  # enters from the left, up to 40 columns wide
-            frame[40:80, :right] = 9500
-        frames.append(frame)
-    still = np.s_[:, 60:]
+def entering(rng, width, height):
+    """Frames of a static scene into which a hot object moves from the left."""
+    background = rng.normal(7500, 150, (120, 160)).round().astype(np.uint16)
+    frames = [background.copy() for _ in range(30)]
+    for step, frame in enumerate(frames[5:], start=1):
+        frame[40 : 40 + height, max(0, 4 * step - width) : 4 * step] = 9500
+    return frames
 
-    def largest_change(images):
-        return max(
-            np.abs(after[still] - before[still]).mean()
-            for before, after in zip(images, images[1:], strict=False)
-        )
 
-    normalize = normalizer().normalize
+def largest_change(images):
+    """Between two frames, of the part of the scene that the object does not reach."""
+    still = [image[80:] for image in images]
+    return max(np.abs(b - a).mean() for a, b in zip(still, still[1:], strict=False))
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "smoothing", "steadier"),
+    [
+        (8, 8, 0.1, 5),  # fewer pixels than percentile 99.5 looks at
+        (40, 40, 0.05, 5),  # 8 % of the picture, far hotter than anything in it
+        (40, 40, 0.1, 2.5),
+    ],
+    ids=["small", "large-slow", "large"],
+)
+def test_background_is_steadier_than_with_min_max(rng, width, height, smoothing, steadier):
+    frames = entering(rng, width, height)
+    normalize = normalizer(smoothing=smoothing).normalize
     smooth = largest_change([normalize(frame) for frame in frames])
-    minmax = largest_change([(f.astype(np.float32) - f.min()) / float(np.ptp(f)) for f in frames])
-    assert smooth * 5 <= minmax
-    assert smooth > 0  # it follows, slowly
+    minmax = largest_change([(f.astype(float) - f.min()) / np.ptp(f) for f in frames])
+    assert minmax > 0.2
+    assert smooth * steadier <= minmax
+
+
+def test_the_range_follows_a_lasting_change_slowly(rng):
+    frames = entering(rng, 40, 40)
+    normalize = normalizer().normalize
+    first, *_, last = [normalize(frame)[80:].mean() for frame in frames]
+    assert last < first - 0.1

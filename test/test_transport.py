@@ -1,5 +1,7 @@
 """DDS settings by case, and what they are for: every large image arrives."""
 
+from itertools import pairwise
+
 import pytest
 from rclpy.qos import qos_profile_sensor_data
 from ros_processes import client, parameters, running, spin_until
@@ -60,5 +62,5 @@ def test_300_of_300_best_effort_images_arrive_at_30_hz(tmp_path, monkeypatch, di
         node.create_subscription(Image, "visible/image_raw", take, qos_profile_sensor_data)
         process.wait_for_output("mono16 at 30 Hz")
         assert spin_until(node, lambda: len(frames) >= 301, 40.0), len(frames)
-    steps = [b - a for a, b in zip(frames[:300], frames[1:301], strict=True)]
+    steps = [after - before for before, after in pairwise(frames[:301])]
     assert steps == [1] * 300

@@ -1,0 +1,241 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from dreamif_model import data
+from dreamif_model.data import (
+    CropDataset,
+    DataSet,
+    PairPaths,
+    find_pairs,
+    read_gray,
+    read_image,
+    read_rgb,
+    write_image,
+)
+from dreamif_model.errors import ConfigError, ImageError
+
+
+def make_pairs(folder, count, size=(40, 48)):
+    """Pair i is flat: i in the infrared, (i, 100 + i, 200) in the visible."""
+    for name in ("ir", "vi"):
+        (folder / name).mkdir(parents=True)
+    for i in range(count):
+        write_image(folder / "ir" / f"{i:02}.png", np.full(size, i, np.uint8))
+        rgb = np.empty((*size, 3), np.uint8)
+        rgb[:] = i, 100 + i, 200
+        write_image(folder / "vi" / f"{i:02}.png", rgb)
+    return folder
+
+
+def stems(pairs):
+    return [int(pair.stem) for pair in pairs]
+
+
+class TestFindPairs:
+    def test_folders_by_stem_in_order(self, tmp_path):
+        ir, vi = tmp_path / "ir", tmp_path / "vi"
+        for folder, names in (
+            (ir, ("b.png", "a.tiff", "c.PNG")),
+            (vi, ("c.jpg", "a.png", "b.bmp")),
+        ):
+            folder.mkdir()
+            for name in names:
+                (folder / name).touch()
+        (vi / "notes.txt").touch()
+        assert find_pairs(ir, vi) == [
+            PairPaths(ir / "a.tiff", vi / "a.png"),
+            PairPaths(ir / "b.png", vi / "b.bmp"),
+            PairPaths(ir / "c.PNG", vi / "c.jpg"),
+        ]
+
+    def test_files_need_not_share_a_name(self, tmp_path):
+        ir, vi = tmp_path / "thermal.png", tmp_path / "color.png"
+        ir.touch()
+        vi.touch()
+        (pair,) = find_pairs(ir, vi)
+        assert pair == PairPaths(infrared=ir, visible=vi)
+        assert pair.stem == "color"
+
+    def test_missing(self, tmp_path):
+        with pytest.raises(ImageError, match=r"no such file or folder: .*nowhere"):
+            find_pairs(tmp_path, tmp_path / "nowhere")
+
+    def test_a_file_and_a_folder(self, tmp_path):
+        (tmp_path / "a.png").touch()
+        with pytest.raises(ImageError, match="two files or two folders"):
+            find_pairs(tmp_path / "a.png", tmp_path)
+
+    def test_empty(self, tmp_path):
+        (tmp_path / "notes.txt").touch()
+        with pytest.raises(ImageError, match=r"no images \(.*\.png.*\) in "):
+            find_pairs(tmp_path, tmp_path)
+
+    def test_no_partner(self, tmp_path):
+        make_pairs(tmp_path, 9)
+        for i in range(3):
+            (tmp_path / "vi" / f"{i:02}.png").unlink()
+        with pytest.raises(ImageError, match=r"3 images have no partner.*: 00, 01, 02$"):
+            find_pairs(tmp_path / "ir", tmp_path / "vi")
+        for i in range(3, 6):
+            (tmp_path / "ir" / f"{i:02}.png").unlink()
+        with pytest.raises(ImageError, match=r"6 images have no partner.*: 00, 01, 02, 03, 04 …$"):
+            find_pairs(tmp_path / "ir", tmp_path / "vi")
+
+    def test_two_files_of_one_name(self, tmp_path):
+        make_pairs(tmp_path, 2)
+        (tmp_path / "vi" / "01.jpg").touch()
+        with pytest.raises(ImageError, match=r"more than one image of the same name.*01\.jpg"):
+            find_pairs(tmp_path / "ir", tmp_path / "vi")
+
+
+class TestReadImage:
+    def test_missing(self, tmp_path):
+        with pytest.raises(ImageError, match=r"no such image file: .*none\.png"):
+            read_image(tmp_path / "none.png")
+
+    @pytest.mark.parametrize("content", [b"", b"this is text\n", b"\x89PNG\r\n\x1a\n"])
+    def test_no_image(self, tmp_path, content):
+        path = tmp_path / "image.png"
+        path.write_bytes(content)
+        with pytest.raises(ImageError, match=r"cannot read .*image\.png"):
+            read_image(path)
+
+    def test_float(self, tmp_path):
+        path = tmp_path / "celsius.tiff"
+        assert cv2.imwrite(str(path), np.full((4, 4), 36.6, np.float32))
+        with pytest.raises(ImageError, match=r"celsius\.tiff holds float32.*8 or 16 bit"):
+            read_image(path)
+
+    def test_16_bit_png_round_trip(self, tmp_path, rng):
+        counts = rng.integers(0, 65536, (5, 7), dtype=np.uint16)
+        write_image(tmp_path / "counts.png", counts)
+        result = read_image(tmp_path / "counts.png")
+        assert result.dtype == np.uint16
+        assert np.array_equal(result, counts)
+        assert np.array_equal(read_gray(tmp_path / "counts.png"), counts)
+        with pytest.raises(ImageError, match="visible image must be 8 bit"):
+            read_rgb(tmp_path / "counts.png")
+
+    def test_rgb_round_trip(self, tmp_path, rng):
+        rgb = rng.integers(0, 256, (5, 7, 3), dtype=np.uint8)
+        write_image(tmp_path / "rgb.png", rgb)
+        assert np.array_equal(read_image(tmp_path / "rgb.png"), rgb)
+        luma = np.rint(rgb @ np.array([0.299, 0.587, 0.114]))
+        assert read_gray(tmp_path / "rgb.png") == pytest.approx(luma, abs=1)
+
+    def test_gray_as_rgb(self, tmp_path, rng):
+        gray = rng.integers(0, 256, (5, 7), dtype=np.uint8)
+        write_image(tmp_path / "gray.png", gray)
+        assert np.array_equal(read_rgb(tmp_path / "gray.png"), np.dstack([gray] * 3))
+
+    def test_alpha_is_dropped(self, tmp_path, rng):
+        bgra = rng.integers(0, 256, (5, 7, 4), dtype=np.uint8)
+        assert cv2.imwrite(str(tmp_path / "alpha.png"), bgra)
+        assert np.array_equal(read_rgb(tmp_path / "alpha.png"), bgra[..., 2::-1])
+
+    @pytest.mark.parametrize("name", ["image.xyz", "image"])
+    def test_write_to_an_unknown_format(self, tmp_path, name):
+        with pytest.raises(ImageError, match=rf"cannot write .*{name}.*use \.png"):
+            write_image(tmp_path / name, np.zeros((4, 4), np.uint8))
+        assert not (tmp_path / name).exists()
+
+
+class TestSplit:
+    def test_every_eighth_is_held_out(self, tmp_path):
+        training, validation = DataSet(make_pairs(tmp_path, 18)).split()
+        assert stems(validation) == [0, 8, 16]
+        assert stems(training) == [i for i in range(18) if i % 8]
+
+    def test_by_name(self, tmp_path):
+        training, validation = DataSet(make_pairs(tmp_path, 4), validation=("02", "01")).split()
+        assert stems(validation) == [1, 2]
+        assert stems(training) == [0, 3]
+
+    def test_unknown_name(self, tmp_path):
+        with pytest.raises(ConfigError, match=r"lacks: \['7'\]"):
+            DataSet(make_pairs(tmp_path, 4), validation=("02", "7")).split()
+
+
+def sources(dataset):
+    """The pair that each item was cut from: its flat infrared value."""
+    return [round(255 * infrared.mean().item()) for infrared, _ in dataset]
+
+
+class TestCropDataset:
+    def test_item(self, tmp_path):
+        (item,) = CropDataset([DataSet(make_pairs(tmp_path, 2))], 16, 1, seed=0)
+        infrared, visible = item
+        assert (infrared.shape, visible.shape) == ((1, 16, 16), (3, 16, 16))
+        assert infrared.dtype == visible.dtype == torch.float32
+        expected = torch.tensor([1, 101, 200]) / 255  # pair 0 is held out
+        assert visible.mean((1, 2)).numpy() == pytest.approx(expected.numpy())
+        assert infrared.numpy() == pytest.approx(1 / 255)
+
+    def test_depends_on_the_seed_and_the_index_alone(self, tmp_path, rng):
+        folder = make_pairs(tmp_path, 2)
+        write_image(folder / "vi" / "01.png", rng.integers(0, 256, (40, 48, 3), dtype=np.uint8))
+
+        def item(seed, index):
+            return CropDataset([DataSet(folder)], 16, 10, seed)[index][1]
+
+        assert torch.equal(item(0, 3), item(0, 3))
+        again = CropDataset([DataSet(folder)], 16, 10, 0)
+        again[0], again[7]
+        assert torch.equal(again[3][1], item(0, 3))
+        assert not torch.equal(item(0, 3), item(0, 4))
+        assert not torch.equal(item(0, 3), item(1, 3))
+
+    def test_both_images_are_cut_alike(self, tmp_path, rng):
+        folder = make_pairs(tmp_path, 2)
+        image = rng.integers(0, 256, (40, 48), dtype=np.uint8)
+        write_image(folder / "ir" / "01.png", image)
+        write_image(folder / "vi" / "01.png", np.dstack([image] * 3))
+        for infrared, visible in CropDataset([DataSet(folder)], 16, 20, 0):
+            assert torch.equal(infrared.expand(3, -1, -1), visible)
+
+    def test_never_from_held_out_files(self, tmp_path):
+        drawn = sources(CropDataset([DataSet(make_pairs(tmp_path, 18))], 16, 400, 0))
+        assert set(drawn) == {i for i in range(18) if i % 8}
+
+    def test_named_files_are_held_out(self, tmp_path):
+        held_out = DataSet(make_pairs(tmp_path, 4), validation=("03", "01"))
+        assert set(sources(CropDataset([held_out], 16, 100, 0))) == {0, 2}
+
+    def test_shares(self, tmp_path):
+        few = DataSet(make_pairs(tmp_path / "few", 2), weight=3)
+        many = DataSet(make_pairs(tmp_path / "many", 7), weight=1, validation=("00", "01"))
+        drawn = sources(CropDataset([few, many], 16, 400, 0))
+        assert drawn.count(1) == pytest.approx(300, abs=40)
+
+    @pytest.mark.parametrize("size", [(16, 20), (10, 12), (100, 16)])
+    def test_images_as_small_as_the_crop_or_smaller(self, tmp_path, size):
+        dataset = CropDataset([DataSet(make_pairs(tmp_path, 2, size))], 16, 10, 0)
+        assert {tuple(infrared.shape) for infrared, _ in dataset} == {(1, 16, 16)}
+        assert set(sources(dataset)) == {1}
+
+    def test_nothing_to_train_on(self, tmp_path):
+        with pytest.raises(ConfigError, match="no pairs to train on"):
+            CropDataset([DataSet(make_pairs(tmp_path, 1))], 16, 10, 0)
+
+    def test_refuses_pairs_of_two_sizes_or_16_bit(self, tmp_path):
+        folder = make_pairs(tmp_path, 2)
+        write_image(folder / "ir" / "01.png", np.zeros((20, 24), np.uint8))
+        with pytest.raises(ImageError, match=r"of one size: .*\(20, 24\).*\(40, 48\)"):
+            CropDataset([DataSet(folder)], 16, 1, 0)[0]
+        write_image(folder / "ir" / "01.png", np.zeros((40, 48), np.uint16))
+        with pytest.raises(ImageError, match=r"8 bit.*uint16"):
+            CropDataset([DataSet(folder)], 16, 1, 0)[0]
+
+    def test_the_cache_changes_nothing(self, tmp_path, monkeypatch):
+        folder = make_pairs(tmp_path, 4)
+        cached = sources(CropDataset([DataSet(folder)], 16, 20, 0))
+        monkeypatch.setattr(data, "CACHE_BYTES", 0)
+        uncached = CropDataset([DataSet(folder)], 16, 20, 0)
+        assert sources(uncached) == cached
+        assert not uncached._cache
+        Path(folder / "vi" / "01.png").unlink()
+        assert not Path(folder / "vi" / "01.png").exists()
