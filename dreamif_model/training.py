@@ -203,9 +203,10 @@ class _Run:
             self.optimizer.load_state_dict(state["optimizer"])
             self.step = state["step"]
         except (RuntimeError, LookupError, ValueError, EOFError, UnpicklingError) as error:
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise WeightsError(
                 f"{path} is damaged or not a checkpoint of variant {self.config.variant!r} "
-                f"({str(error).splitlines()[0]}): remove it, or train into another folder"
+                f"({reason}): remove it, or train into another folder"
             ) from None
 
     def fit(self) -> None:

@@ -112,7 +112,7 @@ def test_pickled_state_renamed(nano, tmp_path):
     ],
 )
 def test_foreign_metadata(nano_weights, metadata, word):
-    rewrite(nano_weights, lambda state: None, metadata)
+    rewrite(nano_weights, dict.copy, metadata)
     assert word in refusal(nano_weights)
 
 

@@ -73,7 +73,8 @@ def test_size_multiple_is_the_smallest_that_runs(config, multiple):
 def test_variants():
     base = NETWORKS["base"]
     assert (base.channels, base.blocks, base.heads) == (48, (4, 6, 6, 8), (1, 2, 4, 8))
-    assert not (base.luma or base.skip_connections or base.source_residual or base.separable)
+    switches = (base.luma, base.skip_connections, base.source_residual, base.separable)
+    assert switches == (False, False, False, False)
     with pytest.raises(ConfigError, match=r"unknown network variant 'huge'.*base.*nano"):
         network_config("huge")
 
@@ -181,6 +182,24 @@ def test_cross_enhancement_is_weighted_by_the_other_dominance():
         expected = cross.own(own) + cross.other(other) * dominance
         torch.testing.assert_close(cross(own, other, dominance), expected)
         assert torch.equal(cross(own, other, torch.zeros_like(dominance)), cross.own(own))
+
+
+def test_each_modality_is_enhanced_by_the_other_ones_dominance():
+    channels = PAPER.channels
+    enhance = build(replace(PAPER, self_enhancement=False)).decoder[2].enhance
+    identity = torch.zeros(channels, channels, 3, 3)
+    identity[:, :, 1, 1] = torch.eye(channels)
+    infrared, visible = torch.rand(2, 1, channels, 4, 4)
+    with torch.no_grad():
+        enhance.cross.own.weight.zero_()
+        enhance.cross.other.weight.copy_(identity)
+        enhance.reduce.weight.copy_(identity)
+        enhanced, dominance = enhance(torch.cat((infrared, visible)))
+    expected = torch.cat(
+        (infrared + visible * dominance[:, 1:], visible + infrared * dominance[:, :1])
+    )
+    assert (dominance[:, 0] - dominance[:, 1]).abs().max() > 1e-3
+    torch.testing.assert_close(enhanced, expected)
 
 
 class TestSourceResidual:

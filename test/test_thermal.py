@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -152,7 +153,7 @@ def entering(rng, width, height):
 def largest_change(images):
     """Between two frames, of the part of the scene that the object does not reach."""
     still = [image[80:] for image in images]
-    return max(np.abs(b - a).mean() for a, b in zip(still, still[1:], strict=False))
+    return max(np.abs(b - a).mean() for a, b in pairwise(still))
 
 
 @pytest.mark.parametrize(

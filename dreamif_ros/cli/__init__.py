@@ -6,9 +6,9 @@ import argparse
 import sys
 
 from dreamif_model import DreamIFError
-from dreamif_ros.cli import bag, demo, fuse, train
+from dreamif_ros.cli import bag, demo, evaluate, fuse, train
 
-VERBS = (demo, fuse, bag, train)
+VERBS = (demo, fuse, bag, evaluate, train)
 
 
 def build_parser() -> argparse.ArgumentParser:
