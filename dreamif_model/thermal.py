@@ -30,7 +30,7 @@ class ThermalConfig:
     mode: ThermalMode = "auto"
     low: float = 0.0
     high: float = 65535.0
-    smoothing: float = 0.1
+    smoothing: float = 0.05
     min_span: float = 100.0
 
     def __post_init__(self) -> None:

@@ -22,6 +22,7 @@ from dreamif_model.checkpoints import save_weights
 from dreamif_model.color import luma
 from dreamif_model.data import CropDataset, DataSet
 from dreamif_model.degradations import degrade_randomly
+from dreamif_model.device import keep_freed_memory, use_cpu_threads
 from dreamif_model.errors import ConfigError, WeightsError
 from dreamif_model.losses import total_loss
 from dreamif_model.network import DreamIF
@@ -155,22 +156,46 @@ def _check_number(name: str, value: Any, kind: type, lowest: float, highest: flo
         )
 
 
-def train(config: TrainConfig, out: Path, threads: int | None = None) -> Path:
+def train(config: TrainConfig, out: Path, threads: int | None = None, command: str = "") -> Path:
     """Train, or go on from ``out``'s checkpoint; returns the path of the weights.
 
     Leaves in ``out``: ``checkpoint.pt``, ``log.jsonl`` (one line per ``log_every`` steps),
-    ``config.json`` and ``<variant>.safetensors`` (the moving average of the weights).
+    ``<variant>.safetensors`` (the moving average of the weights) and ``<variant>.json``, which
+    records how they were made: ``command``, config, data and the end of the log.
     """
-    if threads:
-        torch.set_num_threads(threads)
+    use_cpu_threads(threads or 0)
+    keep_freed_memory()
     out.mkdir(parents=True, exist_ok=True)
-    (out / "config.json").write_text(json.dumps(asdict(config), indent=2, default=str) + "\n")
     run = _Run(config, out)
     run.resume()
     run.fit()
     path = out / f"{config.variant}.safetensors"
     save_weights(run.average.module, config.variant, path)
+    record = _record(config, command, (out / LOG).read_text().splitlines())
+    path.with_suffix(".json").write_text(json.dumps(record, indent=2, default=str) + "\n")
     return path
+
+
+def _record(config: TrainConfig, command: str, log: list[str]) -> dict[str, Any]:
+    """How weights were made; data by folder name, since its place differs between machines."""
+    settings = asdict(config)
+    del settings["data"]
+    splits = [(data, *data.split()) for data in config.data]
+    return {
+        "command": command,
+        "torch": torch.__version__,
+        "config": settings,
+        "data": [
+            {
+                "name": data.path.name,
+                "weight": data.weight,
+                "training": [pair.stem for pair in training],
+                "validation": [pair.stem for pair in validation],
+            }
+            for data, training, validation in splits
+        ],
+        "log_end": [json.loads(line) for line in log[-5:]],
+    }
 
 
 class _Run:

@@ -53,6 +53,7 @@ class Heard:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_every_frame_of_a_replayed_bag_equals_dreamif_fuse(sequence, tmp_path, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)  # for the processes started here
     inputs = ["--ir", str(sequence / "ir"), "--vi", str(sequence / "vi")]

@@ -1,5 +1,7 @@
 """The simulated cameras as a process: encodings, sizes, stamps and calibration."""
 
+from itertools import pairwise
+
 import pytest
 from rclpy.qos import qos_profile_sensor_data
 from ros_processes import client, parameters, running, spin_until
@@ -63,7 +65,7 @@ def test_stamps_follow_rate_and_clock_offset(tmp_path):
         [codec.stamp_ns(m) for m in heard[f"{camera}/camera_info"]]
         for camera in ("visible", "infrared")
     )
-    periods = {round((b - a) / 1e6) % 50 for a, b in zip(visible, visible[1:], strict=False)}
+    periods = {round((after - before) / 1e6) % 50 for before, after in pairwise(visible)}
     assert periods == {0}  # multiples of 50 ms, exact to the millisecond
     assert {round((stamp - visible[0]) / 1e6) % 50 for stamp in infrared} == {20}
 

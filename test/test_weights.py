@@ -10,7 +10,10 @@ from dreamif_model.checkpoints import WEIGHTS_FOLDER
 from dreamif_model.data import find_pairs
 from dreamif_model.evaluation import BASELINES, compare, network_method
 
-METHODS = BASELINES | {"nano": network_method(FusionPipeline("nano", "cpu"))}
+
+@pytest.fixture(scope="module")
+def methods():
+    return BASELINES | {"nano": network_method(FusionPipeline("nano", "cpu"))}
 
 
 @pytest.fixture(scope="module")
@@ -24,18 +27,18 @@ def validation(pairs_root):
 
 
 @pytest.mark.slow
-def test_clean_pairs_are_fused_better_than_by_the_mean(validation):
-    scores = compare(validation, METHODS)
+def test_clean_pairs_are_fused_better_than_by_the_mean(validation, methods):
+    scores = compare(validation, methods)
     for metric in ("AG", "SF", "Qabf", "VIFF"):
         assert scores["nano"][metric] > scores["average"][metric], (metric, scores)
 
 
 @pytest.mark.slow
-def test_noise_is_removed_while_fusing(validation):
-    scores = compare(validation[::2], METHODS, ("gaussian", 25.0))
+def test_noise_is_removed_while_fusing(validation, methods):
+    scores = compare(validation[::2], methods, ("gaussian", 25.0))
     for metric in ("Qabf", "SSIM"):
         for baseline in ("average", "max"):
-            assert scores["nano"][metric] > 1.4 * scores[baseline][metric], (metric, scores)
+            assert scores["nano"][metric] > 1.5 * scores[baseline][metric], (metric, scores)
 
 
 def test_their_making_is_recorded():

@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     try:
         status: int = options.run(options)
-    except DreamIFError as error:
+    except (DreamIFError, OSError) as error:
         print(f"dreamif: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -29,10 +29,16 @@ def add_parser(verbs: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--ir", type=Path, required=True, help="infrared image or folder, 8 or 16 bit"
+        "--ir",
+        type=Path,
+        metavar="PATH",
+        required=True,
+        help="infrared image or folder, 8 or 16 bit",
     )
-    parser.add_argument("--vi", type=Path, required=True, help="visible image or folder, 8 bit")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write to")
+    parser.add_argument(
+        "--vi", type=Path, metavar="PATH", required=True, help="visible image or folder, 8 bit"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", required=True, help="folder to write to")
     add_model_options(parser)
     parser.add_argument(
         "--dominance",
@@ -54,7 +60,10 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         help="auto, cpu, cuda or cuda:N (default: auto, CUDA where there is one)",
     )
     parser.add_argument(
-        "--weights", type=Path, help="safetensors file to use instead of the packaged weights"
+        "--weights",
+        type=Path,
+        metavar="FILE",
+        help="safetensors file to use instead of the packaged weights",
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,9 @@ def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
         "train",
         help="train a variant on folders of pairs",
-        description="Train a variant. Leaves checkpoint.pt, log.jsonl, config.json and "
-        "<variant>.safetensors in --out; a second call goes on where the first stopped.",
+        description="Train a variant. Leaves checkpoint.pt, log.jsonl, <variant>.safetensors "
+        "and <variant>.json (how it was made) in --out; a second call goes on where the first "
+        "stopped.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -39,6 +42,7 @@ def run(options: argparse.Namespace) -> int:
     """Train and say where the weights are."""
     overrides = {} if options.steps is None else {"steps": options.steps}
     config = TrainConfig.load(options.config, options.data_root, **overrides)
-    weights = train(config, options.out, threads=options.threads)
+    command = f"dreamif {shlex.join(sys.argv[1:])}"
+    weights = train(config, options.out, threads=options.threads, command=command)
     print(f"weights: {weights}")
     return 0

@@ -1,0 +1,121 @@
+"""The `dreamif` command: files in and out, exit statuses, one-line failures."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from dreamif_model import FusionPipeline
+from dreamif_model.data import read_image, write_image
+from dreamif_ros import cli
+
+
+@pytest.fixture
+def folders(tmp_path, rng):
+    """Two folders with two pairs of an odd size, the second pair with 16-bit infrared."""
+    for name in ("ir", "vi"):
+        (tmp_path / name).mkdir()
+    for stem, dtype in (("a", np.uint8), ("b", np.uint16)):
+        infrared = rng.integers(0, np.iinfo(dtype).max, (37, 53), dtype=dtype)
+        write_image(tmp_path / "ir" / f"{stem}.png", infrared)
+        visible = rng.integers(0, 256, (37, 53, 3), dtype=np.uint8)
+        write_image(tmp_path / "vi" / f"{stem}.png", visible)
+    return tmp_path
+
+
+def fuse(folder, *options, infrared="ir", visible="vi"):
+    paths = ["--ir", str(folder / infrared), "--vi", str(folder / visible)]
+    return cli.main(["fuse", *paths, "--out", str(folder / "out"), "--device", "cpu", *options])
+
+
+@pytest.mark.parametrize("variant", ["nano", "average"])
+def test_fuse_writes_what_the_pipeline_gives(folders, variant, capfd):
+    assert fuse(folders, "--variant", variant, "--dominance") == 0
+    pipeline = FusionPipeline(variant, "cpu")
+    for stem in ("a", "b"):
+        visible = read_image(folders / "vi" / f"{stem}.png")
+        expected = pipeline.fuse(
+            visible=visible, infrared=read_image(folders / "ir" / f"{stem}.png")
+        )
+        out = folders / "out"
+        np.testing.assert_array_equal(read_image(out / f"{stem}.png"), expected.fused)
+        for name in ("infrared", "visible"):
+            dominance = getattr(expected, f"dominance_{name}")
+            written = read_image(out / f"{stem}_{name}.png")
+            assert written.shape == (37, 53)
+            assert np.abs(written / 255 - dominance).max() <= 0.5 / 255 + 1e-6
+    assert "2 fused images in" in capfd.readouterr().out
+
+
+def test_fuse_takes_two_files_and_writes_only_the_fused_one(folders):
+    assert fuse(folders, "--variant", "average", infrared="ir/a.png", visible="vi/a.png") == 0
+    assert [path.name for path in (folders / "out").iterdir()] == ["a.png"]
+
+
+def damaged(folder):
+    (folder / "vi" / "a.png").write_bytes(b"not an image")
+
+
+def unpaired(folder):
+    (folder / "vi" / "c.png").write_bytes(b"")
+
+
+def occupied(folder):
+    (folder / "out").write_text("a file where the folder should be")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (damaged, "it is empty, damaged or not a PNG, JPEG or TIFF"),
+        (unpaired, "1 images have no partner of the same name"),
+        (occupied, "out"),
+    ],
+)
+def test_a_failure_is_one_line_and_status_1(folders, spoil, words, capfd):
+    spoil(folders)
+    assert fuse(folders, "--variant", "average") == 1
+    error = capfd.readouterr().err.strip()
+    assert words in error
+    assert error.splitlines()[-1].startswith("dreamif: ")
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize("arguments", [[], ["fuse"], ["fuse", "--variant", "huge"], ["nonsense"]])
+def test_a_wrong_call_is_status_2(arguments):
+    with pytest.raises(SystemExit) as exit_info:
+        cli.main(arguments)
+    assert exit_info.value.code == 2
+
+
+def test_evaluate_prints_and_writes_the_same_numbers(tmp_path, rng, capfd):
+    for name in ("ir", "vi"):
+        (tmp_path / name).mkdir()
+        image = cv2.GaussianBlur(rng.integers(0, 256, (64, 80), dtype=np.uint8), (0, 0), 2)
+        write_image(tmp_path / name / "a.png", np.asarray(image, np.uint8))
+    paths = ["--ir", str(tmp_path / "ir"), "--vi", str(tmp_path / "vi")]
+    out = tmp_path / "scores.json"
+    options = ["--variant", "average", "--json", str(out), "--degrade", "gaussian:25"]
+    assert cli.main(["evaluate", *paths, *options]) == 0
+    scores = json.loads(out.read_text())
+    assert list(scores) == ["visible", "infrared", "average", "max"]
+    printed = capfd.readouterr().out
+    assert "1 pairs, gaussian:25" in printed
+    for row in scores.values():
+        assert all(f"{value:9.3f}" in printed for value in row.values())
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("gaussian", "expected NAME:STRENGTH"),
+        ("fog:3", "unknown degradation 'fog': choose one of gaussian"),
+    ],
+)
+def test_evaluate_refuses_a_bad_degradation(folders, option, words, capfd):
+    (folders / "ir" / "b.png").unlink()
+    (folders / "vi" / "b.png").unlink()
+    paths = ["--ir", str(folders / "ir"), "--vi", str(folders / "vi"), "--variant", "average"]
+    assert cli.main(["evaluate", *paths, "--degrade", option]) == 1
+    assert words in capfd.readouterr().err
