@@ -23,7 +23,7 @@ from dreamif_model import DreamIFError, FusionPipeline, FusionResult, ThermalCon
 from dreamif_model.device import use_cpu_threads
 from dreamif_model.overlay import dominance_overlay
 from dreamif_ros import codec
-from dreamif_ros.diagnostics import diagnostic_array
+from dreamif_ros.diagnostics import diagnostic_array, fusion_values
 from dreamif_ros.pairing import Pair, PairSynchronizer
 from dreamif_ros.parameters import FUSION_PARAMETERS, declare, group
 from dreamif_ros.runtime import run_node
@@ -165,12 +165,8 @@ class FusionNode(Node):
             subscription.follow()
 
     def _silent_inputs(self) -> list[str]:
-        silent = []
-        for name in self._inputs:
-            age = self._statistics.seconds_since(name)
-            if age is None or age > SILENCE_S:
-                silent.append(name)
-        return silent
+        ages = {name: self._statistics.seconds_since(name) for name in self._inputs}
+        return [name for name, age in ages.items() if age is None or age > SILENCE_S]
 
     def _report_silence(self) -> None:
         for name in self._silent_inputs():
@@ -181,31 +177,13 @@ class FusionNode(Node):
             )
 
     def _publish_diagnostics(self) -> None:
-        stamp = self.get_clock().now().to_msg()
+        engine = self._pipeline.engine
+        values = {"variant": engine.variant, "device": str(engine.device)}
+        values |= fusion_values(self._statistics, self._synchronizer.counts)
         warnings = [f"{name} is silent" for name in self._silent_inputs()]
-        self._diagnostics.publish(
-            diagnostic_array(self.get_fully_qualified_name(), stamp, warnings, self._state())
-        )
-
-    def _state(self) -> dict[str, str | int | float]:
-        """What diagnostics tell, key by key."""
-        counts, pairing = self._statistics.counts(), self._synchronizer.counts
-        state: dict[str, str | int | float] = {
-            "variant": self._pipeline.engine.variant,
-            "device": str(self._pipeline.engine.device),
-            "infrared received": counts.get("infrared", 0),
-            "visible received": counts.get("visible", 0),
-            "pairs": pairing.paired,
-            "published": counts.get("published", 0),
-            "publish rate (Hz)": self._statistics.rate_hz("published"),
-        }
-        for reason in ("superseded", "unwatched", "refused", "failed"):
-            state[f"pairs {reason}"] = counts.get(reason, 0)
-        for reason in ("no_partner", "too_old", "duplicate", "cleared"):
-            state[f"messages {reason}"] = getattr(pairing, reason)
-        for stage, (median, p99) in self._statistics.percentiles_ms().items():
-            state[f"{stage} p50 (ms)"], state[f"{stage} p99 (ms)"] = median, p99
-        return state
+        stamp = self.get_clock().now().to_msg()
+        name = self.get_fully_qualified_name()
+        self._diagnostics.publish(diagnostic_array(name, stamp, warnings, values))
 
 
 def _send(publisher: Publisher[Image], make: Callable[[], Image]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Protocol
 
 import rclpy
 from rclpy.exceptions import ParameterException
@@ -16,18 +15,11 @@ from dreamif_model import DreamIFError
 from dreamif_ros.transport import choose_dds_settings
 
 
-class StoppableNode(Protocol):
-    """A node with work of its own to end before it is destroyed."""
-
-    def stop(self) -> None:
-        """End threads; called once, after the last callback."""
-        ...
-
-
 def run_node(create: Callable[[], Node], args: list[str] | None = None) -> int:
     """Create a node and spin it until SIGINT or SIGTERM; returns the exit status.
 
-    0 after a signal, 1 when the node refused to start: one line on stderr says why.
+    0 after a signal, 1 when the node refused to start: one line on stderr says why. A node with
+    threads of its own ends them in ``stop()``.
     """
     dds = choose_dds_settings()
     try:
@@ -47,6 +39,10 @@ def run_node(create: Callable[[], Node], args: list[str] | None = None) -> int:
         return 1
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except Exception:
+        if rclpy.ok():
+            raise
+        # A signal while the node was being created: its context is gone, nothing is wrong.
     finally:
         if node is not None:
             if hasattr(node, "stop"):

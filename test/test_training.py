@@ -68,8 +68,8 @@ def test_resume_equals_an_uninterrupted_run(pairs, tmp_path, monkeypatch):
     for row in rows:
         assert row.keys() >= {"total", "learning_rate", *config.loss_weights}
         assert all(math.isfinite(value) for value in row.values())
-    written = json.loads((tmp_path / "whole" / "config.json").read_text())
-    assert written["crop"] == 32
+    record = json.loads((tmp_path / "whole" / "nano.json").read_text())
+    assert (record["config"]["crop"], record["log_end"]) == (32, rows)
 
 
 def test_learning_rate(pairs, tmp_path):
