@@ -23,14 +23,14 @@ def save_weights(network: torch.nn.Module, variant: str, path: Path) -> None:
     save_file(state, path, metadata={"format": FORMAT, "variant": variant})
 
 
-def load_network(variant: str, path: Path | None = None) -> DreamIF:
+def load_network(variant: str, path: Path | str | None = None) -> DreamIF:
     """Build ``variant`` with its packaged weights, or with those of ``path``, in eval mode.
 
     WeightsError when the file is missing, not safetensors, of another variant, or when its
     tensors are not exactly the network's.
     """
     config = network_config(variant)
-    path = path or WEIGHTS_FOLDER / f"{variant}.safetensors"
+    path = Path(path) if path else WEIGHTS_FOLDER / f"{variant}.safetensors"
     state = _read(path, variant)
     network = DreamIF(config)
     _check_tensors(state, network.state_dict(), path)

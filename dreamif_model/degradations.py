@@ -5,6 +5,7 @@ Images are (..., H, W) in [0, 1] and are clamped to it again, as a camera's outp
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -44,6 +45,8 @@ def degrade(image: Tensor, name: str, strength: float, generator: Generator) -> 
     """Apply one degradation by name; ConfigError names those there are."""
     if name not in DEGRADATIONS:
         raise ConfigError(f"unknown degradation {name!r}: choose one of {', '.join(DEGRADATIONS)}")
+    if not (math.isfinite(strength) and strength > 0):
+        raise ConfigError(f"the strength of {name} must be above 0, got {strength:g}")
     return DEGRADATIONS[name][0](image, strength, generator)
 
 

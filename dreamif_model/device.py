@@ -48,5 +48,7 @@ def keep_freed_memory() -> None:
 
 def use_cpu_threads(count: int) -> None:
     """Run the network on this many CPU threads; 0 leaves torch's choice (one per core)."""
+    if count < 0:
+        raise ConfigError(f"the number of CPU threads is {count}, expected 0 or more")
     if count:
         torch.set_num_threads(count)

@@ -21,7 +21,7 @@ from dreamif_model.errors import ConfigError
 from dreamif_model.network import DreamIF
 from dreamif_model.variants import AVERAGE, VARIANTS
 
-CHROMA_WINDOW = 15  # pixels; noise and chroma are averaged over such a square
+CHROMA_WINDOW = 16  # pixels; noise and chroma are averaged over such squares
 CHROMA_NOISE = 0.04  # luma noise (mean deviation in [0, 1]) at which chroma is fully smoothed
 
 
@@ -37,7 +37,7 @@ class FusionEngine:
     """Runs one variant on one device; not thread-safe."""
 
     def __init__(
-        self, variant: str = "nano", device: str = "auto", weights: Path | None = None
+        self, variant: str = "nano", device: str = "auto", weights: Path | str | None = None
     ) -> None:
         if variant not in VARIANTS:
             raise ConfigError(f"unknown variant {variant!r}: choose one of {', '.join(VARIANTS)}")
@@ -120,12 +120,9 @@ def _denoise_chroma(chroma: Tensor, removed: Tensor) -> Tensor:
 
     chroma: (B, 2, H, W). removed: (B, 1, H, W), what the network took from the visible luma.
     """
-    means = F.avg_pool2d(
-        torch.cat((chroma, removed), dim=1),
-        CHROMA_WINDOW,
-        stride=1,
-        padding=CHROMA_WINDOW // 2,
-        count_include_pad=False,
-    )
+    height, width = chroma.shape[2:]
+    coarse = (max(1, height // CHROMA_WINDOW), max(1, width // CHROMA_WINDOW))
+    means = F.interpolate(torch.cat((chroma, removed), dim=1), coarse, mode="area")
+    means = F.interpolate(means, (height, width), mode="bilinear", align_corners=False)
     strength = (means[:, 2:] / CHROMA_NOISE).clamp(max=1) ** 2
     return chroma + strength * (means[:, :2] - chroma)

@@ -30,7 +30,14 @@ BASELINES: dict[str, Method] = {
 
 def network_method(pipeline: FusionPipeline) -> Method:
     """A pipeline as a method on gray images."""
-    return lambda infrared, visible: pipeline.fuse(visible=visible, infrared=infrared).fused[..., 0]
+    weights = np.array((0.299, 0.587, 0.114))  # BT.601 luma
+
+    def fuse(infrared: GrayImage, visible: GrayImage) -> GrayImage:
+        fused = pipeline.fuse(visible=visible, infrared=infrared).fused
+        luma: GrayImage = np.rint(fused @ weights).astype(np.uint8)
+        return luma
+
+    return fuse
 
 
 def compare(

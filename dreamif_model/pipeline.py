@@ -38,7 +38,7 @@ class FusionPipeline:
         self,
         variant: str = "nano",
         device: str = "auto",
-        weights: Path | None = None,
+        weights: Path | str | None = None,
         thermal: ThermalConfig | None = None,
     ) -> None:
         self.engine = FusionEngine(variant, device, weights)

@@ -53,10 +53,6 @@ class ThermalNormalizer:
         self.config = config or ThermalConfig()
         self._range: tuple[float, float] | None = None
 
-    def reset(self) -> None:
-        """Forget the range, as for a new camera or recording."""
-        self._range = None
-
     def normalize(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
         """(h, w) uint8 or uint16 counts to (h, w) float32 in [0, 1]; hot is bright."""
         if image.ndim != 2 or image.size == 0:

@@ -36,6 +36,7 @@ _LAYOUTS = {
     "16UC1": _Layout(np.uint16, 1),
     "rgb8": _Layout(np.uint8, 3),
     "bgr8": _Layout(np.uint8, 3, cv2.COLOR_BGR2RGB),
+    "8UC3": _Layout(np.uint8, 3, cv2.COLOR_BGR2RGB),  # OpenCV's order, as its writers mean it
     "rgba8": _Layout(np.uint8, 4, cv2.COLOR_RGBA2RGB),
     "bgra8": _Layout(np.uint8, 4, cv2.COLOR_BGRA2RGB),
 }

@@ -30,7 +30,7 @@ from dreamif_ros import codec
 from dreamif_ros.pictures import Picture, gray_to_rgb
 from dreamif_ros.transport import choose_dds_settings
 
-NAMESPACE = "/dreamif_demo"
+NAMESPACE = f"/dreamif_demo_{os.getpid()}"  # two demos on one network do not meet
 START_TIMEOUT_S = 60.0  # until the first fused frame: imports, weights, the scene
 LAST_REPORT_S = 2.5  # diagnostics come once a second
 STOP_TIMEOUT_S = 10.0

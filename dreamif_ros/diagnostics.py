@@ -47,5 +47,17 @@ def fusion_values(statistics: Statistics, pairing: PairingCounts) -> dict[str, s
     return {key: _text(value) for key, value in values.items()}
 
 
+def fusion_warnings(statistics: Statistics) -> list[str]:
+    """What is wrong although both cameras send."""
+    warnings = [
+        f"pairs are {reason}: see the node's log"
+        for reason in ("refused", "failed")
+        if statistics.rate_hz(reason)
+    ]
+    if not statistics.rate_hz("pairs"):
+        warnings.append("no pairs: stamps are unset, or further apart than sync.slop_s")
+    return warnings
+
+
 def _text(value: str | float) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -16,14 +16,13 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
-from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, Image
 
 from dreamif_model import DreamIFError, FusionPipeline, FusionResult, ThermalConfig
 from dreamif_model.device import use_cpu_threads
 from dreamif_model.overlay import dominance_overlay
 from dreamif_ros import codec
-from dreamif_ros.diagnostics import diagnostic_array, fusion_values
+from dreamif_ros.diagnostics import diagnostic_array, fusion_values, fusion_warnings
 from dreamif_ros.pairing import Pair, PairSynchronizer
 from dreamif_ros.parameters import FUSION_PARAMETERS, declare, group
 from dreamif_ros.runtime import run_node
@@ -33,6 +32,7 @@ from dreamif_ros.worker import NewestWorker
 
 FOLLOW_PERIOD_S = 0.5
 SILENCE_S = 3.0  # without a message an input counts as silent
+RECORDED_S = 60.0  # stamps older than this are a recording's: their age is no latency
 OUTPUT_QOS = QoSProfile(depth=5)  # reliable: matches every subscriber
 
 
@@ -47,8 +47,8 @@ class _Outputs:
     overlay: Publisher[Image]
 
     def wanted(self) -> bool:
-        images = (self.fused, self.infrared, self.visible, self.overlay)
-        return any(publisher.get_subscription_count() for publisher in images)
+        publishers = (self.fused, self.camera_info, self.infrared, self.visible, self.overlay)
+        return any(publisher.get_subscription_count() for publisher in publishers)
 
 
 class FusionNode(Node):
@@ -112,20 +112,23 @@ class FusionNode(Node):
 
     def _offer(self, pairs: list[Pair[Image, Image]]) -> None:
         for pair in pairs:
+            self._statistics.count("pairs")
             if self._worker.offer(pair):
                 self._statistics.count("superseded")
 
     def _process(self, pair: Pair[Image, Image]) -> None:
         """One pair in the worker thread; a pair that cannot be fused is named and counted."""
-        if not self._outputs.wanted():
-            self._statistics.count("unwatched")
-            return
         try:
-            self._fuse(pair)
+            if self._outputs.wanted():
+                self._fuse(pair)
+            else:
+                self._statistics.count("unwatched")
         except DreamIFError as error:
             self._statistics.count("refused")
             self.get_logger().error(str(error), throttle_duration_sec=1.0)
         except Exception as error:  # the worker must outlive what nobody thought of
+            if not self.context.ok():
+                return  # the node is being shut down
             self._statistics.count("failed")
             self.get_logger().error(f"fusion failed: {error!r}", throttle_duration_sec=1.0)
 
@@ -138,16 +141,17 @@ class FusionNode(Node):
         fused = time.perf_counter()
         self._publish(result, pair.visible.header)
         self._statistics.count("published")
-        age = self.get_clock().now() - Time.from_msg(pair.visible.header.stamp)
+        age_s = (self.get_clock().now().nanoseconds - codec.stamp_ns(pair.visible)) / 1e9
         self._statistics.add_latencies(
             {
                 "decode": decoded - started,
                 **result.timings,
                 "publish": time.perf_counter() - fused,
-                "stamp_to_publish": age.nanoseconds / 1e9,
                 "skew": abs(pair.skew_ns) / 1e9,
             }
         )
+        if 0 <= age_s < RECORDED_S:
+            self._statistics.add_latencies({"stamp_to_publish": age_s})
 
     def _publish(self, result: FusionResult, header: Any) -> None:
         """Encode and publish what somebody subscribes to, under the visible image's header."""
@@ -156,9 +160,10 @@ class FusionNode(Node):
         _send(outputs.infrared, lambda: codec.encode(result.dominance_infrared, "32FC1", header))
         _send(outputs.visible, lambda: codec.encode(result.dominance_visible, "32FC1", header))
         _send(outputs.overlay, lambda: codec.encode(_overlay(result), "bgr8", header))
-        if self._camera_info is not None:
-            self._camera_info.header = header
-            self._outputs.camera_info.publish(self._camera_info)
+        info = self._camera_info  # the other thread may replace it
+        if info is not None:
+            info.header = header
+            outputs.camera_info.publish(info)
 
     def _follow_publishers(self) -> None:
         for subscription in self._inputs.values():
@@ -181,6 +186,7 @@ class FusionNode(Node):
         values = {"variant": engine.variant, "device": str(engine.device)}
         values |= fusion_values(self._statistics, self._synchronizer.counts)
         warnings = [f"{name} is silent" for name in self._silent_inputs()]
+        warnings += fusion_warnings(self._statistics) if not warnings else []
         stamp = self.get_clock().now().to_msg()
         name = self.get_fully_qualified_name()
         self._diagnostics.publish(diagnostic_array(name, stamp, warnings, values))

@@ -20,6 +20,7 @@ from typing import Generic, TypeVar
 A = TypeVar("A")
 B = TypeVar("B")
 RHYTHM = 16  # recent intervals that tell a stream's rhythm
+LATE_RUN = 16  # messages in a row that came too late: not disorder, but a clock that was set back
 NANOSECONDS = 1_000_000_000
 
 
@@ -80,7 +81,8 @@ class PairSynchronizer(Generic[A, B]):
 
     slop_s: greatest distance of a pair, in seconds, inclusive. queue_size: messages that wait
     per stream; the oldest goes when one more comes. jump_s: a stamp this far behind the
-    stream's newest means that time itself was set back (a looping bag): everything is cleared.
+    stream's newest, or a run of late ones, means that time itself was set back (a looping bag):
+    everything is cleared.
     Not thread-safe.
     """
 
@@ -94,6 +96,7 @@ class PairSynchronizer(Generic[A, B]):
         self._queue_size = queue_size
         self._infrared, self._visible = _Stream(), _Stream()
         self._paired_ns: tuple[int, int] | None = None  # stamps of the newest pair
+        self._late = 0  # messages in a row that were too old
 
     def add_infrared(self, stamp_ns: int, item: A) -> list[Pair[A, B]]:
         """Take one infrared message; return the pairs that are now certain."""
@@ -106,7 +109,8 @@ class PairSynchronizer(Generic[A, B]):
     def clear(self) -> None:
         """Forget all that waits, as after a jump of the clock."""
         self.counts.cleared += len(self._infrared.waiting) + len(self._visible.waiting)
-        self._infrared, self._visible, self._paired_ns = _Stream(), _Stream(), None
+        self._infrared, self._visible = _Stream(), _Stream()
+        self._paired_ns, self._late = None, 0
 
     def _add(self, stream: _Stream, side: int, stamp_ns: int, item: object) -> list[Pair[A, B]]:
         if stream.newest_ns is not None and stamp_ns < stream.newest_ns - self._jump_ns:
@@ -114,7 +118,11 @@ class PairSynchronizer(Generic[A, B]):
             stream = (self._infrared, self._visible)[side]
         if self._paired_ns is not None and stamp_ns <= self._paired_ns[side]:
             self.counts.too_old += 1
+            self._late += 1
+            if self._late >= LATE_RUN:
+                self.clear()
             return []
+        self._late = 0
         if stream.holds(stamp_ns):
             self.counts.duplicate += 1
             return []

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dreamif_model.errors import DreamIFError
 
 Picture = NDArray[np.uint8]  # (H, W, 3) RGB
-CODEC = "VP80"  # VP8 in WebM: browsers show it, and the OpenCV wheel can write it
+CODEC = "VP80"  # VP8 in Matroska: common players show it, and the OpenCV wheel can write it
 _BAR_HEIGHT = 28  # pixels of the strip that holds a column's title
 
 
@@ -28,7 +28,7 @@ def contact_sheet(
 
 
 def write_video(path: Path, frames: Sequence[Picture], rate_hz: float) -> None:
-    """Write frames of one size as WebM at ``rate_hz``."""
+    """Write frames of one size as Matroska at ``rate_hz``."""
     height, width = frames[0].shape[:2]
     writer = cv2.VideoWriter(
         str(path), cv2.VideoWriter.fourcc(*CODEC), max(rate_hz, 1.0), (width, height)

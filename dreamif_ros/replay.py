@@ -54,7 +54,7 @@ def replay(
         player = _Player(node, topics, rate, clock, stop)
         player.wait_for_subscribers(wait_s)
         while player.play(read_messages(bag, topics)) and loop:
-            pass
+            player.pause()
         player.wait_until_acknowledged()
         return player.published
 
@@ -101,6 +101,7 @@ class _Player:
             (topic.name, topic.type_name): _create_publisher(node, topic) for topic in topics
         }
         self._clock = _Clock(node) if clock else None
+        self._period_s = 1.0
         self.published = dict.fromkeys((topic.name for topic in topics), 0)
 
     def wait_for_subscribers(self, longest_s: float) -> None:
@@ -122,9 +123,11 @@ class _Player:
     def play(self, messages: Iterable[BagMessage]) -> bool:
         """Publish the messages when they are due; False where a signal or nothing came."""
         begin = first_ns = None
+        moments = set()
         for message in messages:
             if begin is None or first_ns is None:
                 begin, first_ns = time.monotonic(), message.timestamp_ns
+            moments.add(message.timestamp_ns)
             # Counted from the beginning, so that delays do not add up.
             due = begin + (message.timestamp_ns - first_ns) / 1e9 / self._rate
             self._wait(due, message.timestamp_ns)
@@ -132,7 +135,15 @@ class _Player:
                 return False
             self._publishers[message.topic, message.type_name].publish(message.data)
             self.published[message.topic] += 1
+        if len(moments) > 1:
+            self._period_s = (max(moments) - min(moments)) / 1e9 / (len(moments) - 1)
         return begin is not None
+
+    def pause(self) -> None:
+        """Wait one mean period, as between two moments of the bag; 1 s where it has but one."""
+        due = time.monotonic() + self._period_s / self._rate
+        while self._stop.sleep_until(due):
+            pass
 
     def wait_until_acknowledged(self) -> None:
         """Stay until the subscribers have everything: what a gone publisher holds is lost."""

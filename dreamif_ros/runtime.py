@@ -10,6 +10,7 @@ from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.logging import get_logger
 from rclpy.node import Node
+from rclpy.utilities import remove_ros_args
 
 from dreamif_model import DreamIFError
 from dreamif_ros.transport import choose_dds_settings
@@ -27,11 +28,19 @@ def run_node(create: Callable[[], Node], args: list[str] | None = None) -> int:
     except Exception as error:  # rclpy has no common base for malformed ROS arguments
         print(f"cannot start: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
+    unknown = remove_ros_args(sys.argv if args is None else ["", *args])[1:]
+    if unknown:
+        print(
+            f"unknown arguments: {' '.join(unknown)}; parameters are given as "
+            "--ros-args -p name:=value or --params-file FILE",
+            file=sys.stderr,
+        )
+        return 2
     node: Node | None = None
     executor = SingleThreadedExecutor()
     try:
+        get_logger("dreamif_ros").info(dds)
         node = create()
-        node.get_logger().info(dds)
         executor.add_node(node)
         executor.spin()
     except (DreamIFError, ParameterException) as error:

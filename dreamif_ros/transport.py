@@ -33,7 +33,7 @@ def choose_dds_settings(environment: MutableMapping[str, str] = os.environ) -> s
         if environment.get(name)
     ]
     if own:
-        return f"DDS settings are yours: {own[0]}={environment[own[0]]}"
+        return f"DDS settings are those of the environment: {own[0]}={environment[own[0]]}"
     middleware = environment.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp")
     if "fastrtps" not in middleware:
         return f"DDS settings are those of {middleware}: see its guide for large images"
@@ -61,15 +61,16 @@ class FollowingSubscription:
         self, node: Node, message_type: type[Any], topic: str, callback: Callable[[Any], None]
     ) -> None:
         self._node, self._type, self._callback = node, message_type, callback
+        self._name = topic  # before remapping, which happens at every subscribing
         self._reliability = QoSReliabilityPolicy.BEST_EFFORT
-        self._subscription = self._subscribe(topic)
+        self._subscription = self._subscribe()
         self.topic: str = self._subscription.topic_name  # resolved and remapped
 
     def follow(self) -> None:
         """Subscribe anew where the publishers' reliability has changed."""
         reliabilities = [
             publisher.qos_profile.reliability
-            for publisher in self._node.get_publishers_info_by_topic(self.topic)
+            for publisher in self._node.get_publishers_info_by_topic(self._name)
         ]
         if not reliabilities:
             return
@@ -78,12 +79,12 @@ class FollowingSubscription:
         if wanted != self._reliability:
             self._reliability = wanted
             self._node.destroy_subscription(self._subscription)
-            self._subscription = self._subscribe(self.topic)
+            self._subscription = self._subscribe()
             self._node.get_logger().info(f"{self.topic}: subscribed {wanted.name.lower()}")
 
     def describe_publishers(self) -> str:
         """Who publishes the topic and how, for a line about a silent input."""
-        publishers = self._node.get_publishers_info_by_topic(self.topic)
+        publishers = self._node.get_publishers_info_by_topic(self._name)
         if not publishers:
             return "it has no publisher"
         names = ", ".join(
@@ -93,6 +94,6 @@ class FollowingSubscription:
         )
         return f"{len(publishers)} publisher(s): {names}"
 
-    def _subscribe(self, topic: str) -> Subscription[Any]:
+    def _subscribe(self) -> Subscription[Any]:
         qos = QoSProfile(depth=INPUT_DEPTH, reliability=self._reliability)
-        return self._node.create_subscription(self._type, topic, self._callback, qos)
+        return self._node.create_subscription(self._type, self._name, self._callback, qos)

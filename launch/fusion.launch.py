@@ -50,8 +50,7 @@ def fusion_node(context: LaunchContext) -> list[Node]:
     }
     remappings = []
     for argument, (name, _) in TOPICS.items():
-        topic = LaunchConfiguration(argument)
-        remappings += [(name, topic), (f"{name}/compressed", [topic, "/compressed"])]
+        remappings.append((name, LaunchConfiguration(argument)))
     node = Node(
         package=PACKAGE,
         executable="fusion_node",

@@ -482,7 +482,7 @@ class TestCommand:
         [("--rate", "0", "more than 0"), ("--rate", "nan", "more than 0"), ("--wait", "-1", "0 s")],
     )
     def test_impossible_options_are_refused(self, bag, capsys, option, value, reason):
-        assert main(["bag", "replay", str(bag), option, value]) == 1
+        assert main(["bag", "replay", str(bag), option, value]) == 2
         assert reason in capsys.readouterr().err
 
     @pytest.mark.parametrize("arguments", [["bag"], ["bag", "make"], ["bag", "replay"]])

@@ -82,6 +82,14 @@ def test_a_failure_is_one_line_and_status_1(folders, spoil, words, capfd):
     assert "Traceback" not in error
 
 
+def test_fuse_never_overwrites_its_inputs(folders, capfd):
+    before = (folders / "vi" / "a.png").read_bytes()
+    paths = ["--ir", str(folders / "ir"), "--vi", str(folders / "vi")]
+    assert cli.main(["fuse", *paths, "--out", str(folders / "vi"), "--variant", "average"]) == 2
+    assert "would overwrite the inputs" in capfd.readouterr().err
+    assert (folders / "vi" / "a.png").read_bytes() == before
+
+
 @pytest.mark.parametrize("arguments", [[], ["fuse"], ["fuse", "--variant", "huge"], ["nonsense"]])
 def test_a_wrong_call_is_status_2(arguments):
     with pytest.raises(SystemExit) as exit_info:
@@ -110,6 +118,7 @@ def test_evaluate_prints_and_writes_the_same_numbers(tmp_path, rng, capfd):
     ("option", "words"),
     [
         ("gaussian", "expected NAME:STRENGTH"),
+        ("gaussian:nan", "the strength of gaussian must be above 0, got nan"),
         ("fog:3", "unknown degradation 'fog': choose one of gaussian"),
     ],
 )
@@ -117,5 +126,5 @@ def test_evaluate_refuses_a_bad_degradation(folders, option, words, capfd):
     (folders / "ir" / "b.png").unlink()
     (folders / "vi" / "b.png").unlink()
     paths = ["--ir", str(folders / "ir"), "--vi", str(folders / "vi"), "--variant", "average"]
-    assert cli.main(["evaluate", *paths, "--degrade", option]) == 1
+    assert cli.main(["evaluate", *paths, "--degrade", option]) == 2
     assert words in capfd.readouterr().err

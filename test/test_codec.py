@@ -29,6 +29,7 @@ def message(pixels, encoding, *, bigendian=False, padding=0):
 COLOR = {
     "rgb8": RGB,
     "bgr8": RGB[..., ::-1],
+    "8UC3": RGB[..., ::-1],
     "rgba8": np.dstack((RGB, ALPHA)),
     "bgra8": np.dstack((RGB[..., ::-1], ALPHA)),
 }

@@ -182,6 +182,30 @@ def test_it_refuses_to_start_with_one_line(tmp_path, values, words):
         assert len(process.output().strip().splitlines()) == 1
 
 
+def test_an_argument_that_is_no_ros_argument_is_refused(tmp_path):
+    with running(NODE, "--variant", "average", log=tmp_path / "log") as process:
+        assert process.popen.wait(60) == 2
+        assert "unknown arguments: --variant average" in process.output()
+
+
+def test_swapped_topics_stay_swapped_after_following_the_publishers(tmp_path):
+    swap = [
+        *("-r", "infrared/image_raw:=/visible/image_raw"),
+        *("-r", "visible/image_raw:=/infrared/image_raw"),
+    ]
+    arguments = [*parameters(variant="average"), *swap]
+    with running(NODE, *arguments, log=tmp_path / "log") as process, client() as node:
+        rig = Rig(node, process)
+        header = Header(frame_id="swapped")
+        header.stamp.sec = 7
+        rig.visible.publish(codec.encode(INFRARED, "mono8", header))
+        rig.infrared.publish(codec.encode(VISIBLE, "bgr8", header))
+        rig.wait(1)
+        expected = FusionPipeline("average", "cpu").fuse(visible=VISIBLE, infrared=INFRARED)
+        fused = codec.decode_visible(rig.heard["fused/image_raw"][0])
+        np.testing.assert_array_equal(fused, expected.fused)
+
+
 def test_malformed_ros_arguments_are_one_line(tmp_path):
     with running(NODE, "--ros-args", "-p", "variant", log=tmp_path / "log") as process:
         assert process.popen.wait(60) == 1

@@ -93,16 +93,6 @@ def test_flat_image_is_finite():
     assert np.isfinite(result).all()
 
 
-def test_reset_forgets_the_range():
-    smooth = normalizer(mode="percentile")
-    first, second = ramp(7000, 8000), ramp(20000, 30000)
-    fresh = normalizer(mode="percentile").normalize(second)
-    smooth.normalize(first)
-    assert not np.array_equal(smooth.normalize(second), fresh)
-    smooth.reset()
-    assert np.array_equal(smooth.normalize(second), fresh)
-
-
 def test_the_input_is_left_alone():
     counts = ramp(7000, 8000)
     before = counts.copy()

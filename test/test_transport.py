@@ -27,7 +27,7 @@ def test_large_images_need_no_setting_of_the_user():
 )
 def test_a_users_own_setting_wins(name):
     environment = {name: "mine"}
-    assert f"yours: {name}=mine" in choose_dds_settings(environment)
+    assert f"environment: {name}=mine" in choose_dds_settings(environment)
     assert environment == {name: "mine"}
 
 

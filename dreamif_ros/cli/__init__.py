@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from dreamif_model import DreamIFError
+from dreamif_model import ConfigError, DreamIFError
 from dreamif_ros.cli import bag, demo, evaluate, fuse, train
 
 VERBS = (demo, fuse, bag, evaluate, train)
@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         status: int = options.run(options)
     except (DreamIFError, OSError) as error:
         print(f"dreamif: {error}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, ConfigError) else 1
     except KeyboardInterrupt:
         return 130
     return status

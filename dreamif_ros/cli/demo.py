@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from dreamif_model import VARIANTS, DreamIFError
+from dreamif_model import VARIANTS, ConfigError, DreamIFError
 from dreamif_model.data import write_image
 from dreamif_ros.demo import Recording, run_demo
 from dreamif_ros.pictures import contact_sheet, write_video
@@ -36,7 +36,7 @@ def add_parser(verbs: Any) -> None:
         "--out", type=Path, default=Path("out/demo"), help="folder (default: %(default)s)"
     )
     parser.add_argument(
-        "--seconds", type=float, default=10.0, help="to record (default: %(default)s s)"
+        "--seconds", type=float, default=10.0, help="to record, up to 60 (default: %(default)s s)"
     )
     parser.add_argument(
         "--variant", choices=VARIANTS, default="nano", help="model variant (default: %(default)s)"
@@ -49,8 +49,8 @@ def add_parser(verbs: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the demo, write its files, print the summary."""
-    if not 0 < options.seconds <= 600:
-        raise DreamIFError(f"--seconds is {options.seconds:g}, expected more than 0, up to 600")
+    if not 0 < options.seconds <= 60:
+        raise ConfigError(f"--seconds is {options.seconds:g}, expected more than 0, up to 60")
     options.out.mkdir(parents=True, exist_ok=True)
     print(f"fusing simulated cameras for {options.seconds:g} s …", flush=True)
     recording = run_demo(
@@ -62,17 +62,17 @@ def run(options: argparse.Namespace) -> int:
     (options.out / "summary.txt").write_text(text)
     write_pictures(recording, summary["published_hz"], options.out)
     print(text, end="")
-    print(f"look at {options.out / 'contact_sheet.png'} and {options.out / 'fused.webm'}")
+    print(f"look at {options.out / 'contact_sheet.png'} and {options.out / 'fused.mkv'}")
     return 0
 
 
 def write_pictures(recording: Recording, rate_hz: float, out: Path) -> None:
-    """Leave ``contact_sheet.png`` and ``fused.webm``."""
+    """Leave ``contact_sheet.png`` and ``fused.mkv``."""
     rows = recording.moments(MOMENTS)
     if not rows:
         raise DreamIFError("no moment was recorded whole: both inputs, fused and overlay")
     write_image(out / "contact_sheet.png", contact_sheet(COLUMNS, rows))
-    write_video(out / "fused.webm", recording.fused_frames(), rate_hz)
+    write_video(out / "fused.mkv", recording.fused_frames(), rate_hz)
 
 
 def summarize(recording: Recording, seconds: float) -> dict[str, Any]:

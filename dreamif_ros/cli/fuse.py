@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from dreamif_model import VARIANTS, FusionPipeline
-from dreamif_model.data import find_pairs, read_gray, read_rgb, write_image
+from dreamif_model import VARIANTS, ConfigError, FusionPipeline
+from dreamif_model.data import PairPaths, find_pairs, read_gray, read_rgb, write_image
 
 EXAMPLES = """examples:
   dreamif fuse --ir thermal.png --vi color.png --out fused
@@ -70,6 +70,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Fuse every pair; images of one call share the thermal range, as a camera's frames do."""
     pairs = find_pairs(options.ir, options.vi)
+    _refuse_overwriting(pairs, options.out)
     pipeline = FusionPipeline(options.variant, options.device, options.weights)
     options.out.mkdir(parents=True, exist_ok=True)
     for pair in tqdm(pairs, unit="pair", disable=None):
@@ -83,6 +84,12 @@ def run(options: argparse.Namespace) -> int:
                 write_image(options.out / f"{pair.stem}_{name}.png", _gray(dominance))
     print(f"{len(pairs)} fused image{'s' if len(pairs) > 1 else ''} in {options.out}")
     return 0
+
+
+def _refuse_overwriting(pairs: list[PairPaths], out: Path) -> None:
+    sources = {path.resolve() for pair in pairs for path in (pair.infrared, pair.visible)}
+    if any((out / f"{pair.stem}.png").resolve() in sources for pair in pairs):
+        raise ConfigError(f"--out {out} would overwrite the inputs: choose another folder")
 
 
 def _gray(dominance: NDArray[np.float32]) -> NDArray[np.uint8]:
