@@ -69,13 +69,14 @@ def run_demo(seconds: float, variant: str, device: str, log: Path) -> Recording:
 
     Their output goes to ``log``. DreamIFError when a node ends early or nothing is fused.
     """
+    environment = dict(os.environ)  # of the nodes, which choose their DDS settings themselves
     choose_dds_settings()
     node_arguments = ["-p", f"variant:={variant}", "-p", f"device:={device}"]
     with (
         log.open("w") as output,
         _listener() as listener,
-        _node("fusion_node", node_arguments, output) as fusion,
-        _node("simulated_cameras", [], output) as cameras,
+        _node("fusion_node", node_arguments, output, environment) as fusion,
+        _node("simulated_cameras", [], output, environment) as cameras,
     ):
         _wait_for_first_frame(listener, (fusion, cameras), log)
         listener.listen(seconds)
@@ -133,11 +134,13 @@ def _listener() -> Iterator[_Listener]:
 
 
 @contextmanager
-def _node(name: str, arguments: list[str], output: Any) -> Iterator[subprocess.Popen[bytes]]:
+def _node(
+    name: str, arguments: list[str], output: Any, environment: dict[str, str]
+) -> Iterator[subprocess.Popen[bytes]]:
     """A node of this package as a process, ended with the block."""
     command = [sys.executable, "-m", f"dreamif_ros.{name}", "--ros-args"]
     command += ["-r", f"__ns:={NAMESPACE}", *arguments]
-    process = subprocess.Popen(command, stdout=output, stderr=output, env=os.environ)
+    process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
     try:
         yield process
     finally:

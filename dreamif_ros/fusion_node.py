@@ -47,8 +47,8 @@ class _Outputs:
     overlay: Publisher[Image]
 
     def wanted(self) -> bool:
-        publishers = (self.fused, self.camera_info, self.infrared, self.visible, self.overlay)
-        return any(publisher.get_subscription_count() for publisher in publishers)
+        images = (self.fused, self.infrared, self.visible, self.overlay)
+        return any(publisher.get_subscription_count() for publisher in images)
 
 
 class FusionNode(Node):

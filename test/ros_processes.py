@@ -1,10 +1,12 @@
 """Real nodes in processes of their own, and a client node in the test's process."""
 
+import os
 import signal
 import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from unittest import mock
 
 import rclpy
 from rclpy.context import Context
@@ -63,11 +65,12 @@ def parameters(**values):
 
 @contextmanager
 def client(name="test_client"):
-    """A node in this process, in a ROS context of its own."""
-    choose_dds_settings()
+    """A node in this process, in a ROS context of its own; leaves the environment as it was."""
     context = Context()
-    rclpy.init(context=context)
-    node = Node(name, context=context)
+    with mock.patch.dict(os.environ):
+        choose_dds_settings()
+        rclpy.init(context=context)
+        node = Node(name, context=context)
     node.spinner = SingleThreadedExecutor(context=context)
     node.spinner.add_node(node)
     try:

@@ -14,7 +14,7 @@ from dreamif_ros import cli, codec
 from dreamif_ros.bag import START_NS
 
 FRAMES = 30
-PACE = 1.6  # the bag's period over the time of one fusion, so that the node keeps up
+PACE = 1.8  # the bag's period over the time of one fusion, so that the node keeps up
 
 
 @pytest.fixture(scope="module")
@@ -45,11 +45,16 @@ class Heard:
     def _on_diagnostics(self, message):
         self.state = {item.key: item.value for item in message.status[0].values}
 
+    def __repr__(self):
+        keys = ("pairs", "published", *(k for k in self.state if k.startswith(("pairs ", "mess"))))
+        account = ", ".join(f"{key} {self.state.get(key)}" for key in keys)
+        return f"{len(self.fused)} heard of {account}"
+
     def everything(self):
         """Whether every frame was published and heard, or overtaken and counted."""
         published = int(self.state.get("published", 0))
-        overtaken = int(self.state.get("pairs superseded", 0))
-        return published + overtaken == FRAMES and len(self.fused) == published
+        missed = sum(int(self.state.get(f"pairs {why}", 0)) for why in ("superseded", "unwatched"))
+        return published + missed == FRAMES and len(self.fused) == published
 
 
 @pytest.mark.slow
@@ -73,14 +78,16 @@ def test_every_frame_of_a_replayed_bag_equals_dreamif_fuse(sequence, tmp_path, m
     ):
         heard = Heard(listener)
         node.wait_for_output("fusing with nano")
+        assert spin_until(listener, lambda: heard.state, 20.0)
+        spin_until(listener, lambda: False, 1.0)  # until the node knows its listener, too
         with running("dreamif_ros.cli", "bag", "replay", str(bag), log=tmp_path / "r") as replay:
             assert spin_until(
                 listener, lambda: replay.popen.poll() is not None, FRAMES * period_s + 60
             )
             assert replay.popen.returncode == 0, replay.output()
-        assert spin_until(listener, heard.everything, 30.0), (heard.state, node.output())
+        assert spin_until(listener, heard.everything, 30.0), heard
 
-    assert len(heard.fused) >= FRAMES - 3  # a stalled machine may overtake some
+    assert len(heard.fused) >= 0.8 * FRAMES  # on a busy machine some are overtaken
     for stamp, message in heard.fused.items():
         index = round((stamp - START_NS) / 1e9 / period_s)
         np.testing.assert_array_equal(codec.decode_visible(message), expected[index])
