@@ -6,7 +6,12 @@ from ros_processes import client, parameters, running, spin_until
 from sensor_msgs.msg import CameraInfo, Image
 
 from dreamif_ros import codec
-from dreamif_ros.transport import BUILTIN_TRANSPORTS, PROFILES_FILE, choose_dds_settings
+from dreamif_ros.transport import (
+    BUILTIN_TRANSPORTS,
+    PROFILES_FILE,
+    PROFILES_VARIABLES,
+    choose_dds_settings,
+)
 
 
 def test_large_images_need_no_setting_of_the_user():
@@ -49,6 +54,8 @@ def test_another_middleware_is_left_alone():
 @pytest.mark.parametrize("discovery", ["SUBNET", "LOCALHOST"])
 def test_300_of_300_best_effort_images_arrive_at_30_hz(tmp_path, monkeypatch, discovery):
     """0.9 MB each; with Fast DDS defaults nearly all of them would be lost."""
+    for name in ("FASTDDS_BUILTIN_TRANSPORTS", *PROFILES_VARIABLES):
+        monkeypatch.delenv(name, raising=False)  # as for a user who has set nothing
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", discovery)
     cameras = "dreamif_ros.simulated_cameras"
     images, sent = [], []  # stamps; every frame has a camera_info, small enough to arrive anyhow
