@@ -1,25 +1,78 @@
 """Degradations of sensors, seeded, on tensors: what training and evaluation show the network.
 
-Images are (..., H, W) in [0, 1] and are clamped to it again, as a camera's output is.
+An image is (H, W), (1, H, W) gray or (3, H, W) RGB, float in [0, 1], on the CPU; the result is
+clamped to [0, 1] again, as a camera's output is. Noise is drawn per value; what belongs to a place
+of the image (streaks, stripes, dead pixels, drift) is drawn once and shared by the channels.
+A result depends on the image, the strength and the generator alone.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Literal, NamedTuple, get_args
 
 import torch
+import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from dreamif_model.color import rgb_to_ycbcr, ycbcr_to_rgb
 from dreamif_model.errors import ConfigError
 
+Modality = Literal["infrared", "visible"]
 Degradation = Callable[[Tensor, float, Generator], Tensor]
 
+MODALITIES: tuple[Modality, ...] = get_args(Modality)
+READ_NOISE = 2 / 255  # of a camera in low light
 
-def gaussian(image: Tensor, sigma: float, generator: Generator) -> Tensor:
-    """Additive white noise, y = x + N(0, σ); ``sigma`` in gray levels of 255."""
-    noise = torch.randn(image.shape, generator=generator, device=generator.device)
-    return (image + noise * (sigma / 255)).clamp(0, 1)
+
+def rain(image: Tensor, density: float, generator: Generator) -> Tensor:
+    """Streaks of falling drops, y = x + α · (1 − x); ``density`` 1 is a cloudburst.
+
+    A drop passes a pixel for the share α of the exposure and is bright there (Garg and Nayar,
+    Vision and Rain, IJCV 2007). Streaks slant alike, near ones are longer and brighter.
+    """
+    height, width = image.shape[-2:]
+    count = max(1, round(density * height * width / 150))
+    slant = 0.4 * _uniform(1, generator) - 0.2  # columns per row: up to 11° off the vertical
+    row, column, depth = _uniform((3, count, 1), generator).unbind()
+    near = 1 - depth.sqrt()  # there is more room far away
+    length = 6 + 24 * near
+    along = torch.linspace(0, 1, 30)
+    rows = row * (height + 30) - 30 + along * length
+    columns = column * (width + 8) - 4 + (slant * along) * length
+    alpha = (0.12 + 0.5 * near) * (math.pi * along).sin()
+    return image + _splat(rows, columns, alpha, height, width) * (1 - image)
+
+
+def blur(image: Tensor, sigma: float, generator: Generator) -> Tensor:  # noqa: ARG001
+    """Defocus, y = x ∗ Gaussian(σ); ``sigma`` in pixels, borders repeated."""
+    radius = math.ceil(3 * sigma)
+    kernel = torch.exp(-0.5 * (torch.arange(-radius, radius + 1) / sigma) ** 2)
+    kernel /= kernel.sum()
+    planes = image.reshape(-1, 1, *image.shape[-2:])
+    padded = F.pad(planes, [radius] * 4, mode="replicate")
+    blurred = F.conv2d(F.conv2d(padded, kernel.view(1, 1, -1, 1)), kernel.view(1, 1, 1, -1))
+    return blurred.reshape(image.shape).clamp(0, 1)
+
+
+def low_light(image: Tensor, stops: float, generator: Generator) -> Tensor:
+    """Underexposure, y = x · 2^(−stops / 2.2) + N(0, 2 gray levels).
+
+    ``stops`` is the light missing in powers of two; 2.2 is the gamma that pixel values carry.
+    """
+    noise = torch.randn(image.shape, generator=generator)
+    return (image * 2 ** (-stops / 2.2) + noise * READ_NOISE).clamp(0, 1)
+
+
+def resize(image: Tensor, factor: float, generator: Generator) -> Tensor:  # noqa: ARG001
+    """A smaller sensor: mean of ``factor`` × ``factor`` pixels, then bilinear up again."""
+    height, width = image.shape[-2:]
+    planes = image.reshape(-1, 1, height, width)
+    size = max(1, round(height / factor)), max(1, round(width / factor))
+    small = F.interpolate(planes, size, mode="area")
+    return F.interpolate(small, (height, width), mode="bilinear").reshape(image.shape).clamp(0, 1)
 
 
 def poisson(image: Tensor, peak: float, generator: Generator) -> Tensor:
@@ -27,33 +80,234 @@ def poisson(image: Tensor, peak: float, generator: Generator) -> Tensor:
     return (torch.poisson(image * peak, generator=generator) / peak).clamp(0, 1)
 
 
+def gaussian(image: Tensor, sigma: float, generator: Generator) -> Tensor:
+    """Additive white noise, y = x + N(0, σ); ``sigma`` in gray levels of 255."""
+    noise = torch.randn(image.shape, generator=generator)
+    return (image + noise * (sigma / 255)).clamp(0, 1)
+
+
 def speckle(image: Tensor, epsilon: float, generator: Generator) -> Tensor:
     """Multiplicative noise, y = x · (1 + ε · N(0, 1))."""
-    noise = torch.randn(image.shape, generator=generator, device=generator.device)
+    noise = torch.randn(image.shape, generator=generator)
     return (image * (1 + epsilon * noise)).clamp(0, 1)
 
 
-# name: (function, range of its strength in training)
-DEGRADATIONS: dict[str, tuple[Degradation, tuple[float, float]]] = {
-    "gaussian": (gaussian, (5.0, 50.0)),
-    "poisson": (poisson, (20.0, 200.0)),
-    "speckle": (speckle, (0.05, 0.4)),
+def drift(image: Tensor, loss: float, generator: Generator) -> Tensor:
+    """Low contrast of a warming camera, y = (1 − loss) · x + loss · f with a smooth field f.
+
+    ``loss`` is the share of contrast lost. f is a level from 0.3 to 0.7 with a slow shading of
+    ±0.2 over it, as the heat of the lens and the housing adds to a thermal image.
+    """
+    grid = 0.2 * (2 * _uniform((1, 1, 4, 4), generator) - 1)
+    level = 0.3 + 0.4 * _uniform(1, generator)
+    shading = F.interpolate(grid, image.shape[-2:], mode="bicubic", align_corners=True)[0, 0]
+    return ((1 - loss) * image + loss * (level + shading)).clamp(0, 1)
+
+
+def stripes(image: Tensor, sigma: float, generator: Generator) -> Tensor:
+    """Fixed-pattern noise of a microbolometer, y = x + σ · (c + g · (x − ½) + r / 4).
+
+    Every column has an offset c and a gain g, every row a weaker offset r, each N(0, 1), for
+    columns share an amplifier. ``sigma`` in gray levels of 255.
+    """
+    height, width = image.shape[-2:]
+    offset, gain = torch.randn((2, 1, width), generator=generator).unbind()
+    rows = torch.randn((height, 1), generator=generator)
+    return (image + sigma / 255 * (offset + gain * (image - 0.5) + rows / 4)).clamp(0, 1)
+
+
+def dead_pixels(image: Tensor, per_mille: float, generator: Generator) -> Tensor:
+    """Pixels stuck at 0 or at 1, half of them alone and half in clusters of 2 × 2.
+
+    ``per_mille`` is how many of a thousand pixels are dead, on average.
+    """
+    share = per_mille / 1000
+    alone, seeds = _uniform((2, 1, *image.shape[-2:]), generator).unbind()
+    hot = (alone > 1 - share / 4) | (_grown(seeds) > 1 - share / 16)
+    cold = (alone < share / 4) | (_grown(1 - seeds) > 1 - share / 16)
+    stuck = torch.where(hot[0], 1.0, torch.where(cold[0], 0.0, image))
+    return stuck.to(image.dtype)
+
+
+def jpeg(image: Tensor, quality: float, generator: Generator) -> Tensor:  # noqa: ARG001
+    """Compression loss of JPEG: 8 × 8 cosine transform, rounded to the quantization table.
+
+    ``quality`` from 1 to 100 as in libjpeg, without its thinning of the colour planes.
+    """
+    height, width = image.shape[-2:]
+    pixels = (image * 255).round()
+    colour = image.ndim > 2 and image.shape[-3] == 3
+    planes = rgb_to_ycbcr(pixels).round() if colour else pixels.reshape(1, height, width)
+    middle = torch.tensor((128.0, 0, 0))[: len(planes), None, None]
+    tables = _quantization(quality)[: len(planes), None, None]  # (C, 1, 1, 8, 8)
+    dct = _cosines()
+    steps = (dct @ _to_blocks(planes - middle) @ dct.T / tables).round()
+    restored = _from_blocks(dct.T @ (steps * tables) @ dct, height, width).round() + middle
+    decoded = ycbcr_to_rgb(restored).round() if colour else restored
+    return (decoded / 255).clamp(0, 1).reshape(image.shape)
+
+
+class Kind(NamedTuple):
+    """One row of the table."""
+
+    function: Degradation
+    training: tuple[float, float]  # strengths drawn in training, uniformly
+    valid: tuple[float, float]  # strengths accepted
+    share: float  # of the draws in training, relative to the others
+    modalities: tuple[Modality, ...]  # drawn for these in training
+    unit: str  # of the strength
+
+
+# In the order of the imaging chain: scene, optics, exposure, sensor, compression. Of each
+# modality's shares, 30 of 50 are noise.
+DEGRADATIONS: dict[str, Kind] = {
+    "rain": Kind(rain, (0.1, 1.0), (0.01, 1), 4, ("visible",), "density"),
+    "blur": Kind(blur, (0.5, 3.0), (0.1, 50), 4, MODALITIES, "σ in pixels"),
+    "low_light": Kind(low_light, (1.0, 4.0), (0.1, 10), 4, ("visible",), "stops of light lost"),
+    "resize": Kind(resize, (1.5, 4.0), (1, 64), 4, MODALITIES, "factor down and up"),
+    "poisson": Kind(poisson, (20.0, 200.0), (1, 1e6), 7, MODALITIES, "photons of white"),
+    "gaussian": Kind(gaussian, (5.0, 50.0), (0.1, 255), 16, MODALITIES, "σ in gray levels"),
+    "speckle": Kind(speckle, (0.05, 0.4), (0.001, 10), 7, MODALITIES, "ε, relative"),
+    "drift": Kind(drift, (0.2, 0.7), (0.01, 1), 2, ("infrared",), "share of contrast lost"),
+    "stripes": Kind(stripes, (2.0, 15.0), (0.1, 255), 4, ("infrared",), "σ in gray levels"),
+    "dead_pixels": Kind(dead_pixels, (0.5, 10.0), (0.1, 100), 2, ("infrared",), "per mille"),
+    "jpeg": Kind(jpeg, (10.0, 80.0), (1, 100), 4, MODALITIES, "quality"),
 }
 
 
 def degrade(image: Tensor, name: str, strength: float, generator: Generator) -> Tensor:
-    """Apply one degradation by name; ConfigError names those there are."""
-    if name not in DEGRADATIONS:
-        raise ConfigError(f"unknown degradation {name!r}: choose one of {', '.join(DEGRADATIONS)}")
-    if not (math.isfinite(strength) and strength > 0):
-        raise ConfigError(f"the strength of {name} must be above 0, got {strength:g}")
-    return DEGRADATIONS[name][0](image, strength, generator)
+    """Apply one degradation by name; ConfigError says which names and strengths there are."""
+    check_degradation(name, strength)
+    return DEGRADATIONS[name].function(image, strength, generator)
 
 
-def degrade_randomly(image: Tensor, probability: float, generator: Generator) -> Tensor:
-    """With ``probability``, one degradation of random kind and strength; else the image itself."""
-    chance, kind, strength = torch.rand(3, generator=generator).tolist()
-    if chance >= probability:
+def check_degradation(name: str, strength: float) -> None:
+    """Refuse an unknown name, or a strength outside of its range."""
+    _check_names([name])
+    low, high = DEGRADATIONS[name].valid
+    if not low <= strength <= high:  # which NaN fails too
+        raise ConfigError(
+            f"the strength of {name} ({DEGRADATIONS[name].unit}) must be from {low:g} to "
+            f"{high:g}, got {strength:g}"
+        )
+
+
+def degrade_randomly(
+    image: Tensor,
+    probability: float,
+    generator: Generator,
+    *,
+    modality: Modality | None = None,
+    kinds: Sequence[str] | None = None,
+    most: int = 3,
+) -> Tensor:
+    """With ``probability``, random degradations of random strength; else the image itself.
+
+    One of them in 60 %, two in 30 %, three in 10 % of the cases, but never more than ``most``;
+    all different and in the order of the table. modality: only kinds that its cameras show.
+    kinds: only these names; the image stays as it is where none of them fits the modality.
+    """
+    chance, number = torch.rand(2, generator=generator).tolist()
+    names = _drawable(modality, kinds)
+    if chance >= probability or not names:
         return image
-    function, (low, high) = list(DEGRADATIONS.values())[int(kind * len(DEGRADATIONS))]
-    return function(image, low + strength * (high - low), generator)
+    count = min(1 + (number > 0.6) + (number > 0.9), most, len(names))
+    shares = torch.tensor([DEGRADATIONS[name].share for name in names], dtype=torch.float32)
+    drawn = torch.multinomial(shares, count, generator=generator).sort().values.tolist()
+    for index, position in zip(drawn, torch.rand(count, generator=generator).tolist(), strict=True):
+        kind = DEGRADATIONS[names[index]]
+        low, high = kind.training
+        image = kind.function(image, low + position * (high - low), generator)
+    return image
+
+
+def _drawable(modality: Modality | None, kinds: Sequence[str] | None) -> list[str]:
+    if modality is not None and modality not in MODALITIES:
+        raise ConfigError(f"modality is {modality!r}, expected one of {', '.join(MODALITIES)}")
+    if kinds is not None:
+        _check_names(kinds)
+    return [
+        name
+        for name, kind in DEGRADATIONS.items()
+        if (modality is None or modality in kind.modalities) and (kinds is None or name in kinds)
+    ]
+
+
+def _check_names(names: Sequence[str]) -> None:
+    for name in names:
+        if name not in DEGRADATIONS:
+            known = ", ".join(DEGRADATIONS)
+            raise ConfigError(f"unknown degradation {name!r}: choose one of {known}")
+
+
+def _uniform(shape: int | tuple[int, ...], generator: Generator) -> Tensor:
+    return torch.rand(shape, generator=generator)
+
+
+def _grown(field: Tensor) -> Tensor:
+    """Greatest value of every pixel and its neighbours to the left and above, (1, H, W)."""
+    padded = F.pad(field, (1, 0, 1, 0))
+    pairs = torch.maximum(padded[..., 1:, :], padded[..., :-1, :])
+    return torch.maximum(pairs[..., 1:], pairs[..., :-1])
+
+
+def _splat(rows: Tensor, columns: Tensor, alpha: Tensor, height: int, width: int) -> Tensor:
+    """(H, W) with points drawn into it, each shared by the two pixels beside it; at most 1."""
+    # One column more on both sides and one row more below take what falls outside.
+    rows = rows.floor().clamp(-1, height).long() + 1
+    left = columns.floor()
+    share = columns - left
+    cells = rows * (width + 2) + left.clamp(-1, width - 1).long() + 1
+    canvas = torch.zeros((height + 2) * (width + 2))
+    canvas.index_add_(0, cells.flatten(), (alpha * (1 - share)).flatten())
+    canvas.index_add_(0, cells.flatten() + 1, (alpha * share).flatten())
+    return canvas.view(height + 2, width + 2)[1:-1, 1:-1].clamp(max=1)
+
+
+# ITU-T T.81 (JPEG), annex K: steps for luminance and chrominance.
+LUMINANCE = (
+    (16, 11, 10, 16, 24, 40, 51, 61),
+    (12, 12, 14, 19, 26, 58, 60, 55),
+    (14, 13, 16, 24, 40, 57, 69, 56),
+    (14, 17, 22, 29, 51, 87, 80, 62),
+    (18, 22, 37, 56, 68, 109, 103, 77),
+    (24, 35, 55, 64, 81, 104, 113, 92),
+    (49, 64, 78, 87, 103, 121, 120, 101),
+    (72, 92, 95, 98, 112, 100, 103, 99),
+)
+CHROMINANCE = (
+    (17, 18, 24, 47, 99, 99, 99, 99),
+    (18, 21, 26, 66, 99, 99, 99, 99),
+    (24, 26, 56, 99, 99, 99, 99, 99),
+    (47, 66, 99, 99, 99, 99, 99, 99),
+    *((99,) * 8,) * 4,
+)
+
+
+@lru_cache(maxsize=1)
+def _cosines() -> Tensor:
+    """The orthonormal 8-point cosine transform, one frequency a row."""
+    frequency, place = torch.arange(8.0)[:, None], torch.arange(8.0) + 0.5
+    rows = torch.cos(math.pi / 8 * frequency * place) / 2
+    rows[0] /= math.sqrt(2)
+    return rows
+
+
+def _quantization(quality: float) -> Tensor:
+    """Steps of the cosine coefficients for Y, Cb and Cr, (3, 8, 8)."""
+    scale = 5000 / quality if quality < 50 else 200 - 2 * quality
+    base = torch.tensor((LUMINANCE, CHROMINANCE, CHROMINANCE))
+    return ((base * scale + 50) / 100).floor().clamp(1, 255)
+
+
+def _to_blocks(planes: Tensor) -> Tensor:
+    """(C, H, W) to (C, rows, columns, 8, 8), the borders repeated to a multiple of 8."""
+    bottom, right = -planes.shape[-2] % 8, -planes.shape[-1] % 8
+    padded = F.pad(planes[None], (0, right, 0, bottom), mode="replicate")[0]
+    return padded.unfold(1, 8, 8).unfold(2, 8, 8)
+
+
+def _from_blocks(blocks: Tensor, height: int, width: int) -> Tensor:
+    count, rows, columns = blocks.shape[:3]
+    whole = blocks.transpose(2, 3).reshape(count, rows * 8, columns * 8)
+    return whole[:, :height, :width]
