@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 from dreamif_model.errors import ConfigError, ImageError
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
+EXPOSED_SHARE = 0.5  # of the training crops, each modality on its own
 CACHE_BYTES = 2 << 30  # decoded pairs kept in memory
 
 Pixels: TypeAlias = "NDArray[np.uint8] | NDArray[np.uint16]"
@@ -146,6 +147,12 @@ class DataSet:
         return training, [pair for pair in pairs if pair.stem in held_out]
 
 
+def _expose(image: Tensor, rng: np.random.Generator) -> Tensor:
+    """Half of the images at another exposure: x^γ, γ log-uniform in [0.6, 2.2] (darker nights)."""
+    gamma = float(np.exp(rng.uniform(np.log(0.6), np.log(2.2))))
+    return image**gamma if rng.random() < EXPOSED_SHARE else image
+
+
 class CropDataset(Dataset[tuple[Tensor, Tensor]]):
     """Endless seeded crops: item ``i`` depends on the seed and ``i`` alone, so training resumes.
 
@@ -174,7 +181,7 @@ class CropDataset(Dataset[tuple[Tensor, Tensor]]):
         if rng.random() < 0.5:
             stacked = stacked[:, ::-1]
         tensor = torch.from_numpy(np.ascontiguousarray(stacked.transpose(2, 0, 1))).float() / 255
-        return tensor[:1], tensor[1:]
+        return _expose(tensor[:1], rng), _expose(tensor[1:], rng)
 
     def _crop(self, image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
         """A random square, at the image's own scale or down to the smallest that still fits."""

@@ -15,6 +15,8 @@ from dreamif_model.network import NetworkOutput
 
 EDGE_FLOOR = 1e-3  # Sobel strength, of a unit step's 1, that counts as flat
 SSIM_WINDOW = 7  # side of the uniform window, as the SSIM metric has it
+VIF_NOISE = 2.0 / 255**2  # variance of the visual noise, as the VIFF metric has it
+VIF_FLAT = 0.1 / 255**2  # variance added to a source's, so that flat regions have a gradient
 
 
 def pixel_loss(fused: Tensor, infrared: Tensor, visible: Tensor) -> Tensor:
@@ -55,6 +57,25 @@ def ssim_loss(fused: Tensor, infrared: Tensor, visible: Tensor) -> Tensor:
     return 1 - (ssim(fused, infrared) + ssim(fused, visible)) / 2
 
 
+def information_loss(fused: Tensor, infrared: Tensor, visible: Tensor) -> Tensor:
+    """1 - (VIF(I → F) + VIF(V → F)) / 2, pixel domain (Sheikh & Bovik 2006).
+
+    As :func:`dreamif_model.metrics.viff`, over those of its four scales that fit the image, and
+    with large windows at a quarter of their width apart instead of at every pixel.
+    """
+    images = torch.cat((fused, infrared, visible), dim=1)  # (B, 3, H, W)
+    kept, whole = fused.new_zeros(2), fused.new_zeros(2)
+    for scale in range(4):
+        window = _gaussian(2 ** (4 - scale) + 1).to(images)
+        if scale:
+            images = _blur(images, window, stride=2)
+        if min(images.shape[2:]) < len(window):
+            break
+        kept_here, whole_here = _information(images, window)
+        kept, whole = kept + kept_here, whole + whole_here
+    return 1 - (kept / whole.clamp(min=1e-6)).mean()
+
+
 def color_loss(fused: Tensor, visible: Tensor) -> Tensor:
     """Mean |CbCr(F) - CbCr(V)|; zero for luma images, which have no colour."""
     if fused.shape[1] == 1:
@@ -87,6 +108,7 @@ def total_loss(
         "gradient": gradient_loss(fused, *sources),
         "edge": edge_loss(fused, *sources),
         "ssim": ssim_loss(fused, *sources),
+        "information": information_loss(fused, *sources),
         "color": color_loss(output.fused, visible),
         "dominance": dominance_loss(output.dominance).to(fused.device),
         "restoration": restoration_loss(output.restored, infrared, visible),
@@ -131,3 +153,31 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
 
 def _window(image: Tensor) -> Tensor:
     return F.avg_pool2d(image, SSIM_WINDOW, stride=1)
+
+
+def _information(images: Tensor, window: Tensor) -> tuple[Tensor, Tensor]:
+    """Of [F, I, V] (B, 3, H, W): information of I and of V kept in F (2,), and all of it (2,)."""
+    products = torch.cat((images * images, images[:, :1] * images[:, 1:]), dim=1)
+    moments = _blur(torch.cat((images, products), dim=1), window, max(1, len(window) // 4))
+    mean, square, product = moments.split((3, 3, 2), dim=1)
+    variance = (square - mean**2).clamp(min=0)
+    covariance = (product - mean[:, :1] * mean[:, 1:]).clamp(min=0)
+    gain = covariance / (variance[:, 1:] + VIF_FLAT)
+    residual = (variance[:, :1] - gain * covariance).clamp(min=0)
+    kept = torch.log1p(gain**2 * variance[:, 1:] / (residual + VIF_NOISE))
+    return kept.sum((0, 2, 3)), torch.log1p(variance[:, 1:] / VIF_NOISE).sum((0, 2, 3))
+
+
+def _gaussian(side: int) -> Tensor:
+    """(side,) weights with σ = side / 5, as VIF's published code has them."""
+    x = torch.arange(side, dtype=torch.float64) - side // 2
+    window = torch.exp(-(x**2) / (2 * (side / 5) ** 2))
+    return window / window.sum()
+
+
+def _blur(images: Tensor, window: Tensor, stride: int = 1) -> Tensor:
+    """Separable convolution of each channel of (B, C, H, W), without padding."""
+    maps = images.flatten(0, 1).unsqueeze(1)
+    maps = F.conv2d(maps, window.view(1, 1, -1, 1), stride=(stride, 1))
+    maps = F.conv2d(maps, window.view(1, 1, 1, -1), stride=(1, stride))
+    return maps.unflatten(0, images.shape[:2]).squeeze(2)

@@ -29,6 +29,11 @@ class NetworkOutput:
     dominance: list[Tensor]  # per decoder level, coarse to fine: (B, 2, h, w), infrared first
     restored: Tensor | None  # (B, 2·(1 or 3), H, W), infrared first; with source_residual only
 
+    def float(self) -> NetworkOutput:
+        """The same in float32."""
+        restored = None if self.restored is None else self.restored.float()
+        return NetworkOutput(self.fused.float(), [maps.float() for maps in self.dominance], restored)
+
 
 class LayerNorm(nn.LayerNorm):
     """Layer normalization over the channels of (B, C, h, w)."""
@@ -107,8 +112,33 @@ class TransformerBlock(nn.Module):
         return out
 
 
-def _blocks(count: int, channels: int, heads: int, expansion: float) -> nn.Sequential:
-    return nn.Sequential(*(TransformerBlock(channels, heads, expansion) for _ in range(count)))
+class ConvolutionBlock(nn.Module):
+    """Two dense 3×3 convolutions with a ReLU between, added to the input; keeps the shape.
+
+    Stands in for a :class:`TransformerBlock` where pixels are many and channels few: there a
+    CPU spends its time on moving the block's many intermediate tensors, not on its arithmetic.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) to the same shape."""
+        out: Tensor = x + self.second(F.relu(self.first(x), inplace=True))
+        return out
+
+
+def _block(config: NetworkConfig, level: int, channels: int) -> nn.Module:
+    """One block of the kind that the variant has at this level."""
+    if not config.attention[level]:
+        return ConvolutionBlock(channels)
+    return TransformerBlock(channels, config.heads[level], config.expansion)
+
+
+def _blocks(config: NetworkConfig, level: int, count: int) -> nn.Sequential:
+    return nn.Sequential(*(_block(config, level, config.channels << level) for _ in range(count)))
 
 
 def _conv3x3(inputs: int, outputs: int, separable: bool) -> nn.Module:
@@ -186,7 +216,7 @@ class PromptBlock(nn.Module):
         self.smooth = nn.Conv2d(prompt, prompt, 3, padding=1, bias=False)
         reduce = nn.Conv2d(channels + prompt, channels, 1, bias=False)
         width = channels if config.separable else channels + prompt
-        block = TransformerBlock(width, config.heads[level], config.expansion)
+        block = _block(config, level, width)
         self.apply_prompt = nn.Sequential(
             *((reduce, block) if config.separable else (block, reduce))
         )
@@ -257,7 +287,7 @@ class DecoderLevel(nn.Module):
             nn.Conv2d(channels * 2, channels, 1, bias=False) if config.skip_connections else None
         )
         self.enhance = RelativeEnhancement(config, level) if config.relative_dominance else None
-        self.blocks = _blocks(config.blocks[level], channels, config.heads[level], config.expansion)
+        self.blocks = _blocks(config, level, config.blocks[level])
 
     def forward(self, x: Tensor, skip: Tensor) -> tuple[Tensor, Tensor | None]:
         """(2B, 2C, h, w) and the encoder's (2B, C, 2h, 2w) to the latter's shape; dominance."""
@@ -276,16 +306,15 @@ class DreamIF(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
-        channels, expansion = config.channels, config.expansion
+        channels = config.channels
         pixels = config.image_channels * config.stem**2
         self.embed = nn.Conv2d(pixels, channels, 3, padding=1, bias=False)
         self.encoder = nn.ModuleList(
-            _blocks(config.blocks[level], channels << level, config.heads[level], expansion)
-            for level in range(4)
+            _blocks(config, level, config.blocks[level]) for level in range(4)
         )
         self.downsample = nn.ModuleList(Downsample(channels << level) for level in range(3))
         self.decoder = nn.ModuleList(DecoderLevel(config, level) for level in (2, 1, 0))
-        self.refinement = _blocks(config.refinement_blocks, channels, config.heads[0], expansion)
+        self.refinement = _blocks(config, 0, config.refinement_blocks)
         self.output = nn.Conv2d(channels, pixels, 3, padding=1, bias=False)
         self.restore = (
             nn.Conv2d(channels, pixels, 3, padding=1, bias=False)

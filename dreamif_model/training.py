@@ -21,7 +21,7 @@ from tqdm import tqdm
 from dreamif_model.checkpoints import save_weights
 from dreamif_model.color import luma
 from dreamif_model.data import CropDataset, DataSet
-from dreamif_model.degradations import degrade_randomly
+from dreamif_model.degradations import DEGRADATIONS, Modality, check_names, degrade_randomly
 from dreamif_model.device import keep_freed_memory, use_cpu_threads
 from dreamif_model.errors import ConfigError, WeightsError
 from dreamif_model.losses import total_loss
@@ -36,10 +36,14 @@ DEFAULT_LOSS_WEIGHTS = {
     "gradient": 4.0,
     "edge": 0.5,
     "ssim": 1.0,
+    "information": 0.5,
     "color": 1.0,
     "dominance": 0.1,
     "restoration": 1.0,
 }
+
+# No fp16: its range needs a scaled loss, and every machine it would help on has bf16.
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 # field of TrainConfig: (type, lowest, highest)
 RANGES: dict[str, tuple[type, float, float]] = {
@@ -73,6 +77,8 @@ class TrainConfig:
     gradient_clip: float = 1.0  # norm
     ema_decay: float = 0.999
     degrade_probability: float = 0.7  # of each modality of each sample, independently
+    degradations: tuple[str, ...] = tuple(DEGRADATIONS)  # the kinds to draw from
+    precision: str = "fp32"  # of the network's arithmetic; losses and weights stay fp32
     loss_weights: dict[str, float] = field(default_factory=lambda: dict(DEFAULT_LOSS_WEIGHTS))
     seed: int = 0
     log_every: int = 50  # steps
@@ -88,6 +94,13 @@ class TrainConfig:
             raise ConfigError(
                 f"crop must be a multiple of {multiple} for {self.variant}, got {self.crop}"
             )
+        if self.precision not in PRECISIONS:
+            raise ConfigError(
+                f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}"
+            )
+        if not isinstance(self.degradations, tuple) or not self.degradations:
+            raise ConfigError(f"degradations must be a list of names, got {self.degradations!r}")
+        check_names(self.degradations)
         if not self.data:
             raise ConfigError("data must name at least one folder of pairs")
         names = ", ".join(DEFAULT_LOSS_WEIGHTS)
@@ -116,6 +129,8 @@ class TrainConfig:
         values = _checked(raw, cls, "settings") | overrides
         if not isinstance(values["data"], list):
             raise ConfigError("data must be a list of {path, weight, validation}")
+        if isinstance(values.get("degradations"), list):
+            values["degradations"] = tuple(values["degradations"])
         values["data"] = tuple(_data_set(entry, root) for entry in values["data"])
         return cls(**values)
 
@@ -275,9 +290,12 @@ class _Run:
             visible = luma(visible)
         else:
             infrared = infrared.expand_as(visible)
-        shown = self._degrade(infrared, 2 * self.step), self._degrade(visible, 2 * self.step + 1)
+        shown = self._degrade(infrared, "infrared"), self._degrade(visible, "visible")
         infrared, visible = infrared.to(self.device), visible.to(self.device)
-        output = self.network(shown[0].to(self.device), shown[1].to(self.device))
+        precision = PRECISIONS[self.config.precision]
+        with torch.autocast(self.device.type, precision, enabled=precision != torch.float32):
+            output = self.network(shown[0].to(self.device), shown[1].to(self.device))
+        output = output.float()
         loss, parts = total_loss(output, infrared, visible, self.config.loss_weights)
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate()
@@ -288,10 +306,17 @@ class _Run:
         self.average.update_parameters(self.network)
         return {"total": float(loss.detach())} | parts
 
-    def _degrade(self, images: Tensor, seed: int) -> Tensor:
+    def _degrade(self, images: Tensor, modality: Modality) -> Tensor:
+        """Each image (B, C, S, S) on its own; the same again when the step is repeated."""
+        seed = 2 * self.step + (modality == "visible")
         generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + seed)
-        probability = self.config.degrade_probability
-        return torch.stack([degrade_randomly(image, probability, generator) for image in images])
+        probability, kinds = self.config.degrade_probability, self.config.degradations
+        return torch.stack(
+            [
+                degrade_randomly(image, probability, generator, modality=modality, kinds=kinds)
+                for image in images
+            ]
+        )
 
     def _learning_rate(self) -> float:
         """Linear warm-up, then a half cosine down to a hundredth."""

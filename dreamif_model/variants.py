@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dreamif_model.errors import ConfigError
 
@@ -31,6 +31,7 @@ class NetworkConfig:
     luma: bool = False  # fuse luma (1 channel), carry the visible chroma over; else fuse RGB
     skip_connections: bool = False  # encoder features join the decoder level by level
     source_residual: bool = False  # restored sources, weighted by dominance, join the output
+    attention: tuple[bool, bool, bool, bool] = (True, True, True, True)  # level: else 3×3 blocks
     separable: bool = False  # cheaper decoder: separable 3×3, pointwise upsampling, slim prompts
 
     relative_dominance: bool = True
@@ -55,21 +56,27 @@ class NetworkConfig:
         return self.stem * 8  # three halvings between the four levels
 
 
+NANO = NetworkConfig(
+    channels=16,
+    blocks=(1, 1, 1, 2),
+    refinement_blocks=1,
+    expansion=1.0,
+    prompt_channels=(16, 16, 16),
+    prompt_size=(16, 16, 16),
+    stem=2,
+    luma=True,
+    skip_connections=True,
+    source_residual=True,
+    attention=(False, False, True, True),
+    separable=True,
+)
 NETWORKS: dict[str, NetworkConfig] = {
     "base": NetworkConfig(),
-    "nano": NetworkConfig(
-        channels=16,
-        blocks=(1, 1, 1, 2),
-        refinement_blocks=1,
-        expansion=1.0,
-        prompt_channels=(16, 16, 16),
-        prompt_size=(16, 16, 16),
-        stem=2,
-        luma=True,
-        skip_connections=True,
-        source_residual=True,
-        separable=True,
+    "small": replace(
+        NANO, channels=32, blocks=(2, 3, 3, 4), refinement_blocks=2, stem=1, expansion=2.0
     ),
+    "tiny": replace(NANO, channels=32, blocks=(2, 2, 1, 2), refinement_blocks=2),
+    "nano": NANO,
 }
 VARIANTS: tuple[str, ...] = (*NETWORKS, AVERAGE)
 
