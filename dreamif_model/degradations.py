@@ -183,7 +183,7 @@ def degrade(image: Tensor, name: str, strength: float, generator: Generator) -> 
 
 def check_degradation(name: str, strength: float) -> None:
     """Refuse an unknown name, or a strength outside of its range."""
-    _check_names([name])
+    check_names([name])
     low, high = DEGRADATIONS[name].valid
     if not low <= strength <= high:  # which NaN fails too
         raise ConfigError(
@@ -207,6 +207,8 @@ def degrade_randomly(
     all different and in the order of the table. modality: only kinds that its cameras show.
     kinds: only these names; the image stays as it is where none of them fits the modality.
     """
+    if most < 1:
+        raise ConfigError(f"most is {most}, expected 1 or more")
     chance, number = torch.rand(2, generator=generator).tolist()
     names = _drawable(modality, kinds)
     if chance >= probability or not names:
@@ -225,7 +227,9 @@ def _drawable(modality: Modality | None, kinds: Sequence[str] | None) -> list[st
     if modality is not None and modality not in MODALITIES:
         raise ConfigError(f"modality is {modality!r}, expected one of {', '.join(MODALITIES)}")
     if kinds is not None:
-        _check_names(kinds)
+        check_names(kinds)
+        if not kinds:
+            raise ConfigError(f"kinds names no degradation: choose of {', '.join(DEGRADATIONS)}")
     return [
         name
         for name, kind in DEGRADATIONS.items()
@@ -233,7 +237,8 @@ def _drawable(modality: Modality | None, kinds: Sequence[str] | None) -> list[st
     ]
 
 
-def _check_names(names: Sequence[str]) -> None:
+def check_names(names: Sequence[str]) -> None:
+    """Refuse names that are not in the table."""
     for name in names:
         if name not in DEGRADATIONS:
             known = ", ".join(DEGRADATIONS)
@@ -261,7 +266,7 @@ def _splat(rows: Tensor, columns: Tensor, alpha: Tensor, height: int, width: int
     canvas = torch.zeros((height + 2) * (width + 2))
     canvas.index_add_(0, cells.flatten(), (alpha * (1 - share)).flatten())
     canvas.index_add_(0, cells.flatten() + 1, (alpha * share).flatten())
-    return canvas.view(height + 2, width + 2)[1:-1, 1:-1].clamp(max=1)
+    return canvas.view(height + 2, width + 2)[1:-1, 1:-1].clamp(0, 1)
 
 
 # ITU-T T.81 (JPEG), annex K: steps for luminance and chrominance.

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from dreamif_model.data import PairPaths, read_gray
-from dreamif_model.degradations import degrade
+from dreamif_model.degradation_spec import DegradationSpec
 from dreamif_model.errors import ImageError
 from dreamif_model.metrics import evaluate
 from dreamif_model.pipeline import FusionPipeline
@@ -43,21 +43,23 @@ def network_method(pipeline: FusionPipeline) -> Method:
 def compare(
     pairs: Iterable[PairPaths],
     methods: Mapping[str, Method],
-    degradation: tuple[str, float] | None = None,
+    degradation: DegradationSpec | None = None,
     seed: int = 0,
 ) -> Scores:
     """Mean of every metric for every method.
 
-    degradation: name and strength (see :mod:`dreamif_model.degradations`), put on both inputs
-    and rounded to 8 bits; every method sees the same. Metrics take the clean sources.
+    degradation: put on the inputs, seeded; every method sees the same. Metrics take the clean
+    sources.
     """
+    spec = degradation or DegradationSpec()
     generator = torch.Generator().manual_seed(seed)
     rows: dict[str, list[dict[str, float]]] = {name: [] for name in methods}
     for pair in pairs:
         clean = _read8(pair)
-        shown = clean if degradation is None else _degraded(clean, *degradation, generator)
+        infrared = spec.apply(clean[0], "infrared", generator)
+        visible = spec.apply(clean[1], "visible", generator)
         for name, method in methods.items():
-            rows[name].append(evaluate(method(*shown), *clean))
+            rows[name].append(evaluate(method(infrared, visible), *clean))
     return {name: _mean(scores) for name, scores in rows.items()}
 
 
@@ -69,20 +71,6 @@ def _read8(pair: PairPaths) -> tuple[GrayImage, GrayImage]:
             f"{infrared.shape}, {pair.visible} is {visible.dtype} {visible.shape}"
         )
     return infrared.astype(np.uint8, copy=False), visible.astype(np.uint8, copy=False)
-
-
-def _degraded(
-    images: tuple[GrayImage, GrayImage], name: str, strength: float, generator: torch.Generator
-) -> tuple[GrayImage, GrayImage]:
-    infrared, visible = (
-        degrade(torch.from_numpy(image).float() / 255, name, strength, generator)
-        .mul(255)
-        .round()
-        .byte()
-        .numpy()
-        for image in images
-    )
-    return infrared, visible
 
 
 def _mean(rows: list[dict[str, float]]) -> dict[str, float]:

@@ -38,18 +38,18 @@ def gradient_loss(fused: Tensor, infrared: Tensor, visible: Tensor) -> Tensor:
 
 
 def edge_loss(fused: Tensor, infrared: Tensor, visible: Tensor) -> Tensor:
-    """1 - Q^AB/F, the share of both sources' edges kept (Xydeas & Petrović 2000).
+    """Mean over pixels of Σ_S s_S · (1 - Q^SF), S both sources: the edge strength lost.
 
-    Strength and angle preservation as in :func:`dreamif_model.metrics.qabf`, with a floor under
-    the strengths so that flat regions have a gradient.
+    s is the source's Sobel strength (a unit step gives 1) and Q in [0, 1] the share of strength
+    and angle kept (Xydeas & Petrović 2000), as in :func:`dreamif_model.metrics.qabf`, which is
+    1 - Σ s · (1 - Q) / Σ s. A floor under the strengths gives flat regions a gradient.
     """
     fused_edges = _strength_and_angle(fused)
-    kept, weight = fused.new_zeros(()), fused.new_zeros(())
+    lost = torch.zeros_like(fused)
     for source in (infrared, visible):
         strength, angle = _strength_and_angle(source)
-        kept = kept + (_preservation(strength, angle, *fused_edges) * strength).sum()
-        weight = weight + strength.sum()
-    return 1 - kept / weight
+        lost = lost + strength * (1 - _preservation(strength, angle, *fused_edges))
+    return lost.mean()
 
 
 def ssim_loss(fused: Tensor, infrared: Tensor, visible: Tensor) -> Tensor:
@@ -58,22 +58,23 @@ def ssim_loss(fused: Tensor, infrared: Tensor, visible: Tensor) -> Tensor:
 
 
 def information_loss(fused: Tensor, infrared: Tensor, visible: Tensor) -> Tensor:
-    """1 - (VIF(I → F) + VIF(V → F)) / 2, pixel domain (Sheikh & Bovik 2006).
+    """Visual information of both sources that is lost: Σ over scales of the mean over windows
+    of log(1 + σ²_S / σ²_n) - log(1 + g² σ²_S / (σ²_V + σ²_n)), in nats (Sheikh & Bovik 2006).
 
-    As :func:`dreamif_model.metrics.viff`, over those of its four scales that fit the image, and
-    with large windows at a quarter of their width apart instead of at every pixel.
+    :func:`dreamif_model.metrics.viff` is the ratio of the two terms' sums. Here over those of its
+    four scales that fit the image, large windows a quarter of their width apart.
     """
     images = torch.cat((fused, infrared, visible), dim=1)  # (B, 3, H, W)
-    kept, whole = fused.new_zeros(2), fused.new_zeros(2)
+    lost = fused.new_zeros(())
     for scale in range(4):
         window = _gaussian(2 ** (4 - scale) + 1).to(images)
         if scale:
             images = _blur(images, window, stride=2)
         if min(images.shape[2:]) < len(window):
             break
-        kept_here, whole_here = _information(images, window)
-        kept, whole = kept + kept_here, whole + whole_here
-    return 1 - (kept / whole.clamp(min=1e-6)).mean()
+        kept, whole = _information(images, window)
+        lost = lost + (whole - kept).sum(1).mean() / 4**scale  # each scale has a quarter's pixels
+    return lost
 
 
 def color_loss(fused: Tensor, visible: Tensor) -> Tensor:
@@ -156,7 +157,7 @@ def _window(image: Tensor) -> Tensor:
 
 
 def _information(images: Tensor, window: Tensor) -> tuple[Tensor, Tensor]:
-    """Of [F, I, V] (B, 3, H, W): information of I and of V kept in F (2,), and all of it (2,)."""
+    """Of [F, I, V] (B, 3, H, W): information of I and V that F keeps, and all, (B, 2, h, w)."""
     products = torch.cat((images * images, images[:, :1] * images[:, 1:]), dim=1)
     moments = _blur(torch.cat((images, products), dim=1), window, max(1, len(window) // 4))
     mean, square, product = moments.split((3, 3, 2), dim=1)
@@ -165,7 +166,7 @@ def _information(images: Tensor, window: Tensor) -> tuple[Tensor, Tensor]:
     gain = covariance / (variance[:, 1:] + VIF_FLAT)
     residual = (variance[:, :1] - gain * covariance).clamp(min=0)
     kept = torch.log1p(gain**2 * variance[:, 1:] / (residual + VIF_NOISE))
-    return kept.sum((0, 2, 3)), torch.log1p(variance[:, 1:] / VIF_NOISE).sum((0, 2, 3))
+    return kept, torch.log1p(variance[:, 1:] / VIF_NOISE)
 
 
 def _gaussian(side: int) -> Tensor:

@@ -34,9 +34,9 @@ LOG = "log.jsonl"
 DEFAULT_LOSS_WEIGHTS = {
     "pixel": 1.0,
     "gradient": 4.0,
-    "edge": 0.5,
+    "edge": 6.0,
     "ssim": 1.0,
-    "information": 0.5,
+    "information": 0.06,
     "color": 1.0,
     "dominance": 0.1,
     "restoration": 1.0,
@@ -307,16 +307,22 @@ class _Run:
         return {"total": float(loss.detach())} | parts
 
     def _degrade(self, images: Tensor, modality: Modality) -> Tensor:
-        """Each image (B, C, S, S) on its own; the same again when the step is repeated."""
-        seed = 2 * self.step + (modality == "visible")
-        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + seed)
-        probability, kinds = self.config.degrade_probability, self.config.degradations
-        return torch.stack(
-            [
-                degrade_randomly(image, probability, generator, modality=modality, kinds=kinds)
-                for image in images
-            ]
-        )
+        """Each image of (B, C, S, S) on its own; it depends on seed and sample alone."""
+        config, generator = self.config, torch.Generator()
+        degraded = []
+        for sample, image in enumerate(images, self.step * len(images)):
+            number = 2 * sample + (modality == "visible")
+            generator.manual_seed(config.seed * 1_000_003 + number)
+            degraded.append(
+                degrade_randomly(
+                    image,
+                    config.degrade_probability,
+                    generator,
+                    modality=modality,
+                    kinds=config.degradations,
+                )
+            )
+        return torch.stack(degraded)
 
     def _learning_rate(self) -> float:
         """Linear warm-up, then a half cosine down to a hundredth."""

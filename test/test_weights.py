@@ -8,6 +8,7 @@ import yaml
 from dreamif_model import FusionPipeline
 from dreamif_model.checkpoints import WEIGHTS_FOLDER
 from dreamif_model.data import find_pairs
+from dreamif_model.degradation_spec import DegradationSpec
 from dreamif_model.evaluation import BASELINES, compare, network_method
 
 
@@ -35,7 +36,7 @@ def test_clean_pairs_are_fused_better_than_by_the_mean(validation, methods):
 
 @pytest.mark.slow
 def test_noise_is_removed_while_fusing(validation, methods):
-    scores = compare(validation[::2], methods, ("gaussian", 25.0))
+    scores = compare(validation[::2], methods, DegradationSpec.parse(["gaussian:25"]))
     for metric in ("Qabf", "SSIM"):
         for baseline in ("average", "max"):
             assert scores["nano"][metric] > 1.5 * scores[baseline][metric], (metric, scores)

@@ -11,9 +11,8 @@ from tqdm import tqdm
 
 from dreamif_model import ConfigError, FusionPipeline
 from dreamif_model.data import find_pairs
-from dreamif_model.degradations import DEGRADATIONS
 from dreamif_model.evaluation import BASELINES, Scores, compare, network_method
-from dreamif_ros.cli.fuse import add_model_options
+from dreamif_ros.cli.fuse import add_degrade_options, add_model_options, parse_degrade_options
 
 EXAMPLES = """examples:
   dreamif evaluate --ir pairs/ir --vi pairs/vi
@@ -41,12 +40,7 @@ def add_parser(verbs: Any) -> None:
         metavar="N",
         help="only the 1st, N+1st, … pair; 8 is the validation split of `dreamif train`",
     )
-    parser.add_argument(
-        "--degrade",
-        metavar="NAME:STRENGTH",
-        help=f"on both inputs: {', '.join(DEGRADATIONS)}; gaussian's strength is σ of 255, "
-        "poisson's the photons of white, speckle's ε",
-    )
+    add_degrade_options(parser)
     add_model_options(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers here")
     parser.set_defaults(run=run)
@@ -57,23 +51,15 @@ def run(options: argparse.Namespace) -> int:
     if options.every < 1:
         raise ConfigError(f"--every is {options.every}, expected 1 or more")
     pairs = find_pairs(options.ir, options.vi)[:: options.every]
-    degradation = _parse(options.degrade) if options.degrade else None
+    spec, seed = parse_degrade_options(options)
     pipeline = FusionPipeline(options.variant, options.device, options.weights)
     methods = BASELINES | {options.variant: network_method(pipeline)}
-    scores = compare(tqdm(pairs, unit="pair", disable=None), methods, degradation)
-    print(f"{len(pairs)} pairs, {options.degrade or 'clean'}")
+    scores = compare(tqdm(pairs, unit="pair", disable=None), methods, spec, seed)
+    print(f"{len(pairs)} pairs, {' '.join(options.degrade) or 'clean'}")
     print(_table(scores), end="")
     if options.json:
         options.json.write_text(json.dumps(scores, indent=2) + "\n")
     return 0
-
-
-def _parse(text: str) -> tuple[str, float]:
-    name, _, strength = text.partition(":")
-    try:
-        return name, float(strength)
-    except ValueError:
-        raise ConfigError(f"--degrade is {text!r}, expected NAME:STRENGTH") from None
 
 
 def _table(scores: Scores) -> str:

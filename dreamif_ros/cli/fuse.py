@@ -7,15 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from dreamif_model import VARIANTS, ConfigError, FusionPipeline
 from dreamif_model.data import PairPaths, find_pairs, read_gray, read_rgb, write_image
+from dreamif_model.degradation_spec import DegradationSpec
+from dreamif_model.degradations import DEGRADATIONS
 
 EXAMPLES = """examples:
   dreamif fuse --ir thermal.png --vi color.png --out fused
-  dreamif fuse --ir recording/ir --vi recording/vi --out fused --dominance"""
+  dreamif fuse --ir recording/ir --vi recording/vi --out fused --dominance
+  dreamif fuse --ir thermal.png --vi color.png --out fused \\
+      --degrade infrared=stripes:8,gaussian:15 --degrade visible=rain:0.5"""
 
 
 def add_parser(verbs: Any) -> None:
@@ -46,6 +51,7 @@ def add_parser(verbs: Any) -> None:
         help="also write <stem>_infrared.png and <stem>_visible.png, the dominance maps "
         "(0 to 255 for 0 to 1)",
     )
+    add_degrade_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -67,22 +73,58 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_degrade_options(parser: argparse.ArgumentParser) -> None:
+    """The options of every verb that can spoil its inputs first."""
+    kinds = ", ".join(
+        f"{name} ({kind.unit}, {kind.valid[0]:g} to {kind.valid[1]:g})"
+        for name, kind in DEGRADATIONS.items()
+    )
+    parser.add_argument(
+        "--degrade",
+        action="append",
+        default=[],
+        metavar="SPEC",
+        help="degrade the inputs first: NAME:STRENGTH[,NAME:STRENGTH...], in that order, for both "
+        "cameras, or for one with infrared= or visible= before it; may be given several times; "
+        f"16-bit infrared is scaled to 8 bit before. {kinds}",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of --degrade (default: %(default)s)"
+    )
+
+
+def parse_degrade_options(options: argparse.Namespace) -> tuple[DegradationSpec, int]:
+    """What --degrade asks for, and the seed."""
+    if not 0 <= options.seed < 2**63:
+        raise ConfigError(f"--seed is {options.seed}, expected 0 to 2^63 - 1")
+    return DegradationSpec.parse(options.degrade), options.seed
+
+
 def run(options: argparse.Namespace) -> int:
     """Fuse every pair; images of one call share the thermal range, as a camera's frames do."""
     pairs = find_pairs(options.ir, options.vi)
+    spec, seed = parse_degrade_options(options)
+    generator = torch.Generator().manual_seed(seed)
     _refuse_overwriting(pairs, options.out)
     pipeline = FusionPipeline(options.variant, options.device, options.weights)
     options.out.mkdir(parents=True, exist_ok=True)
     for pair in tqdm(pairs, unit="pair", disable=None):
-        result = pipeline.fuse(visible=read_rgb(pair.visible), infrared=read_gray(pair.infrared))
+        infrared, visible = read_gray(pair.infrared), read_rgb(pair.visible)
+        if spec.infrared:
+            gray = _to_uint8(pipeline.normalizer.normalize(infrared))
+            infrared = spec.apply(gray, "infrared", generator)
+        visible = spec.apply(visible, "visible", generator)
+        result = pipeline.fuse(visible=visible, infrared=infrared)
         write_image(options.out / f"{pair.stem}.png", result.fused)
         if options.dominance:
             for name, dominance in (
                 ("infrared", result.dominance_infrared),
                 ("visible", result.dominance_visible),
             ):
-                write_image(options.out / f"{pair.stem}_{name}.png", _gray(dominance))
+                write_image(options.out / f"{pair.stem}_{name}.png", _to_uint8(dominance))
     print(f"{len(pairs)} fused image{'s' if len(pairs) > 1 else ''} in {options.out}")
+    if options.degrade:
+        print(f"inputs were degraded: {' '.join(options.degrade)}, seed {seed}")
     return 0
 
 
@@ -92,5 +134,5 @@ def _refuse_overwriting(pairs: list[PairPaths], out: Path) -> None:
         raise ConfigError(f"--out {out} would overwrite the inputs: choose another folder")
 
 
-def _gray(dominance: NDArray[np.float32]) -> NDArray[np.uint8]:
-    return np.rint(dominance * 255).astype(np.uint8)
+def _to_uint8(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    return np.rint(values * 255).astype(np.uint8)
