@@ -5,9 +5,11 @@ import json
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from dreamif_model import FusionPipeline
 from dreamif_model.data import read_image, write_image
+from dreamif_model.degradation_spec import DegradationSpec
 from dreamif_ros import cli
 
 
@@ -51,6 +53,50 @@ def test_fuse_writes_what_the_pipeline_gives(folders, variant, capfd):
 def test_fuse_takes_two_files_and_writes_only_the_fused_one(folders):
     assert fuse(folders, "--variant", "average", infrared="ir/a.png", visible="vi/a.png") == 0
     assert [path.name for path in (folders / "out").iterdir()] == ["a.png"]
+
+
+def test_fuse_degrades_the_inputs_first(folders, capfd):
+    """Infrared of 16 bit too, once it is gray."""
+    texts = ["infrared=stripes:8", "gaussian:20"]
+    options = ["--variant", "average", "--seed", "3"]
+    assert fuse(folders, *options, "--degrade", texts[0], "--degrade", texts[1]) == 0
+    spec, generator = DegradationSpec.parse(texts), torch.Generator().manual_seed(3)
+    pipeline = FusionPipeline("average", "cpu")
+    for stem in ("a", "b"):
+        infrared = read_image(folders / "ir" / f"{stem}.png")
+        gray = np.rint(pipeline.normalizer.normalize(infrared) * 255).astype(np.uint8)
+        shown = spec.apply(gray, "infrared", generator)
+        visible = spec.apply(read_image(folders / "vi" / f"{stem}.png"), "visible", generator)
+        expected = pipeline.fuse(visible=visible, infrared=shown).fused
+        np.testing.assert_array_equal(read_image(folders / "out" / f"{stem}.png"), expected)
+    printed = capfd.readouterr().out
+    assert "inputs were degraded: infrared=stripes:8 gaussian:20, seed 3" in printed
+
+
+def test_fuse_leaves_the_other_camera_alone(folders):
+    """As with no --degrade at all: the infrared keeps its 16 bits."""
+    options = ["--variant", "average", "--degrade", "visible=resize:1"]  # which changes nothing
+    assert fuse(folders, *options) == 0
+    pipeline = FusionPipeline("average", "cpu")
+    for stem in ("a", "b"):
+        paths = {name: folders / name / f"{stem}.png" for name in ("ir", "vi")}
+        expected = pipeline.fuse(
+            visible=read_image(paths["vi"]), infrared=read_image(paths["ir"])
+        ).fused
+        np.testing.assert_array_equal(read_image(folders / "out" / f"{stem}.png"), expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--degrade", "gaussian:-3"], "must be from 0.1 to 255, got -3"),
+        (["--degrade", "gaussian:20", "--seed", "-1"], "--seed is -1, expected 0 to 2^63 - 1"),
+    ],
+)
+def test_fuse_refuses_a_bad_degradation(folders, options, words, capfd):
+    assert fuse(folders, "--variant", "average", *options) == 2
+    assert words in capfd.readouterr().err
+    assert not (folders / "out").exists()
 
 
 def damaged(folder):
@@ -118,8 +164,9 @@ def test_evaluate_prints_and_writes_the_same_numbers(tmp_path, rng, capfd):
     ("option", "words"),
     [
         ("gaussian", "expected NAME:STRENGTH"),
-        ("gaussian:nan", "the strength of gaussian must be above 0, got nan"),
-        ("fog:3", "unknown degradation 'fog': choose one of gaussian"),
+        ("gaussian:nan", "the strength of gaussian (σ in gray levels) must be from 0.1 to 255"),
+        ("fog:3", "unknown degradation 'fog': choose one of rain"),
+        ("radar=gaussian:3", "is for 'radar', expected infrared or visible"),
     ],
 )
 def test_evaluate_refuses_a_bad_degradation(folders, option, words, capfd):

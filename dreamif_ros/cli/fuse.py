@@ -29,7 +29,8 @@ def add_parser(verbs: Any) -> None:
         "fuse",
         help="fuse two images or two folders of images",
         description="Fuse two images, or two folders of images with equal names. Writes "
-        "<stem>.png per pair, of the visible image's size.",
+        "<stem>.png per pair, of the visible image's size. With --degrade, 16-bit infrared is "
+        "scaled to 8 bits before it is degraded.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -85,8 +86,8 @@ def add_degrade_options(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="SPEC",
         help="degrade the inputs first: NAME:STRENGTH[,NAME:STRENGTH...], in that order, for both "
-        "cameras, or for one with infrared= or visible= before it; may be given several times; "
-        f"16-bit infrared is scaled to 8 bit before. {kinds}",
+        "cameras, or for one with infrared= or visible= before it; may be given several times. "
+        f"{kinds}",
     )
     parser.add_argument(
         "--seed", type=int, default=0, metavar="N", help="of --degrade (default: %(default)s)"
@@ -109,11 +110,11 @@ def run(options: argparse.Namespace) -> int:
     pipeline = FusionPipeline(options.variant, options.device, options.weights)
     options.out.mkdir(parents=True, exist_ok=True)
     for pair in tqdm(pairs, unit="pair", disable=None):
-        infrared, visible = read_gray(pair.infrared), read_rgb(pair.visible)
-        if spec.infrared:
+        infrared = read_gray(pair.infrared)
+        if spec.infrared:  # strengths are in gray levels: counts become gray first
             gray = _to_uint8(pipeline.normalizer.normalize(infrared))
             infrared = spec.apply(gray, "infrared", generator)
-        visible = spec.apply(visible, "visible", generator)
+        visible = spec.apply(read_rgb(pair.visible), "visible", generator)
         result = pipeline.fuse(visible=visible, infrared=infrared)
         write_image(options.out / f"{pair.stem}.png", result.fused)
         if options.dominance:
