@@ -49,11 +49,16 @@ setup(
         "test": [
             "colcon-common-extensions",
             "hypothesis",
+            "lpips",  # this one and the next three: metrics to compare ours with
+            "scikit-image",
+            "scipy",
+            "sewar",
             "mypy",
             "pytest",
             "pytest-timeout",
             "ruff",
             "setuptools",
+            "torchvision",  # lpips takes AlexNet from it
         ],
     },
     entry_points={

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dreamif_model.edge_metrics import nabf, qabf
 from dreamif_model.filters import box_mean, joint_histogram
@@ -80,7 +81,7 @@ def entropy(fused: Gray) -> float:
     Shannon 1948; for fusion, Roberts et al., Journal of Applied Remote Sensing 2008.
     """
     (image,) = planes(fused)
-    return _bits(np.bincount(levels(image).ravel(), minlength=256))
+    return _bits(np.bincount(levels(image).ravel()).astype(np.float64))
 
 
 def standard_deviation(fused: Gray) -> float:
@@ -225,7 +226,7 @@ def _ssim(a: Plane, b: Plane) -> float:
     return float(similarity.mean())
 
 
-def _bits(counts: Gray) -> float:
+def _bits(counts: NDArray[np.float64]) -> float:
     """Entropy of a histogram of any shape."""
     shares = counts[counts > 0] / counts.sum()
     return float(-(shares * np.log2(shares)).sum()) + 0.0  # no -0.0

@@ -114,13 +114,106 @@ def test_psnr():
 def test_evaluate_names_every_metric(pair):
     fused = pair.max(0)
     scores = metrics.evaluate(fused, *pair)
-    assert scores == {
+    expected = {
         "AG": metrics.average_gradient(fused),
         "SF": metrics.spatial_frequency(fused),
         "Qabf": metrics.qabf(fused, *pair),
         "SSIM": metrics.ssim(fused, *pair),
         "VIFF": metrics.viff(fused, *pair),
+        "EN": metrics.entropy(fused),
+        "SD": metrics.standard_deviation(fused),
+        "MI": metrics.mutual_information(fused, *pair),
+        "SCD": metrics.sum_of_correlations_of_differences(fused, *pair),
+        "CC": metrics.correlation_coefficient(fused, *pair),
+        "PSNR": metrics.fusion_psnr(fused, *pair),
+        "Nabf": metrics.nabf(fused, *pair),
     }
+    assert scores == expected
+    assert list(scores) == list(expected)  # tables keep this order
+
+
+def test_entropy():
+    image = np.array([[0, 0, 0, 0], [255, 255, 7, 8]], np.uint8)  # shares ½, ¼, ⅛, ⅛
+    assert metrics.entropy(image) == pytest.approx(1.75)
+    assert metrics.entropy(np.arange(256.0).reshape(16, 16)) == pytest.approx(8)
+    assert metrics.entropy(np.full((4, 4), 9)) == 0
+    # Numbers of other types are rounded to gray levels: 7, 7, 8, 255.
+    assert metrics.entropy(np.array([[6.6, 7.4], [8.4, 300.0]])) == pytest.approx(1.5)
+
+
+def test_standard_deviation():
+    assert metrics.standard_deviation(np.array([[1, 3], [5, 7]])) == pytest.approx(math.sqrt(5))
+    assert metrics.standard_deviation(np.array([[0, 255]], np.uint8)) == 127.5
+
+
+def test_mutual_information():
+    infrared = np.array([[0, 0, 255, 255]], np.uint8)
+    visible = np.array([[0, 255, 0, 255]], np.uint8)  # tells nothing of the infrared
+    assert metrics.mutual_information(infrared, infrared, visible) == pytest.approx(1)
+    assert metrics.mutual_information(infrared, infrared, 255 - infrared) == pytest.approx(2)
+    # F has p = ¼, ½, ¼; each source halves it: H(F) = 1.5, H(F, S) = 2, H(S) = 1.
+    fused = infrared // 2 + visible // 2
+    assert metrics.mutual_information(fused, infrared, visible) == pytest.approx(1)
+    assert metrics.mutual_information(np.zeros((1, 4)), infrared, visible) == 0
+
+
+def test_correlation_coefficient():
+    ramp = horizontal_ramp(2)
+    assert metrics.correlation_coefficient(ramp, ramp + 9, 100 - ramp) == pytest.approx(0)
+    assert metrics.correlation_coefficient(ramp, ramp * 3, ramp.T) == pytest.approx(0.5)
+    # (1, 2, 3) with (1, 3, 2) correlate with ½.
+    a, b = np.array([[1, 2, 3]]), np.array([[1, 3, 2]])
+    assert metrics.correlation_coefficient(a, a, b) == pytest.approx(0.75)
+    assert metrics.correlation_coefficient(np.full_like(a, 5), a, b) == 0
+
+
+def test_sum_of_correlations_of_differences():
+    infrared, visible = horizontal_ramp(2), horizontal_ramp(3).T
+    scd = metrics.sum_of_correlations_of_differences
+    assert scd(infrared + visible, infrared, visible) == pytest.approx(2)
+    # Variances 4 and 9: r(-I - 2V, I) = -4 / (2 √40), r(-2I - V, V) = -9 / (3 √25).
+    assert scd(-infrared - visible, infrared, visible) == pytest.approx(-2 / 40**0.5 - 3 / 5)
+    # A copy of V: F - V is constant (0 by definition), F - I is (ΔV, -ΔI), which correlates with V
+    # as 3 / sqrt(3² + 2²).
+    assert scd(visible, infrared, visible) == pytest.approx(3 / math.sqrt(13))
+
+
+def test_psnr_of_tables():
+    infrared, visible = np.full((4, 4), 100), np.full((4, 4), 120)
+    fused = np.full((4, 4), 106)  # squares 36 and 196, mean 116
+    expected = 10 * math.log10(255**2 / 116)
+    assert metrics.fusion_psnr(fused, infrared, visible) == pytest.approx(expected)
+    assert metrics.fusion_psnr(fused, fused, fused) == math.inf
+
+
+class TestNabf:
+    def test_a_copy_adds_nothing(self, pair):
+        assert metrics.nabf(pair[0], pair[0], pair[1]) == 0
+
+    def test_edges_of_another_direction_are_all_new(self):
+        """Both sources rise by 4 to the right (g = 4), the fused image by 40 downwards."""
+        source, fused = horizontal_ramp(4), horizontal_ramp(40).T
+        # Inside, G = 1/10 and A = 0: nothing is kept. At the mirrored borders left and right the
+        # sources have no edge and weigh .001, above and below the fused one has none: no artifact.
+        inside, border = 46 * 46 * 4**1.5, 46 * 2 * 0.001
+        total = 48 * 46 * 4**1.5 + 48 * 2 * 0.001
+        expected = (inside + border) / total
+        assert metrics.nabf(fused, source, source) == pytest.approx(expected, abs=0.001)
+
+    def test_a_stronger_edge_of_the_same_direction_is_kept_in_part(self):
+        source = horizontal_ramp(4)
+        # G = ½ is the middle of its sigmoid, A = 1 the end of the other.
+        kept = math.sqrt(0.9999 / 2 * 0.9995 / (1 + math.exp(-22 * 0.5)))
+        assert metrics.nabf(source * 2, source, source) == pytest.approx(1 - kept, abs=1e-4)
+
+    def test_a_weak_edge_of_a_source_hardly_counts(self):
+        weak, strong, fused = horizontal_ramp(1.9), horizontal_ramp(4), horizontal_ramp(8)
+        only_strong = metrics.nabf(fused, strong, strong)
+        assert metrics.nabf(fused, weak, strong) == pytest.approx(only_strong, abs=1e-3)
+
+    def test_noise_is_an_artifact(self, pair, rng):
+        noisy = pair[0] + rng.normal(0, 40, pair[0].shape)
+        assert metrics.nabf(noisy, *pair) > 5 * metrics.nabf(pair.max(0), *pair)
 
 
 @pytest.mark.parametrize("metric", [metrics.evaluate, metrics.qabf, metrics.ssim, metrics.viff])
@@ -144,7 +237,7 @@ def test_psnr_refuses_images_of_other_sizes():
 
 def test_the_smallest_image():
     fits = np.random.default_rng(0).integers(0, 256, (41, 41))
-    assert all(math.isfinite(score) for score in metrics.evaluate(fits, fits, fits).values())
+    assert all(math.isfinite(score) for score in metrics.evaluate(fits, fits, fits[::-1]).values())
     with pytest.raises(ImageError, match="41×41"):
         metrics.evaluate(*[fits[:40]] * 3)
 
@@ -167,7 +260,8 @@ def test_published_rows_of_the_tno_validation_split(pairs_root, name, fuse, publ
     for paths in validation:
         infrared, visible = read_gray(paths.infrared), read_gray(paths.visible)
         fused = fuse(infrared, visible)
-        rows.append(list(metrics.evaluate(fused, infrared, visible).values()))
+        scores = metrics.evaluate(fused, infrared, visible)
+        rows.append([scores[metric] for metric in ("AG", "SF", "Qabf", "SSIM", "VIFF")])
     assert len(rows) == 4
     means = np.mean(rows, axis=0)
     assert means[:2] == pytest.approx(published[:2], abs=0.02), name

@@ -6,9 +6,9 @@ import argparse
 import sys
 
 from dreamif_model import ConfigError, DreamIFError
-from dreamif_ros.cli import bag, demo, evaluate, fuse, train
+from dreamif_ros.cli import bag, demo, evaluate, fuse, metrics, train
 
-VERBS = (demo, fuse, bag, evaluate, train)
+VERBS = (demo, fuse, bag, evaluate, metrics, train)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -1,0 +1,92 @@
+"""Flicker of a fused sequence: change that neither camera saw."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from dreamif_model.errors import ImageError
+from dreamif_model.filters import smooth
+from dreamif_model.gray import Gray, Plane, planes
+
+SMOOTHING = 1.5  # pixels, σ; takes most of a camera's noise from the test for stillness
+STILL = 3.0  # gray levels, default threshold
+
+
+@dataclass(frozen=True)
+class Flicker:
+    """What :func:`flicker` measured.
+
+    Attributes:
+        ratio: fused_change / input_change; ≥ 0, lower is better. NaN where no pixel was still.
+        fused_change: mean change of the fused image over still pixels, gray levels per frame.
+        input_change: the same of the inputs, of each pixel the one that changed more.
+        still_share: share of still pixels, 0 to 1.
+        frames: how many there were.
+    """
+
+    ratio: float
+    fused_change: float
+    input_change: float
+    still_share: float
+    frames: int
+
+
+def flicker(frames: Iterable[tuple[Gray, Gray, Gray]], threshold: float = STILL) -> Flicker:
+    """How much the fused image changes where the inputs are still, relative to their own change.
+
+    With Δ the difference to the frame before and G a Gaussian of σ = 1.5 pixels, a pixel of a
+    frame is still when abs(G ΔI) ≤ threshold and abs(G ΔV) ≤ threshold. Over all still pixels of
+    all frames::
+
+        flicker = Σ abs(ΔF) / Σ max(abs(ΔI), abs(ΔV))
+
+    0: the fused image is still too; 1: it changes as much as its inputs do (by their noise);
+    above 1: fusion makes flicker of its own, infinite when the inputs do not change at all.
+    Sums come before the division, so that frames with few still pixels count little. A measure
+    of this project.
+
+    Args:
+        frames: fused, infrared and visible image of each frame, (H, W) in [0, 255], in order.
+            Taken one by one; two frames are held at a time.
+        threshold: gray levels.
+
+    Raises:
+        ImageError: fewer than two frames, or images of unequal size.
+    """
+    before: list[Plane] | None = None
+    count = still_pixels = pixels = 0
+    fused_sum = input_sum = 0.0
+    for count, frame in enumerate(frames, start=1):
+        images = planes(*frame)
+        if before is not None:
+            if images[0].shape != before[0].shape:
+                raise ImageError(
+                    f"frame {count} of the sequence has shape {images[0].shape}, the one before "
+                    f"{before[0].shape}: frames of a sequence are of one size"
+                )
+            fused, *inputs = (now - then for now, then in zip(images, before, strict=True))
+            still = np.all([abs(smooth(delta, SMOOTHING)) <= threshold for delta in inputs], axis=0)
+            fused_sum += float(abs(fused)[still].sum())
+            input_sum += float(np.maximum(*map(abs, inputs))[still].sum())
+            still_pixels += int(still.sum())
+            pixels += still.size
+        before = images
+    if count < 2:
+        raise ImageError(f"flicker is the change between frames: it needs 2 or more, got {count}")
+    return Flicker(
+        ratio=_ratio(fused_sum, input_sum) if still_pixels else math.nan,
+        fused_change=fused_sum / still_pixels if still_pixels else math.nan,
+        input_change=input_sum / still_pixels if still_pixels else math.nan,
+        still_share=still_pixels / pixels,
+        frames=count,
+    )
+
+
+def _ratio(part: float, whole: float) -> float:
+    if whole:
+        return part / whole
+    return math.inf if part else 0.0

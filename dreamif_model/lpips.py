@@ -1,0 +1,124 @@
+"""LPIPS with AlexNet (Zhang et al., CVPR 2018), with weights that the user brings.
+
+The weights are not ours to ship. Two files have them, which may also be merged into one: that of
+torchvision's AlexNet (ImageNet) and ``alex.pth`` of the lpips package, version 0.1. The tensors
+that must be there, others are ignored:
+
+====================================  =====================
+features.0.weight, features.0.bias    (64, 3, 11, 11), (64)
+features.3.weight, features.3.bias    (192, 64, 5, 5), (192)
+features.6.weight, features.6.bias    (384, 192, 3, 3), (384)
+features.8.weight, features.8.bias    (256, 384, 3, 3), (256)
+features.10.weight, features.10.bias  (256, 256, 3, 3), (256)
+lin0.model.1.weight                   (1, 64, 1, 1)
+lin1.model.1.weight                   (1, 192, 1, 1)
+lin2.model.1.weight                   (1, 384, 1, 1)
+lin3.model.1.weight                   (1, 256, 1, 1)
+lin4.model.1.weight                   (1, 256, 1, 1)
+====================================  =====================
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from dreamif_model.errors import WeightsError
+from dreamif_model.gray import Gray, planes
+
+SMALLEST = 31  # pixels; a smaller image has nothing left after the second pooling
+SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # ImageNet's, for [-1, 1]
+# Layer's number in torchvision's AlexNet, output and input channels, side, stride, padding.
+LAYERS = (
+    (0, 64, 3, 11, 4, 2),
+    (3, 192, 64, 5, 1, 2),
+    (6, 384, 192, 3, 1, 1),
+    (8, 256, 384, 3, 1, 1),
+    (10, 256, 256, 3, 1, 1),
+)
+POOLED = (3, 6)  # layers that take their input through 3×3 maxima, stride 2
+
+
+class Lpips:
+    """The distance, with weights of one or more files (safetensors, or .pth of tensors only)."""
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        state: dict[str, Tensor] = {}
+        for path in files:
+            state |= _read(path)
+        self._state = _checked(state, files)
+
+    def score(self, fused: Gray, infrared: Gray, visible: Gray) -> float:
+        """(d(F, I) + d(F, V)) / 2; ≥ 0, lower is better."""
+        return (self.distance(fused, infrared) + self.distance(fused, visible)) / 2
+
+    @torch.inference_mode()
+    def distance(self, a: Gray, b: Gray) -> float:
+        """Of two gray images (H, W) in [0, 255], shown as three equal channels in [-1, 1]; ≥ 0.
+
+        d = Σ over AlexNet's five layers of mean over pixels of w · (x̂_a - x̂_b)², x̂ the outputs
+        after ReLU, of length 1 at each pixel, w ≥ 0 a weight per channel.
+        """
+        images = [torch.from_numpy(image).float() for image in planes(a, b, smallest=SMALLEST)]
+        x = torch.stack(images)[:, None].expand(-1, 3, -1, -1) / 127.5 - 1  # (2, 3, H, W)
+        x = (x - x.new_tensor(SHIFT).view(3, 1, 1)) / x.new_tensor(SCALE).view(3, 1, 1)
+        total = 0.0
+        for i, (layer, _, _, _, stride, padding) in enumerate(LAYERS):
+            if layer in POOLED:
+                x = F.max_pool2d(x, 3, stride=2)
+            weight, bias = (self._state[f"features.{layer}.{name}"] for name in ("weight", "bias"))
+            x = F.conv2d(x, weight, bias, stride=stride, padding=padding).relu()
+            unit = x / (x.square().sum(dim=1, keepdim=True).sqrt() + 1e-10)
+            squares = (unit[:1] - unit[1:]).square()
+            total += float(F.conv2d(squares, self._state[f"lin{i}.model.1.weight"]).mean())
+        return total
+
+
+def _expected() -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {}
+    for i, (layer, channels, inputs, side, _, _) in enumerate(LAYERS):
+        shapes[f"features.{layer}.weight"] = (channels, inputs, side, side)
+        shapes[f"features.{layer}.bias"] = (channels,)
+        shapes[f"lin{i}.model.1.weight"] = (1, channels, 1, 1)
+    return shapes
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise WeightsError(f"no LPIPS weights at {path}: give files that are there")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        reason = str(error).partition("\n")[0]
+        raise WeightsError(
+            f"{path} is neither safetensors nor a .pth file of tensors only ({reason})"
+        ) from None
+    if not isinstance(state, dict):
+        raise WeightsError(f"{path} holds a {type(state).__name__}, expected named tensors")
+    return {name: value for name, value in state.items() if isinstance(value, Tensor)}
+
+
+def _checked(state: dict[str, Tensor], files: Sequence[Path]) -> dict[str, Tensor]:
+    """The tensors that LPIPS needs, in float32."""
+    expected = _expected()
+    wrong = [
+        name
+        for name, shape in expected.items()
+        if name not in state or tuple(state[name].shape) != shape
+    ]
+    if wrong:
+        raise WeightsError(
+            f"no LPIPS weights in {', '.join(map(str, files))}: {len(wrong)} tensors are missing "
+            f"or of another shape, such as {wrong[0]} {expected[wrong[0]]}; give torchvision's "
+            "AlexNet and lpips' alex.pth, see dreamif_model/lpips.py"
+        )
+    return {name: state[name].float() for name in expected}

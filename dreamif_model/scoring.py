@@ -1,0 +1,158 @@
+"""Metrics of many image files, on all cores, and how sure their means are."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dreamif_model.data import find_pairs, read_gray
+from dreamif_model.device import keep_freed_memory
+from dreamif_model.errors import ConfigError, DreamIFError, ImageError
+from dreamif_model.filters import use_one_thread
+from dreamif_model.lpips import Lpips
+from dreamif_model.metrics import evaluate
+
+IMAGES_PER_WORKER = 8  # below that, a worker process takes longer to start than it saves
+RESAMPLES, CHUNK = 10_000, 500  # of the bootstrap; how many at a time, for the memory
+
+GrayImage: TypeAlias = NDArray[np.uint8]  # (H, W)
+Scores: TypeAlias = dict[str, float]  # metric: value
+
+
+@dataclass(frozen=True)
+class Triple:
+    """The files of one fused image and its sources."""
+
+    fused: Path
+    infrared: Path
+    visible: Path
+
+    @property
+    def name(self) -> str:
+        """File name of the fused image without its suffix."""
+        return self.fused.stem
+
+
+def find_triples(fused: Path, infrared: Path, visible: Path) -> list[Triple]:
+    """Three image files, or the files of equal stem in three folders, sorted by stem.
+
+    ImageError as :func:`dreamif_model.data.find_pairs`.
+    """
+    sources, results = find_pairs(infrared, visible), find_pairs(infrared, fused)
+    return [
+        Triple(result.visible, source.infrared, source.visible)
+        for source, result in zip(sources, results, strict=True)
+    ]
+
+
+def read_triple(triple: Triple) -> tuple[GrayImage, GrayImage, GrayImage]:
+    """Fused, infrared and visible image as gray (H, W), of one size.
+
+    ImageError names the file that is not 8 bit, or of another size than the fused one.
+    """
+    paths = (triple.fused, triple.infrared, triple.visible)
+    images = [read_gray(path) for path in paths]
+    for path, image in zip(paths, images, strict=True):
+        if image.dtype != np.uint8:
+            raise ImageError(
+                f"{path} is a {image.dtype} image, metrics take 8 bit: convert it to the gray "
+                "levels that were fused"
+            )
+        if image.shape != images[0].shape:
+            raise ImageError(
+                f"{path} is {_size(image)}, but {triple.fused} is {_size(images[0])} pixels: "
+                "metrics compare images of one size, so resize the sources as fusion did"
+            )
+    fused, infrared, visible = (image.astype(np.uint8, copy=False) for image in images)
+    return fused, infrared, visible
+
+
+def score_triple(triple: Triple, lpips: Lpips | None = None) -> Scores:
+    """Every metric of one fused image; ImageError names the file."""
+    images = read_triple(triple)
+    try:
+        scores = evaluate(*images)
+        return scores | ({"LPIPS": lpips.score(*images)} if lpips else {})
+    except ImageError as error:
+        raise ImageError(f"{triple.fused}: {error}") from None
+
+
+def score_all(
+    triples: Sequence[Triple], jobs: int | None = None, lpips_files: Sequence[Path] = ()
+) -> Iterator[Scores]:
+    """:func:`score_triple` of each, in order, by up to ``jobs`` processes of one thread each.
+
+    jobs: default one per core; with 1, or few images, all is done in this process.
+    """
+    if jobs is None:
+        jobs = len(os.sched_getaffinity(0))
+    if jobs < 1:
+        raise ConfigError(f"jobs is {jobs}, expected 1 or more")
+    lpips = Lpips(lpips_files) if lpips_files else None  # fails here, before any worker starts
+    workers = min(jobs, len(triples) // IMAGES_PER_WORKER)
+    if workers < 2:
+        keep_freed_memory()
+        yield from (score_triple(triple, lpips) for triple in triples)
+        return
+    # Not forked: a copy of this process' threads (torch's, OpenCV's) may hold locks.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, _start_worker, (lpips_files,)) as pool:
+        try:
+            yield from pool.map(_score_in_worker, triples)
+        except BrokenProcessPool:
+            raise DreamIFError(
+                "a worker process was ended from outside, perhaps for lack of memory: "
+                "try fewer --jobs"
+            ) from None
+
+
+_worker_lpips: Lpips | None = None
+
+
+def _start_worker(lpips_files: Sequence[Path]) -> None:
+    global _worker_lpips
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the parent, which ends the workers
+    keep_freed_memory()
+    use_one_thread()
+    torch.set_num_threads(1)
+    _worker_lpips = Lpips(lpips_files) if lpips_files else None
+
+
+def _score_in_worker(triple: Triple) -> Scores:
+    return score_triple(triple, _worker_lpips)
+
+
+def mean_interval(
+    values: Sequence[float], resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[float, float] | None:
+    """95 % interval of the mean: percentile bootstrap (Efron 1979) over the images.
+
+    None where it says nothing: with one value, or where one is not finite.
+    """
+    data = np.asarray(values, dtype=np.float64)
+    if len(data) < 2 or not np.isfinite(data).all():
+        return None
+    rng = np.random.default_rng(seed)
+    even = np.full(len(data), 1 / len(data))
+    means = []
+    for start in range(0, resamples, CHUNK):
+        # How often each image is drawn: (resamples, images).
+        drawn = rng.multinomial(len(data), even, size=min(CHUNK, resamples - start))
+        means.append(drawn @ data / len(data))
+    low, high = np.percentile(np.concatenate(means), (2.5, 97.5))
+    return float(low), float(high)
+
+
+def _size(image: NDArray[np.uint8] | NDArray[np.uint16]) -> str:
+    return f"{image.shape[1]}×{image.shape[0]}"
