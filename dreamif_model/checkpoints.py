@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -11,16 +12,19 @@ from torch import Tensor
 
 from dreamif_model.errors import WeightsError
 from dreamif_model.network import DreamIF
-from dreamif_model.variants import network_config
+from dreamif_model.variants import SWITCHES, network_config
 
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 FORMAT = "dreamif-1"  # metadata key "format"; rises when files of old can no longer be read
 
 
-def save_weights(network: torch.nn.Module, variant: str, path: Path) -> None:
-    """Write a network's weights, with its variant in the file's metadata."""
+def save_weights(
+    network: torch.nn.Module, variant: str, path: Path, without: Sequence[str] = ()
+) -> None:
+    """Write a network's weights; the file's metadata names its variant and what was not built."""
     state = {name: value.detach().contiguous() for name, value in network.state_dict().items()}
-    save_file(state, path, metadata={"format": FORMAT, "variant": variant})
+    metadata = {"format": FORMAT, "variant": variant, "without": ",".join(without)}
+    save_file(state, path, metadata=metadata)
 
 
 def load_network(variant: str, path: Path | str | None = None) -> DreamIF:
@@ -29,16 +33,17 @@ def load_network(variant: str, path: Path | str | None = None) -> DreamIF:
     WeightsError when the file is missing, not safetensors, of another variant, or when its
     tensors are not exactly the network's.
     """
-    config = network_config(variant)
+    network_config(variant)  # refuses an unknown one
     path = Path(path) if path else WEIGHTS_FOLDER / f"{variant}.safetensors"
-    state = _read(path, variant)
-    network = DreamIF(config)
+    state, without = _read(path, variant)
+    network = DreamIF(network_config(variant, without))
     _check_tensors(state, network.state_dict(), path)
     network.load_state_dict(state)
     return network.eval()
 
 
-def _read(path: Path, variant: str) -> dict[str, Tensor]:
+def _read(path: Path, variant: str) -> tuple[dict[str, Tensor], list[str]]:
+    """Tensors, and the parts that the network was built without."""
     if not path.is_file():
         shipped = sorted(p.stem for p in WEIGHTS_FOLDER.glob("*.safetensors"))
         raise WeightsError(
@@ -60,7 +65,10 @@ def _read(path: Path, variant: str) -> dict[str, Tensor]:
         raise WeightsError(
             f"{path} holds weights of variant {metadata.get('variant')!r}, not of {variant!r}"
         )
-    return state
+    without = [name for name in metadata.get("without", "").split(",") if name]
+    if not set(without) <= set(SWITCHES):
+        raise WeightsError(f"{path} was built without {without}: known are {', '.join(SWITCHES)}")
+    return state, without
 
 
 def _check_tensors(state: dict[str, Tensor], expected: dict[str, Tensor], path: Path) -> None:

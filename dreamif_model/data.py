@@ -124,12 +124,22 @@ def _images_by_stem(folder: Path) -> dict[str, Path]:
     return by_stem
 
 
+# Where published data sets keep infrared and visible: training, and their own test split if any.
+LAYOUTS: dict[str, tuple[tuple[str, str], tuple[str, str] | None]] = {
+    "LLVIP": (("infrared/train", "visible/train"), ("infrared/test", "visible/test")),
+    "MSRS": (("train/ir", "train/vi"), ("test/ir", "test/vi")),
+    "M3FD": (("Ir", "Vis"), None),
+    "RoadScene": (("cropinfrared", "crop_LR_visible"), None),
+    "folders": (("ir", "vi"), None),
+}
+
+
 @dataclass(frozen=True)
 class DataSet:
-    """One folder of pairs with its share of the training samples.
+    """One folder of pairs, in one of :data:`LAYOUTS`, with its share of the training samples.
 
-    ``validation`` names the stems kept out of training; empty means every eighth pair in sorted
-    order (the 1st, 9th, 17th, …).
+    ``validation`` names the stems kept out of training. Empty means the data set's own test
+    split, or without one every eighth pair in sorted order (the 1st, 9th, 17th, …).
     """
 
     path: Path
@@ -137,14 +147,25 @@ class DataSet:
     validation: tuple[str, ...] = ()
 
     def split(self) -> tuple[list[PairPaths], list[PairPaths]]:
-        """Training and validation pairs."""
-        pairs = find_pairs(self.path / "ir", self.path / "vi")
+        """Training and validation pairs; ImageError names the layouts when it has none."""
+        training_folders, test_folders = self._layout()
+        pairs = find_pairs(*(self.path / folder for folder in training_folders))
+        if test_folders and not self.validation:
+            return pairs, find_pairs(*(self.path / folder for folder in test_folders))
         held_out = set(self.validation) or {pair.stem for pair in pairs[::8]}
         unknown = held_out - {pair.stem for pair in pairs}
         if unknown:
             raise ConfigError(f"validation names that {self.path} lacks: {sorted(unknown)}")
         training = [pair for pair in pairs if pair.stem not in held_out]
         return training, [pair for pair in pairs if pair.stem in held_out]
+
+    def _layout(self) -> tuple[tuple[str, str], tuple[str, str] | None]:
+        for training, test in LAYOUTS.values():
+            if all((self.path / folder).is_dir() for folder in training):
+                has_test = test and all((self.path / folder).is_dir() for folder in test)
+                return training, test if has_test else None
+        known = "; ".join(f"{name}: {a} and {b}" for name, ((a, b), _) in LAYOUTS.items())
+        raise ImageError(f"{self.path} has no pairs in a layout that is known ({known})")
 
 
 def _expose(image: Tensor, rng: np.random.Generator) -> Tensor:

@@ -58,9 +58,10 @@ def ssim_loss(fused: Tensor, infrared: Tensor, visible: Tensor) -> Tensor:
 
 
 def information_loss(fused: Tensor, infrared: Tensor, visible: Tensor) -> Tensor:
-    """Visual information of both sources that is lost: Σ over scales of the mean over windows
-    of log(1 + σ²_S / σ²_n) - log(1 + g² σ²_S / (σ²_V + σ²_n)), in nats (Sheikh & Bovik 2006).
+    """Visual information of both sources that is lost, in nats (Sheikh & Bovik 2006).
 
+    Σ over scales and sources S of the mean over windows of
+    log(1 + σ²_S / σ²_n) - log(1 + g² σ²_S / (σ²_V + σ²_n)).
     :func:`dreamif_model.metrics.viff` is the ratio of the two terms' sums. Here over those of its
     four scales that fit the image, large windows a quarter of their width apart.
     """
@@ -181,4 +182,5 @@ def _blur(images: Tensor, window: Tensor, stride: int = 1) -> Tensor:
     maps = images.flatten(0, 1).unsqueeze(1)
     maps = F.conv2d(maps, window.view(1, 1, -1, 1), stride=(stride, 1))
     maps = F.conv2d(maps, window.view(1, 1, 1, -1), stride=(1, stride))
-    return maps.unflatten(0, images.shape[:2]).squeeze(2)
+    blurred: Tensor = maps.unflatten(0, images.shape[:2]).squeeze(2)
+    return blurred

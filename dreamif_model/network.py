@@ -28,11 +28,16 @@ class NetworkOutput:
     fused: Tensor  # (B, 1 or 3, H, W)
     dominance: list[Tensor]  # per decoder level, coarse to fine: (B, 2, h, w), infrared first
     restored: Tensor | None  # (B, 2·(1 or 3), H, W), infrared first; with source_residual only
+    features: Tensor  # (2B, C, h, w), of the finest decoder level, infrared first
 
     def float(self) -> NetworkOutput:
         """The same in float32."""
-        restored = None if self.restored is None else self.restored.float()
-        return NetworkOutput(self.fused.float(), [maps.float() for maps in self.dominance], restored)
+        return NetworkOutput(
+            self.fused.float(),
+            [maps.float() for maps in self.dominance],
+            None if self.restored is None else self.restored.float(),
+            self.features.float(),
+        )
 
 
 class LayerNorm(nn.LayerNorm):
@@ -248,21 +253,29 @@ class SelfEnhancement(nn.Module):
 
 
 class RelativeEnhancement(nn.Module):
-    """Relative dominance, and what it guides: cross and self enhancement of both modalities."""
+    """Relative dominance, and what it guides: cross and self enhancement of both modalities.
+
+    Without relative dominance, enhancement is guided by ½ everywhere and no maps are given.
+    """
 
     def __init__(self, config: NetworkConfig, level: int) -> None:
         super().__init__()
         channels, separable = config.channels << level, config.separable
-        self.dominance = RelativeDominance(channels, separable)
+        self.dominance = (
+            RelativeDominance(channels, separable) if config.relative_dominance else None
+        )
         self.cross = CrossEnhancement(channels, separable) if config.cross_enhancement else None
         self.self_ = SelfEnhancement(config, level) if config.self_enhancement else None
         parts = (self.cross is not None) + (self.self_ is not None)
         self.reduce = _conv3x3(channels * parts, channels, separable) if parts else None
 
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """(2B, C, h, w) to the same, enhanced, and the dominance (B, 2, h, w)."""
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(2B, C, h, w) to the same, enhanced, and the dominance (B, 2, h, w), if any."""
         infrared, visible = features.chunk(2)
-        dominance = self.dominance(infrared, visible)
+        if self.dominance is None:
+            dominance = torch.full_like(infrared[:, :1].expand(-1, 2, -1, -1), 0.5)
+        else:
+            dominance = self.dominance(infrared, visible)
         own_dominance = torch.cat((dominance[:, :1], dominance[:, 1:]))  # (2B, 1, h, w)
         enhanced = []
         if self.cross is not None:
@@ -273,7 +286,7 @@ class RelativeEnhancement(nn.Module):
             enhanced.append(features + self.self_(features, own_dominance))
         if self.reduce is not None:
             features = self.reduce(torch.cat(enhanced, dim=1))
-        return features, dominance
+        return features, None if self.dominance is None else dominance
 
 
 class DecoderLevel(nn.Module):
@@ -286,7 +299,8 @@ class DecoderLevel(nn.Module):
         self.join = (
             nn.Conv2d(channels * 2, channels, 1, bias=False) if config.skip_connections else None
         )
-        self.enhance = RelativeEnhancement(config, level) if config.relative_dominance else None
+        guided = config.relative_dominance, config.cross_enhancement, config.self_enhancement
+        self.enhance = RelativeEnhancement(config, level) if any(guided) else None
         self.blocks = _blocks(config, level, config.blocks[level])
 
     def forward(self, x: Tensor, skip: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -334,11 +348,11 @@ class DreamIF(nn.Module):
         refined = self.refinement(infrared_features + visible_features)
         fused = F.pixel_shuffle(self.output(refined), self.config.stem)
         if self.restore is None:
-            return NetworkOutput(fused, dominance, None)
+            return NetworkOutput(fused, dominance, None, features)
         removed = F.pixel_shuffle(self.restore(features), self.config.stem)
         restored = torch.cat((sources + removed).chunk(2), dim=1)
         fused = fused + self._weighted(restored, dominance)
-        return NetworkOutput(fused, dominance, restored)
+        return NetworkOutput(fused, dominance, restored, features)
 
     def _encode(self, sources: Tensor) -> list[Tensor]:
         """Features of the four levels, fine to coarse."""

@@ -1,194 +1,81 @@
-"""Training: one function from a config to a run folder with checkpoints, log and weights."""
+"""Training: one function from a config to a run folder with checkpoints, log and weights.
+
+Started by ``torchrun`` it trains in several processes, on one machine or more: each takes its
+share of every batch, and gradients are averaged (DistributedDataParallel).
+"""
 
 from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections.abc import Iterator
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from contextlib import closing, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, cast
 
 import torch
-import yaml
+import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from dreamif_model.checkpoints import save_weights
+from dreamif_model.checkpoints import load_network, save_weights
 from dreamif_model.color import luma
-from dreamif_model.data import CropDataset, DataSet
-from dreamif_model.degradations import DEGRADATIONS, Modality, check_names, degrade_randomly
+from dreamif_model.data import CropDataset, write_image
+from dreamif_model.degradations import Modality, degrade_randomly
 from dreamif_model.device import keep_freed_memory, use_cpu_threads
+from dreamif_model.distillation import distillation_loss, teach
 from dreamif_model.errors import ConfigError, WeightsError
 from dreamif_model.losses import total_loss
 from dreamif_model.network import DreamIF
+from dreamif_model.train_config import PRECISIONS, TrainConfig
+from dreamif_model.validation import Validation
 from dreamif_model.variants import network_config
 
 CHECKPOINT = "checkpoint.pt"  # resume state; the weights to ship are <variant>.safetensors
 LOG = "log.jsonl"
-
-DEFAULT_LOSS_WEIGHTS = {
-    "pixel": 1.0,
-    "gradient": 4.0,
-    "edge": 6.0,
-    "ssim": 1.0,
-    "information": 0.06,
-    "color": 1.0,
-    "dominance": 0.1,
-    "restoration": 1.0,
-}
-
-# No fp16: its range needs a scaled loss, and every machine it would help on has bf16.
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
-
-# field of TrainConfig: (type, lowest, highest)
-RANGES: dict[str, tuple[type, float, float]] = {
-    "steps": (int, 1, math.inf),
-    "batch_size": (int, 1, math.inf),
-    "crop": (int, 1, math.inf),
-    "learning_rate": (float, 0, math.inf),
-    "warmup_steps": (int, 0, math.inf),
-    "weight_decay": (float, 0, math.inf),
-    "gradient_clip": (float, 0, math.inf),
-    "ema_decay": (float, 0, 1),
-    "degrade_probability": (float, 0, 1),
-    "seed": (int, 0, math.inf),
-    "log_every": (int, 1, math.inf),
-    "checkpoint_every": (int, 1, math.inf),
-}
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """What ``dreamif train`` reads from its YAML; one key per field."""
-
-    variant: str
-    data: tuple[DataSet, ...]
-    steps: int = 10_000
-    batch_size: int = 8
-    crop: int = 96  # pixels, a multiple of the variant's size multiple
-    learning_rate: float = 1e-3
-    warmup_steps: int = 200
-    weight_decay: float = 1e-4
-    gradient_clip: float = 1.0  # norm
-    ema_decay: float = 0.999
-    degrade_probability: float = 0.7  # of each modality of each sample, independently
-    degradations: tuple[str, ...] = tuple(DEGRADATIONS)  # the kinds to draw from
-    precision: str = "fp32"  # of the network's arithmetic; losses and weights stay fp32
-    loss_weights: dict[str, float] = field(default_factory=lambda: dict(DEFAULT_LOSS_WEIGHTS))
-    seed: int = 0
-    log_every: int = 50  # steps
-    checkpoint_every: int = 250  # steps
-
-    def __post_init__(self) -> None:
-        for name, (kind, lowest, highest) in RANGES.items():
-            _check_number(name, getattr(self, name), kind, lowest, highest)
-        if not isinstance(self.variant, str):
-            raise ConfigError(f"variant must be a name, got {self.variant!r}")
-        multiple = network_config(self.variant).size_multiple
-        if self.crop % multiple:
-            raise ConfigError(
-                f"crop must be a multiple of {multiple} for {self.variant}, got {self.crop}"
-            )
-        if self.precision not in PRECISIONS:
-            raise ConfigError(
-                f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}"
-            )
-        if not isinstance(self.degradations, tuple) or not self.degradations:
-            raise ConfigError(f"degradations must be a list of names, got {self.degradations!r}")
-        check_names(self.degradations)
-        if not self.data:
-            raise ConfigError("data must name at least one folder of pairs")
-        names = ", ".join(DEFAULT_LOSS_WEIGHTS)
-        if (
-            not isinstance(self.loss_weights, dict)
-            or self.loss_weights.keys() != DEFAULT_LOSS_WEIGHTS.keys()
-        ):
-            raise ConfigError(f"loss_weights must give a number for each of {names}")
-        for name, weight in self.loss_weights.items():
-            _check_number(f"loss_weights.{name}", weight, float, 0, math.inf)
-
-    @classmethod
-    def load(cls, path: Path, data_root: Path | None = None, **overrides: Any) -> TrainConfig:
-        """Read a YAML file; relative data paths start at ``data_root``, or at the file's folder."""
-        try:
-            raw = yaml.safe_load(path.read_text())
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ConfigError(f"cannot read {path}: {error}") from None
-        try:
-            return cls._from_yaml(raw, data_root or path.parent, overrides)
-        except ConfigError as error:
-            raise ConfigError(f"{path}: {error}") from None
-
-    @classmethod
-    def _from_yaml(cls, raw: Any, root: Path, overrides: dict[str, Any]) -> TrainConfig:
-        values = _checked(raw, cls, "settings") | overrides
-        if not isinstance(values["data"], list):
-            raise ConfigError("data must be a list of {path, weight, validation}")
-        if isinstance(values.get("degradations"), list):
-            values["degradations"] = tuple(values["degradations"])
-        values["data"] = tuple(_data_set(entry, root) for entry in values["data"])
-        return cls(**values)
-
-
-def _checked(raw: Any, owner: type, what: str) -> dict[str, Any]:
-    """A mapping with no other keys than the owner's fields, and all that have no default."""
-    if not isinstance(raw, dict):
-        raise ConfigError(f"expected a mapping of {what}, got {raw!r}")
-    known = {f.name: f for f in fields(owner)}
-    unknown = sorted(str(key) for key in raw.keys() - known.keys())
-    if unknown:
-        raise ConfigError(f"unknown keys: {', '.join(unknown)}; known: {', '.join(known)}")
-    for name, f in known.items():
-        if name not in raw and f.default is MISSING and f.default_factory is MISSING:
-            raise ConfigError(f"{name} is missing from the {what}")
-    return raw
-
-
-def _data_set(raw: Any, root: Path) -> DataSet:
-    entry = _checked(raw, DataSet, "data entry")
-    stems = entry.get("validation", ())
-    if not isinstance(stems, (list, tuple)) or not all(isinstance(stem, str) for stem in stems):
-        raise ConfigError(f"validation must be a list of quoted file stems, got {stems!r}")
-    if not isinstance(entry["path"], str):
-        raise ConfigError(f"path must be a folder, got {entry['path']!r}")
-    _check_number("weight", entry.get("weight", 1.0), float, 1e-9, math.inf)
-    return DataSet(root / entry["path"], float(entry.get("weight", 1.0)), tuple(stems))
-
-
-def _check_number(name: str, value: Any, kind: type, lowest: float, highest: float) -> None:
-    kinds = (int,) if kind is int else (int, float)
-    # A bool is an int to Python; NaN fails the comparison.
-    if isinstance(value, bool) or not isinstance(value, kinds) or not lowest <= value <= highest:
-        hint = " (YAML reads 1e-3 as text: write 1.0e-3)" if isinstance(value, str) else ""
-        raise ConfigError(
-            f"{name} must be {'a whole number' if kind is int else 'a number'} "
-            f"from {lowest:g} to {highest:g}, got {value!r}{hint}"
-        )
 
 
 def train(config: TrainConfig, out: Path, threads: int | None = None, command: str = "") -> Path:
     """Train, or go on from ``out``'s checkpoint; returns the path of the weights.
 
     Leaves in ``out``: ``checkpoint.pt``, ``log.jsonl`` (one line per ``log_every`` steps),
-    ``<variant>.safetensors`` (the moving average of the weights) and ``<variant>.json``, which
-    records how they were made: ``command``, config, data and the end of the log.
+    ``pictures/`` and ``tensorboard/`` (where tensorboard is installed), ``<variant>.safetensors``
+    (the moving average of the weights) and ``<variant>.json``, which records how they were made:
+    ``command``, config, data and the end of the log.
     """
     use_cpu_threads(threads or 0)
     keep_freed_memory()
     out.mkdir(parents=True, exist_ok=True)
-    run = _Run(config, out)
-    run.resume()
-    run.fit()
     path = out / f"{config.variant}.safetensors"
-    save_weights(run.average.module, config.variant, path)
-    record = _record(config, command, (out / LOG).read_text().splitlines())
-    path.with_suffix(".json").write_text(json.dumps(record, indent=2, default=str) + "\n")
+    with _processes():
+        run = _Run(config, out)
+        run.resume()
+        run.fit()
+        if run.rank == 0:
+            save_weights(run.average.module, config.variant, path, config.without)
+            record = _record(config, command, (out / LOG).read_text().splitlines())
+            path.with_suffix(".json").write_text(json.dumps(record, indent=2, default=str) + "\n")
     return path
+
+
+@contextmanager
+def _processes() -> Iterator[None]:
+    """Join the processes that torchrun has started; alone without it."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield
+        return
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
 
 
 def _record(config: TrainConfig, command: str, log: list[str]) -> dict[str, Any]:
@@ -214,22 +101,43 @@ def _record(config: TrainConfig, command: str, log: list[str]) -> dict[str, Any]
 
 
 class _Run:
-    """The state of one training run and its loop."""
+    """The state of one training run and its loop; one in each process."""
 
     def __init__(self, config: TrainConfig, out: Path) -> None:
         torch.manual_seed(config.seed)
         self.config, self.out, self.step = config, out, 0
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        network = DreamIF(network_config(config.variant))
-        self.network: DreamIF = network.to(  # type: ignore[call-overload]
-            self.device, memory_format=torch.channels_last
-        )
+        self.rank, self.world = _place()
+        if config.batch_size % self.world:
+            raise ConfigError(
+                f"batch_size must be a multiple of the {self.world} processes, "
+                f"got {config.batch_size}"
+            )
+        self.device = _device()
+        self.network = self._build()
+        self.model = DistributedDataParallel(self.network) if self.world > 1 else self.network
+        self.teacher = self._load_teacher()
         self.average = AveragedModel(
             self.network, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay)
         )
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
+
+    def _build(self) -> DreamIF:
+        config = self.config
+        network = DreamIF(network_config(config.variant, config.without))
+        if config.initial_weights:
+            initial = load_network(config.variant, config.initial_weights)
+            if initial.config != network.config:
+                raise ConfigError(f"{config.initial_weights} was built with other parts left out")
+            network = initial.train()
+        return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+    def _load_teacher(self) -> DreamIF | None:
+        teacher = self.config.teacher
+        if teacher is None:
+            return None
+        return load_network(teacher.variant, teacher.weights or None).to(self.device)
 
     def resume(self) -> None:
         """Take up the checkpoint in the run's folder, if there is one."""
@@ -251,52 +159,65 @@ class _Run:
 
     def fit(self) -> None:
         """Run the steps that are left."""
-        started, recent = time.monotonic(), []
-        with (
-            (self.out / LOG).open("a") as log,
-            tqdm(total=self.config.steps, initial=self.step, unit="step", disable=None) as bar,
-        ):
-            for infrared, visible in self._batches():
-                recent.append(self._train_step(infrared, visible))
-                self.step += 1
-                bar.update()
-                if self.step % self.config.log_every == 0:
-                    line = _mean(recent) | {
-                        "step": self.step,
-                        "learning_rate": self._learning_rate(),
-                        "seconds": round(time.monotonic() - started, 1),
-                    }
-                    log.write(json.dumps(line) + "\n")
-                    log.flush()
-                    bar.set_postfix(total=f"{line['total']:.4f}")
-                    recent.clear()
-                if self.step % self.config.checkpoint_every == 0 or self._done():
+        if self.rank == 0:
+            with closing(_Watch(self.config, self.out, self.step)) as watch:
+                self._steps(watch)
+        else:
+            self._steps(None)
+
+    def _steps(self, watch: _Watch | None) -> None:
+        config, recent = self.config, []
+        for infrared, visible in self._batches():
+            recent.append(self._train_step(infrared, visible))
+            self.step += 1
+            if self.step % config.log_every == 0:
+                row = self._mean_over_processes(recent) | {"learning_rate": self._learning_rate()}
+                recent.clear()
+                if watch:
+                    watch.log(self.step, row)
+            if watch:
+                watch.step()
+                if self.step % config.validate_every == 0:
+                    watch.validate(self.step, cast("DreamIF", self.average.module))
+                if self.step % config.checkpoint_every == 0 or self.step >= config.steps:
                     self._save()
 
-    def _done(self) -> bool:
-        return self.step >= self.config.steps
-
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches from the current step to the last: (B, 1, S, S) and (B, 3, S, S)."""
-        size = self.config.batch_size
-        dataset = CropDataset(
-            self.config.data, self.config.crop, self.config.steps * size, self.config.seed
+        """This process's share of the batches from the current step to the last.
+
+        Infrared (B, 1, S, S) and visible (B, 3, S, S).
+        """
+        config, share = self.config, self._share()
+        length = config.steps * config.batch_size
+        dataset = CropDataset(config.data, config.crop, length, config.seed)
+        samples = [
+            step * config.batch_size + self.rank * share + i
+            for step in range(self.step, config.steps)
+            for i in range(share)
+        ]
+        yield from DataLoader(
+            dataset, batch_size=share, sampler=samples, num_workers=config.workers
         )
-        remaining = range(self.step * size, len(dataset))
-        yield from DataLoader(dataset, batch_size=size, sampler=remaining)
+
+    def _share(self) -> int:
+        return self.config.batch_size // self.world
 
     def _train_step(self, infrared: Tensor, visible: Tensor) -> dict[str, float]:
         if self.network.config.luma:
             visible = luma(visible)
-        else:
-            infrared = infrared.expand_as(visible)
         shown = self._degrade(infrared, "infrared"), self._degrade(visible, "visible")
-        infrared, visible = infrared.to(self.device), visible.to(self.device)
+        # An RGB variant takes the gray infrared image three times.
+        infrared, shown = infrared.expand_as(visible), (shown[0].expand_as(shown[1]), shown[1])
         precision = PRECISIONS[self.config.precision]
         with torch.autocast(self.device.type, precision, enabled=precision != torch.float32):
-            output = self.network(shown[0].to(self.device), shown[1].to(self.device))
+            output = self.model(*shown)
         output = output.float()
-        loss, parts = total_loss(output, infrared, visible, self.config.loss_weights)
+        targets = infrared.to(self.device), visible.to(self.device)
+        loss, parts = total_loss(output, *targets, self.config.loss_weights)
+        if self.teacher is not None and self.config.teacher is not None:
+            distilled = distillation_loss(output, teach(self.teacher, *shown))
+            loss = loss + self.config.teacher.weight * distilled
+            parts["distillation"] = float(distilled.detach())
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate()
         self.optimizer.zero_grad(set_to_none=True)
@@ -309,8 +230,9 @@ class _Run:
     def _degrade(self, images: Tensor, modality: Modality) -> Tensor:
         """Each image of (B, C, S, S) on its own; it depends on seed and sample alone."""
         config, generator = self.config, torch.Generator()
+        first = self.step * config.batch_size + self.rank * len(images)
         degraded = []
-        for sample, image in enumerate(images, self.step * len(images)):
+        for sample, image in enumerate(images, first):
             number = 2 * sample + (modality == "visible")
             generator.manual_seed(config.seed * 1_000_003 + number)
             degraded.append(
@@ -322,7 +244,14 @@ class _Run:
                     kinds=config.degradations,
                 )
             )
-        return torch.stack(degraded)
+        return torch.stack(degraded).to(self.device)
+
+    def _mean_over_processes(self, rows: list[dict[str, float]]) -> dict[str, float]:
+        means = torch.tensor([list(row.values()) for row in rows], device=self.device).mean(0)
+        if self.world > 1:
+            dist.all_reduce(means)
+            means /= self.world
+        return {key: round(float(mean), 6) for key, mean in zip(rows[0], means, strict=True)}
 
     def _learning_rate(self) -> float:
         """Linear warm-up, then a half cosine down to a hundredth."""
@@ -345,5 +274,71 @@ class _Run:
         path.with_suffix(".tmp").replace(path)
 
 
-def _mean(rows: list[dict[str, float]]) -> dict[str, float]:
-    return {key: round(sum(row[key] for row in rows) / len(rows), 6) for key in rows[0]}
+def _place() -> tuple[int, int]:
+    """Number of this process, and of all."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+
+
+def _device() -> torch.device:
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    torch.cuda.set_device(device)
+    return device
+
+
+class _Watch:
+    """What a run shows while it goes: progress, log, TensorBoard, pictures."""
+
+    def __init__(self, config: TrainConfig, out: Path, first_step: int) -> None:
+        self.pictures = out / "pictures"
+        self.started = time.monotonic()
+        self.bar = tqdm(total=config.steps, initial=first_step, unit="step", disable=None)
+        self.file = (out / LOG).open("a")
+        self.board = _tensorboard(out / "tensorboard")
+        multiple = network_config(config.variant).size_multiple
+        self.validation = Validation(config, multiple)
+
+    def step(self) -> None:
+        """One step is done."""
+        self.bar.update()
+
+    def log(self, step: int, row: dict[str, float]) -> None:
+        """Append mean losses and the learning rate to the log."""
+        seconds = round(time.monotonic() - self.started, 1)
+        self.file.write(json.dumps(row | {"step": step, "seconds": seconds}) + "\n")
+        self.file.flush()
+        self.bar.set_postfix(total=f"{row['total']:.4f}")
+        self._show(step, row)
+
+    def validate(self, step: int, network: DreamIF) -> None:
+        """Losses and a picture of the validation pairs."""
+        losses, picture = self.validation.run(network)
+        self.file.write(json.dumps(losses | {"step": step}) + "\n")
+        self.pictures.mkdir(exist_ok=True)
+        write_image(self.pictures / f"{step:07d}.png", picture)
+        self._show(step, losses)
+        if self.board is not None:
+            self.board.add_image("validation", picture, step, dataformats="HWC")
+
+    def close(self) -> None:
+        """Leave everything written."""
+        self.bar.close()
+        self.file.close()
+        if self.board is not None:
+            self.board.close()
+
+    def _show(self, step: int, values: dict[str, float]) -> None:
+        if self.board is not None:
+            for name, value in values.items():
+                self.board.add_scalar(name, value, step)
+
+
+def _tensorboard(folder: Path) -> Any:
+    """A writer, or None (said so) where the package is missing: the log has all of it."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        print("no TensorBoard logs (pip install tensorboard for them): log.jsonl has all values")
+        return None
+    return SummaryWriter(str(folder))

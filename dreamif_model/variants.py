@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from dreamif_model.errors import ConfigError
@@ -38,13 +39,6 @@ class NetworkConfig:
     cross_enhancement: bool = True
     self_enhancement: bool = True
 
-    def __post_init__(self) -> None:
-        if (self.cross_enhancement or self.self_enhancement) and not self.relative_dominance:
-            raise ConfigError(
-                "cross and self enhancement are guided by relative dominance: "
-                "with relative_dominance off, both must be off"
-            )
-
     @property
     def image_channels(self) -> int:
         """Channels of each input and of the output: 1 (luma) or 3 (RGB)."""
@@ -78,14 +72,24 @@ NETWORKS: dict[str, NetworkConfig] = {
     "tiny": replace(NANO, channels=32, blocks=(2, 2, 1, 2), refinement_blocks=2),
     "nano": NANO,
 }
+SWITCHES = ("relative_dominance", "cross_enhancement", "self_enhancement")
 VARIANTS: tuple[str, ...] = (*NETWORKS, AVERAGE)
 
 
-def network_config(variant: str) -> NetworkConfig:
-    """Return the sizes of ``variant``; ConfigError names the variants there are."""
+def network_config(variant: str, without: Collection[str] = ()) -> NetworkConfig:
+    """Return the sizes of ``variant``; ConfigError names the variants there are.
+
+    without: names of :data:`SWITCHES` to turn off, for an ablation.
+    """
     try:
-        return NETWORKS[variant]
+        config = NETWORKS[variant]
     except KeyError:
         raise ConfigError(
             f"unknown network variant {variant!r}: choose one of {', '.join(NETWORKS)}"
         ) from None
+    return replace(
+        config,
+        relative_dominance=config.relative_dominance and "relative_dominance" not in without,
+        cross_enhancement=config.cross_enhancement and "cross_enhancement" not in without,
+        self_enhancement=config.self_enhancement and "self_enhancement" not in without,
+    )

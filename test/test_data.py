@@ -1,3 +1,5 @@
+import math
+
 import cv2
 import numpy as np
 import pytest
@@ -153,6 +155,27 @@ class TestSplit:
         assert stems(validation) == [1, 2]
         assert stems(training) == [0, 3]
 
+    @pytest.mark.parametrize("name", ["LLVIP", "MSRS", "M3FD", "RoadScene"])
+    def test_published_layouts(self, tmp_path, name):
+        training, test = data.LAYOUTS[name]
+        for folders, first, count in ((training, 0, 9), (test, 20, 2)):
+            for folder in folders or ():
+                (tmp_path / folder).mkdir(parents=True)
+                for i in range(first, first + count):
+                    write_image(tmp_path / folder / f"{i:02}.png", np.zeros((4, 4), np.uint8))
+        drawn, held_out = DataSet(tmp_path).split()
+        if test:  # its own split
+            assert (stems(drawn), stems(held_out)) == (list(range(9)), [20, 21])
+        else:
+            assert (stems(drawn), stems(held_out)) == (list(range(1, 8)), [0, 8])
+        by_name = DataSet(tmp_path, validation=("03",)).split()
+        assert (len(by_name[0]), stems(by_name[1])) == (8, [3])
+
+    def test_no_layout(self, tmp_path):
+        (tmp_path / "ir").mkdir()
+        with pytest.raises(ImageError, match=r"no pairs in a layout .*MSRS: train/ir and train/vi"):
+            DataSet(tmp_path).split()
+
     def test_unknown_name(self, tmp_path):
         with pytest.raises(ConfigError, match=r"lacks: \['7'\]"):
             DataSet(make_pairs(tmp_path, 4), validation=("02", "7")).split()
@@ -169,6 +192,10 @@ def sources(dataset):
 
 
 class TestCropDataset:
+    @pytest.fixture(autouse=True)
+    def _as_it_was_exposed(self, monkeypatch):
+        monkeypatch.setattr(data, "EXPOSED_SHARE", 0)
+
     def test_item(self, tmp_path):
         (item,) = items(CropDataset([DataSet(make_pairs(tmp_path, 2))], 16, 1, seed=0))
         infrared, visible = item
@@ -240,3 +267,17 @@ class TestCropDataset:
         uncached = CropDataset([DataSet(folder)], 16, 20, 0)
         assert sources(uncached) == cached
         assert not uncached._cache
+
+
+def test_half_of_the_images_at_another_exposure(tmp_path):
+    dataset = CropDataset([DataSet(make_pairs(tmp_path, 2))], 16, 400, 0)
+    gammas = []
+    for _, visible in items(dataset):
+        values = visible.mean((1, 2)).double()  # of (1, 101, 200) / 255
+        gamma = math.log(values[1]) / math.log(101 / 255)
+        assert values[2].item() == pytest.approx((200 / 255) ** gamma, rel=1e-4)
+        gammas.append(gamma)
+    changed = [gamma for gamma in gammas if abs(gamma - 1) > 1e-5]
+    assert len(changed) == pytest.approx(200, abs=40)
+    assert 0.6 <= min(changed) < 0.65
+    assert 2.1 < max(changed) <= 2.2

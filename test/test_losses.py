@@ -6,7 +6,7 @@ import torch
 
 from dreamif_model import losses, metrics
 from dreamif_model.network import NetworkOutput
-from dreamif_model.training import DEFAULT_LOSS_WEIGHTS
+from dreamif_model.train_config import DEFAULT_LOSS_WEIGHTS
 
 
 def image(rows):
@@ -20,6 +20,11 @@ def flat(value, channels=1):
 def ramp(step):
     """Horizontal ramp that rises by ``step`` per pixel."""
     return (torch.arange(8.0) * step).expand(1, 1, 8, 8)
+
+
+def strength(image):
+    """Mean Sobel strength; a unit step gives 1."""
+    return losses.sobel(image).square().sum(1).sqrt().mean().item()
 
 
 def waves(seed, side=64):
@@ -64,14 +69,15 @@ def test_gradient_loss_takes_the_steeper_source_with_its_sign():
 def test_edge_loss_at_its_optimum_is_what_the_sigmoids_leave():
     best = 0.9994 / (1 + math.exp(-7.5)) * 0.9879 / (1 + math.exp(-4.4))
     texture = waves(0)
-    assert losses.edge_loss(texture, texture, texture).item() == pytest.approx(1 - best, abs=1e-5)
+    loss = losses.edge_loss(texture, texture, texture).item()
+    assert loss == pytest.approx(2 * strength(texture) * (1 - best), rel=1e-2)
 
 
 def test_edge_loss_of_a_ramp_half_as_steep():
     """Ratio ½ and the same angle: half of the strength is kept."""
     kept = 0.9994 * 0.5 * 0.9879 / (1 + math.exp(-4.4))
     loss = losses.edge_loss(ramp(0.05), ramp(0.1), ramp(0.1))
-    assert loss.item() == pytest.approx(1 - kept, abs=1e-3)
+    assert loss.item() == pytest.approx(2 * strength(ramp(0.1)) * (1 - kept), rel=1e-2)
 
 
 @pytest.mark.parametrize("seed", [0, 2, 4])
@@ -80,7 +86,34 @@ def test_edge_loss_is_the_metric(seed):
     for fused in (torch.maximum(infrared, visible), (infrared + visible) / 2):
         gray = [(255 * each[0, 0]).numpy() for each in (fused, infrared, visible)]
         loss = losses.edge_loss(fused, infrared, visible).item()
-        assert loss == pytest.approx(1 - metrics.qabf(*gray), abs=0.02)
+        share = loss / (strength(infrared) + strength(visible))
+        assert share == pytest.approx(1 - metrics.qabf(*gray), abs=0.02)
+
+
+@pytest.mark.parametrize("seed", [0, 2, 4])
+def test_information_loss_is_the_metric(seed):
+    infrared, visible = waves(seed, 128), waves(seed + 1, 128)
+    black = torch.zeros_like(infrared)
+    whole = losses.information_loss(black, infrared, black).item()
+    for fused in (infrared, (infrared + visible) / 2, black):
+        vif = metrics.viff(*((255 * each[0, 0]).numpy() for each in (fused, infrared, infrared)))
+        loss = losses.information_loss(fused, infrared, black).item()
+        assert 1 - loss / whole == pytest.approx(vif / 2, abs=0.03)
+
+
+def test_information_loss_takes_the_scales_that_fit():
+    for side in (8, 20, 40):
+        loss = losses.information_loss(*torch.rand(3, 1, 1, side, side))
+        assert loss.isfinite()
+        assert (loss > 0) == (side >= 17)
+
+
+def test_a_batch_in_halves_has_the_same_loss():
+    """So that processes that share a batch train as one would."""
+    batch = torch.rand(3, 4, 1, 48, 48)
+    for loss in (losses.edge_loss, losses.information_loss, losses.ssim_loss, losses.gradient_loss):
+        halves = [loss(*batch[:, half]) for half in (slice(2), slice(2, 4))]
+        assert torch.stack(halves).mean().item() == pytest.approx(loss(*batch).item(), rel=1e-5)
 
 
 def test_ssim_loss():
@@ -124,9 +157,9 @@ def test_restoration_loss():
 @pytest.mark.parametrize("channels", [1, 3])
 def test_total_loss_is_the_weighted_sum(channels):
     torch.manual_seed(0)
-    fused, infrared, visible = torch.rand(3, 2, channels, 16, 16)
-    restored = torch.rand(2, 2 * channels, 16, 16)
-    output = NetworkOutput(fused, [torch.rand(2, 2, 4, 4)], restored)
+    fused, infrared, visible = torch.rand(3, 2, channels, 32, 32)
+    restored = torch.rand(2, 2 * channels, 32, 32)
+    output = NetworkOutput(fused, [torch.rand(2, 2, 4, 4)], restored, torch.rand(4, 8, 4, 4))
     weights = {name: 0.5 + i for i, name in enumerate(DEFAULT_LOSS_WEIGHTS)}
     total, parts = losses.total_loss(output, infrared, visible, weights)
     assert parts.keys() == weights.keys()
@@ -139,7 +172,7 @@ def test_total_loss_is_the_weighted_sum(channels):
 @pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
 def test_gradients_are_finite_on_flat_images(value):
     fused = flat(value).requires_grad_()
-    output = NetworkOutput(fused, [], None)
+    output = NetworkOutput(fused, [], None, fused)
     total, _ = losses.total_loss(output, flat(value), flat(value), DEFAULT_LOSS_WEIGHTS)
     total.backward()
     assert total.isfinite()

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 
 from dreamif_model.errors import ConfigError
 from dreamif_model.losses import total_loss
-from dreamif_model.network import DreamIF, TransposedAttention
-from dreamif_model.training import DEFAULT_LOSS_WEIGHTS
+from dreamif_model.network import ConvolutionBlock, DreamIF, TransformerBlock, TransposedAttention
+from dreamif_model.train_config import DEFAULT_LOSS_WEIGHTS
 from dreamif_model.variants import NETWORKS, NetworkConfig, network_config
 
 PAPER = NetworkConfig(  # the paper's switches, small
@@ -146,9 +146,25 @@ class TestAblation:
         assert dominance.shape == (1, 2, 2, 2)
 
     @pytest.mark.parametrize("switch", ["cross_enhancement", "self_enhancement"])
-    def test_enhancement_needs_dominance(self, config, switch):
-        with pytest.raises(ConfigError, match="relative_dominance off"):
-            replace(config, **(NO_DOMINANCE | {switch: True}))
+    def test_enhancement_without_dominance_is_guided_by_one_half(self, config, switch):
+        network = build(replace(config, **(NO_DOMINANCE | {switch: True})))
+        enhance = network.decoder[0].enhance
+        assert enhance.dominance is None
+        features = torch.rand(2, config.channels << 2, 8, 8)
+        half = torch.full((1, 1, 8, 8), 0.5)
+        with torch.no_grad():
+            enhanced, dominance = enhance(features)
+            one, other = features.chunk(2)
+            expected = [
+                one + enhance.cross(one, other, half)
+                if switch == "cross_enhancement"
+                else one + enhance.self_(one, half)
+                for one, other in ((one, other), (other, one))
+            ]
+            expected = enhance.reduce(torch.cat(expected))
+        assert dominance is None
+        torch.testing.assert_close(enhanced, expected)
+        assert network(*images(config, 32, 32)).dominance == []
 
 
 def test_dominance_lies_between_0_and_1_and_varies():
@@ -253,3 +269,39 @@ def test_no_parameter_is_dead(config):
     gradients = {name: p.grad for name, p in network.named_parameters()}
     dead = [name for name, g in gradients.items() if g is None or not g.abs().sum() > 0]
     assert dead == []
+
+
+def test_convolution_blocks_where_the_variant_has_no_attention():
+    config = network_config("nano")
+    network = build(config)
+    blocks = (network.encoder[0][0], network.encoder[1][0], network.refinement[0])
+    assert all(isinstance(block, ConvolutionBlock) for block in blocks)
+    assert isinstance(network.encoder[2][0], TransformerBlock)
+    block = blocks[0]
+    with torch.no_grad():
+        x = torch.rand(1, 16, 8, 8)
+        expected = x + block.second(block.first(x).clamp(min=0))
+        torch.testing.assert_close(block(x), expected)
+
+
+def test_output_in_float32():
+    config = network_config("nano")
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        output = build(config)(*images(config, 32, 32)).float()
+    tensors = [output.fused, output.restored, output.features, *output.dominance]
+    assert {tensor.dtype for tensor in tensors} == {torch.float32}
+
+
+@pytest.mark.parametrize("variant", ["small", "tiny"])
+def test_variants_between_nano_and_base(variant):
+    with torch.device("meta"):
+        counts = [
+            sum(p.numel() for p in DreamIF(network_config(name)).parameters())
+            for name in ("nano", variant, "base")
+        ]
+    assert counts == sorted(counts)
+    config = network_config(variant)
+    side = 2 * config.size_multiple
+    with torch.no_grad():
+        output = build(config)(*images(config, side, side))
+    assert output.fused.shape == (1, 1, side, side)

@@ -1,5 +1,8 @@
 import json
 import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -7,9 +10,12 @@ import torch
 
 from dreamif_model import training
 from dreamif_model.checkpoints import load_network
-from dreamif_model.data import DataSet, write_image
+from dreamif_model.data import DataSet, read_image, write_image
 from dreamif_model.errors import ConfigError, WeightsError
-from dreamif_model.training import CHECKPOINT, LOG, TrainConfig, train
+from dreamif_model.train_config import DEFAULT_LOSS_WEIGHTS, Teacher, TrainConfig
+from dreamif_model.training import CHECKPOINT, LOG, train
+from dreamif_model.validation import SIDE
+from dreamif_model.variants import network_config
 
 YAML = "variant: nano\ndata: [{path: pairs}]\n"
 
@@ -72,6 +78,111 @@ def test_resume_equals_an_uninterrupted_run(pairs, tmp_path, monkeypatch):
     assert (record["config"]["crop"], record["log_end"]) == (32, rows)
 
 
+def test_losses_and_pictures_of_the_validation_split(pairs, tmp_path):
+    out = tmp_path / "run"
+    train(tiny(pairs, validate_every=2), out)
+    rows = [json.loads(line) for line in (out / LOG).read_text().splitlines()]
+    watched = [row for row in rows if "validation_clean" in row]
+    assert [row["step"] for row in watched] == [2, 4]
+    assert all(0 < row["validation_clean"] < row["validation_noisy"] for row in watched)
+    picture = read_image(out / "pictures" / "0000004.png")
+    side = SIDE
+    assert picture.shape == (2 * side, 4 * side, 3)  # one pair: clean and noisy
+    shown = read_image(pairs.path / "ir" / "0.png")  # the pair that is held out, 40×48
+    top, left = (side - 40) // 2, (side - 48) // 2
+    middle = np.pad(shown, [(0, side - 40), (0, side - 48)], mode="symmetric")
+    assert np.array_equal(picture[:side, :side, 0], middle)
+    assert top > 0 < left
+    noise = picture[side:, :side, 0].astype(float) - middle
+    unclipped = (middle > 100) & (middle < 155)
+    assert noise[unclipped].std() == pytest.approx(25, rel=0.05)
+    assert list((out / "tensorboard").glob("events*"))
+
+
+def test_starts_from_given_weights(pairs, tmp_path):
+    first = train(tiny(pairs), tmp_path / "first")
+    still = tiny(pairs, initial_weights=str(first), learning_rate=0.0, weight_decay=0.0)
+    second = train(still, tmp_path / "second")
+    expected = load_network("nano", first).state_dict()
+    for name, value in load_network("nano", second).state_dict().items():
+        assert torch.equal(value, expected[name])
+
+
+def test_ablation_is_written_into_the_weights(pairs, tmp_path):
+    without = ("cross_enhancement", "self_enhancement")
+    path = train(tiny(pairs, without=without), tmp_path)
+    network = load_network("nano", path)
+    assert network.config == network_config("nano", without)
+    assert not any("cross" in name or "self_" in name for name in network.state_dict())
+    with pytest.raises(ConfigError, match="other parts left out"):
+        train(tiny(pairs, initial_weights=str(path)), tmp_path / "whole")
+
+
+def test_distillation(pairs, tmp_path):
+    teacher = train(tiny(pairs), tmp_path / "teacher")
+    taught = Teacher("nano", str(teacher), weight=10)
+    train(tiny(pairs, teacher=taught), tmp_path / "student")
+    train(tiny(pairs, teacher=taught, initial_weights=str(teacher)), tmp_path / "same")
+
+    def first_row(name):
+        return json.loads((tmp_path / name / LOG).read_text().splitlines()[0])
+
+    assert first_row("student")["distillation"] > 0.01
+    assert first_row("same")["distillation"] < 1e-6  # the student is the teacher
+    row = first_row("student")
+    parts = sum(DEFAULT_LOSS_WEIGHTS[name] * row[name] for name in DEFAULT_LOSS_WEIGHTS)
+    assert row["total"] == pytest.approx(parts + 10 * row["distillation"], rel=1e-4)
+
+
+GRADIENTS = """
+import sys, torch
+from pathlib import Path
+from dreamif_model.data import DataSet
+from dreamif_model.train_config import DEFAULT_LOSS_WEIGHTS, Teacher, TrainConfig
+from dreamif_model import training
+
+torch.set_num_threads(1)
+pairs, out = map(Path, sys.argv[1:])
+config = TrainConfig("nano", (DataSet(pairs),), steps=1, batch_size=4, crop=48,
+                     gradient_clip=1e9, log_every=1)
+with training._processes():
+    run = training._Run(config, out)
+    run.fit()
+    if run.rank == 0:
+        torch.save({n: p.grad for n, p in run.network.named_parameters()}, out / "gradients.pt")
+"""
+
+
+def test_two_processes_have_the_gradients_of_one(pairs, tmp_path):
+    script = tmp_path / "gradients.py"
+    script.write_text(GRADIENTS)
+    gradients, losses = [], []
+    for count in (1, 2):
+        out = tmp_path / f"{count}"
+        out.mkdir()
+        command = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
+        subprocess.run(
+            [sys.executable, *command, script, pairs.path, out],
+            check=True,
+            timeout=120,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )
+        gradients.append(torch.load(out / "gradients.pt", weights_only=True))
+        losses.append(json.loads((out / LOG).read_text().splitlines()[0])["total"])
+    one, two = gradients
+    assert one.keys() == two.keys()
+    largest = max(gradient.abs().max() for gradient in one.values())
+    for name, gradient in one.items():
+        assert (gradient - two[name]).abs().max() < 1e-5 * largest, name
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+
+
+def test_batch_that_the_processes_cannot_share(pairs, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "_place", lambda: (0, 2))
+    with pytest.raises(ConfigError, match="multiple of the 2 processes, got 3"):
+        training._Run(tiny(pairs, batch_size=3), tmp_path)
+
+
 def test_learning_rate(pairs, tmp_path):
     run = training._Run(tiny(pairs, steps=12, learning_rate=0.1), tmp_path)
     rates = []
@@ -113,7 +224,7 @@ def test_load(tmp_path):
         ("a: [", "cannot read"),
         ("data: [{path: pairs}]", "variant is missing"),
         ("variant: nano", "data is missing"),
-        (YAML + "step: 5", "unknown keys: step; known: variant, data, steps"),
+        (YAML + "step: 5", "unknown keys: step; known: variant, data, without"),
         ("variant: mega\ndata: [{path: p}]", "unknown network variant 'mega'"),
         ("variant: average\ndata: [{path: p}]", "unknown network variant 'average'"),
         ("variant: [nano]\ndata: [{path: p}]", "variant must be a name"),
@@ -134,6 +245,17 @@ def test_load(tmp_path):
         (YAML + "learning_rate: .nan", "learning_rate must be a number"),
         (YAML + "degrade_probability: 1.5", "from 0 to 1, got 1.5"),
         (YAML + "crop: 50", "crop must be a multiple of 16 for nano, got 50"),
+        (YAML + "precision: fp8", "precision must be one of fp32, bf16, got 'fp8'"),
+        (YAML + "degradations: [fog]", "degradations must be a list of rain, blur"),
+        (YAML + "degradations: []", "degradations is empty"),
+        (YAML + "without: decoder", "without must be a list of relative_dominance, cross"),
+        (
+            YAML + "without: [relative_dominance]\ninitial_weights: 3",
+            "initial_weights must be text",
+        ),
+        (YAML + "teacher: tiny", "expected a mapping of teacher's settings"),
+        (YAML + "teacher: {variant: mega}", "unknown network variant 'mega'"),
+        (YAML + "teacher: {variant: tiny, weight: -1}", "teacher.weight must be a number"),
         (YAML + "loss_weights: 3", "loss_weights must give a number for each of pixel"),
         (YAML + "loss_weights: {pixel: 1}", "loss_weights must give a number for each of pixel"),
     ],

@@ -1,0 +1,195 @@
+"""What ``dreamif train`` reads from its YAML, checked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from dreamif_model.data import DataSet
+from dreamif_model.degradations import DEGRADATIONS
+from dreamif_model.errors import ConfigError
+from dreamif_model.variants import SWITCHES, network_config
+
+DEFAULT_LOSS_WEIGHTS = {
+    "pixel": 1.0,
+    "gradient": 4.0,
+    "edge": 6.0,
+    "ssim": 1.0,
+    "information": 0.06,
+    "color": 1.0,
+    "dominance": 0.1,
+    "restoration": 1.0,
+}
+
+# No fp16: its range needs a scaled loss, and every machine it would help on has bf16.
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+# field of TrainConfig: (type, lowest, highest)
+RANGES: dict[str, tuple[type, float, float]] = {
+    "steps": (int, 1, math.inf),
+    "batch_size": (int, 1, math.inf),
+    "crop": (int, 1, math.inf),
+    "learning_rate": (float, 0, math.inf),
+    "warmup_steps": (int, 0, math.inf),
+    "weight_decay": (float, 0, math.inf),
+    "gradient_clip": (float, 0, math.inf),
+    "ema_decay": (float, 0, 1),
+    "degrade_probability": (float, 0, 1),
+    "seed": (int, 0, math.inf),
+    "workers": (int, 0, math.inf),
+    "log_every": (int, 1, math.inf),
+    "checkpoint_every": (int, 1, math.inf),
+    "validate_every": (int, 1, math.inf),
+}
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A trained, larger variant that a smaller one learns from."""
+
+    variant: str
+    weights: str = ""  # path, or empty: those in the package
+    weight: float = 1.0  # of the distillation loss
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One key of the YAML per field."""
+
+    variant: str
+    data: tuple[DataSet, ...]
+    without: tuple[str, ...] = ()  # ablation: parts of the network that are not built
+    initial_weights: str = ""  # path of a safetensors file to start from; empty: at random
+    teacher: Teacher | None = None
+    steps: int = 10_000
+    batch_size: int = 8  # crops per step, over all processes
+    crop: int = 96  # pixels, a multiple of the variant's size multiple
+    learning_rate: float = 1e-3
+    warmup_steps: int = 200
+    weight_decay: float = 1e-4
+    gradient_clip: float = 1.0  # norm
+    ema_decay: float = 0.999
+    degrade_probability: float = 0.7  # of each modality of each sample, independently
+    degradations: tuple[str, ...] = tuple(DEGRADATIONS)  # the kinds to draw from
+    precision: str = "fp32"  # of the network's arithmetic; losses and weights stay fp32
+    loss_weights: dict[str, float] = field(default_factory=lambda: dict(DEFAULT_LOSS_WEIGHTS))
+    seed: int = 0
+    log_every: int = 50  # steps
+    checkpoint_every: int = 250  # steps
+    validate_every: int = 1000  # steps
+    workers: int = 0  # processes that read data; 0: the training process itself
+
+    def __post_init__(self) -> None:
+        for name, (kind, lowest, highest) in RANGES.items():
+            _check_number(name, getattr(self, name), kind, lowest, highest)
+        if not isinstance(self.variant, str):
+            raise ConfigError(f"variant must be a name, got {self.variant!r}")
+        _check_names("without", self.without, SWITCHES)
+        multiple = network_config(self.variant, self.without).size_multiple
+        if self.crop % multiple:
+            raise ConfigError(
+                f"crop must be a multiple of {multiple} for {self.variant}, got {self.crop}"
+            )
+        if self.precision not in PRECISIONS:
+            raise ConfigError(
+                f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}"
+            )
+        _check_names("degradations", self.degradations, DEGRADATIONS)
+        if not self.degradations and self.degrade_probability:
+            raise ConfigError("degradations is empty: set degrade_probability to 0")
+        for name in ("initial_weights", "precision"):
+            if not isinstance(getattr(self, name), str):
+                raise ConfigError(f"{name} must be text, got {getattr(self, name)!r}")
+        if not self.data:
+            raise ConfigError("data must name at least one folder of pairs")
+        names = ", ".join(DEFAULT_LOSS_WEIGHTS)
+        if (
+            not isinstance(self.loss_weights, dict)
+            or self.loss_weights.keys() != DEFAULT_LOSS_WEIGHTS.keys()
+        ):
+            raise ConfigError(f"loss_weights must give a number for each of {names}")
+        for name, weight in self.loss_weights.items():
+            _check_number(f"loss_weights.{name}", weight, float, 0, math.inf)
+
+    @classmethod
+    def load(cls, path: Path, data_root: Path | None = None, **overrides: Any) -> TrainConfig:
+        """Read a YAML file; relative data paths start at ``data_root``, or at the file's folder."""
+        try:
+            raw = yaml.safe_load(path.read_text())
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise ConfigError(f"cannot read {path}: {error}") from None
+        try:
+            return cls._from_yaml(raw, data_root or path.parent, overrides)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from None
+
+    @classmethod
+    def _from_yaml(cls, raw: Any, root: Path, overrides: dict[str, Any]) -> TrainConfig:
+        if isinstance(raw, dict) and "data" in overrides:
+            raw = {**raw, "data": []}  # not the config's
+        values = _checked(raw, cls, "settings")
+        if not isinstance(values["data"], list):
+            raise ConfigError("data must be a list of {path, weight, validation}")
+        for name in ("degradations", "without"):
+            if isinstance(values.get(name), list):
+                values[name] = tuple(values[name])
+        if values.get("teacher") is not None:
+            values["teacher"] = _teacher(values["teacher"])
+        values["data"] = tuple(_data_set(entry, root) for entry in values["data"])
+        return cls(**(values | overrides))
+
+
+def _checked(raw: Any, owner: type, what: str) -> dict[str, Any]:
+    """A mapping with no other keys than the owner's fields, and all that have no default."""
+    if not isinstance(raw, dict):
+        raise ConfigError(f"expected a mapping of {what}, got {raw!r}")
+    known = {f.name: f for f in fields(owner)}
+    unknown = sorted(str(key) for key in raw.keys() - known.keys())
+    if unknown:
+        raise ConfigError(f"unknown keys: {', '.join(unknown)}; known: {', '.join(known)}")
+    for name, f in known.items():
+        if name not in raw and f.default is MISSING and f.default_factory is MISSING:
+            raise ConfigError(f"{name} is missing from the {what}")
+    return raw
+
+
+def _teacher(raw: Any) -> Teacher:
+    teacher = Teacher(**_checked(raw, Teacher, "teacher's settings"))
+    _check_number("teacher.weight", teacher.weight, float, 0, math.inf)
+    if not isinstance(teacher.variant, str) or not isinstance(teacher.weights, str):
+        raise ConfigError(f"the teacher's variant and weights must be text, got {raw!r}")
+    network_config(teacher.variant)  # refuses an unknown one
+    return teacher
+
+
+def _check_names(key: str, names: Any, known: Collection[str]) -> None:
+    if not isinstance(names, tuple) or not all(name in known for name in names):
+        raise ConfigError(f"{key} must be a list of {', '.join(known)}, got {names!r}")
+
+
+def _data_set(raw: Any, root: Path) -> DataSet:
+    entry = _checked(raw, DataSet, "data entry")
+    stems = entry.get("validation", ())
+    if not isinstance(stems, (list, tuple)) or not all(isinstance(stem, str) for stem in stems):
+        raise ConfigError(f"validation must be a list of quoted file stems, got {stems!r}")
+    if not isinstance(entry["path"], str):
+        raise ConfigError(f"path must be a folder, got {entry['path']!r}")
+    _check_number("weight", entry.get("weight", 1.0), float, 1e-9, math.inf)
+    return DataSet(root / entry["path"], float(entry.get("weight", 1.0)), tuple(stems))
+
+
+def _check_number(name: str, value: Any, kind: type, lowest: float, highest: float) -> None:
+    kinds = (int,) if kind is int else (int, float)
+    # A bool is an int to Python; NaN fails the comparison.
+    if isinstance(value, bool) or not isinstance(value, kinds) or not lowest <= value <= highest:
+        hint = " (YAML reads 1e-3 as text: write 1.0e-3)" if isinstance(value, str) else ""
+        raise ConfigError(
+            f"{name} must be {'a whole number' if kind is int else 'a number'} "
+            f"from {lowest:g} to {highest:g}, got {value!r}{hint}"
+        )

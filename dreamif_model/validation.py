@@ -1,0 +1,86 @@
+"""What a training run is watched by: losses and a picture of validation pairs."""
+
+from __future__ import annotations
+
+from itertools import chain, islice, zip_longest
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dreamif_model.color import luma
+from dreamif_model.data import Pixels, read_gray, read_rgb
+from dreamif_model.degradations import degrade
+from dreamif_model.losses import total_loss
+from dreamif_model.network import DreamIF, NetworkOutput
+from dreamif_model.train_config import TrainConfig
+
+PAIRS = 8  # of all data sets in turn
+SIDE = 192  # pixels of the square taken from the middle of each pair
+NOISE = 25.0  # gray levels of the noisy pass; what the pictures show below the clean pass
+
+
+class Validation:
+    """Fixed crops of the validation split; the training never sees them."""
+
+    def __init__(self, config: TrainConfig, multiple: int) -> None:
+        splits = [data.split()[1] for data in config.data]
+        in_turn = chain.from_iterable(zip_longest(*splits))
+        pairs = list(islice((pair for pair in in_turn if pair is not None), PAIRS))
+        self.loss_weights = config.loss_weights
+        side = SIDE // multiple * multiple
+        self.pairs: list[tuple[Tensor, Tensor]] = [
+            (
+                _middle(read_gray(pair.infrared)[..., None], side),
+                _middle(read_rgb(pair.visible), side),
+            )
+            for pair in pairs
+        ]
+
+    @torch.inference_mode()
+    def run(self, network: DreamIF) -> tuple[dict[str, float], NDArray[np.uint8]]:
+        """Mean losses, clean and noisy, and a picture (height, width, 3), RGB.
+
+        The picture has two rows a pair, clean and noisy, each with what was shown as infrared
+        and visible, the fused image and the infrared dominance.
+        """
+        losses: dict[str, list[float]] = {"validation_clean": [], "validation_noisy": []}
+        rows = []
+        for number, (infrared, rgb) in enumerate(self.pairs):
+            visible = luma(rgb) if network.config.luma else rgb
+            clean = infrared.expand_as(visible), visible
+            generator = torch.Generator().manual_seed(number)
+            noisy = (
+                degrade(clean[0], "gaussian", NOISE, generator),
+                degrade(clean[1], "gaussian", NOISE, generator),
+            )
+            for name, shown in zip(losses, (clean, noisy), strict=True):
+                device = network.output.weight.device
+                output = network(shown[0][None].to(device), shown[1][None].to(device)).float()
+                targets = clean[0][None].to(device), clean[1][None].to(device)
+                losses[name].append(float(total_loss(output, *targets, self.loss_weights)[0]))
+                rows.append(_row(*shown, output))
+        means = {name: float(np.mean(values)) for name, values in losses.items()}
+        return means, np.concatenate(rows)
+
+
+def _middle(image: Pixels, side: int) -> Tensor:
+    """The middle (side, side), smaller images padded by repetition; (C, side, side) in [0, 1]."""
+    missing = [max(0, side - length) for length in image.shape[:2]]
+    padded = np.pad(image, [(0, missing[0]), (0, missing[1]), (0, 0)], mode="symmetric")
+    top, left = ((length - side) // 2 for length in padded.shape[:2])
+    crop = padded[top : top + side, left : left + side]
+    return torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1))).float() / 255
+
+
+def _row(infrared: Tensor, visible: Tensor, output: NetworkOutput) -> NDArray[np.uint8]:
+    """(side, 4·side, 3) uint8."""
+    fused = output.fused[0].cpu()
+    tiles = [infrared, visible, fused]
+    if output.dominance:
+        dominance = torch.nn.functional.interpolate(output.dominance[-1], fused.shape[1:])
+        tiles.append(dominance[0, :1].cpu())
+    joined = torch.cat([tile.expand(3, -1, -1) for tile in tiles], dim=2)
+    pixels: NDArray[np.uint8] = joined.clamp(0, 1).mul(255).byte().permute(1, 2, 0).numpy()
+    return pixels
