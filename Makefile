@@ -14,10 +14,10 @@ ifdef AMENT_PREFIX_PATH
 unexport LD_LIBRARY_PATH
 endif
 
-.PHONY: help demo test lint format clean
+.PHONY: help demo test lint format benchmark-metrics clean
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile
 
 demo: .venv/.installed-demo  ## fuse simulated cameras through real ROS topics, into out/demo
 	@$(BIN)/dreamif demo --out $(OUT)
@@ -33,6 +33,9 @@ lint: .venv/.installed-test  ## ruff and mypy
 format: .venv/.installed-test  ## rewrite the sources as ruff wants them
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+benchmark-metrics: .venv/.installed-test  ## the metrics beside plain scipy: time and values
+	$(BIN)/python benchmarks/metrics.py
 
 clean:  ## remove caches and build output; .venv and out/ stay
 	rm -rf build install log *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -49,15 +49,15 @@ setup(
         "test": [
             "colcon-common-extensions",
             "hypothesis",
-            "lpips",  # this one and the next three: metrics to compare ours with
-            "scikit-image",
-            "scipy",
-            "sewar",
+            "lpips",  # as scikit-image, scipy and sewar: metrics to compare ours with
             "mypy",
             "pytest",
             "pytest-timeout",
             "ruff",
+            "scikit-image",
+            "scipy",
             "setuptools",
+            "sewar",
             "torchvision",  # lpips takes AlexNet from it
         ],
     },
