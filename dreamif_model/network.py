@@ -82,15 +82,18 @@ class TransposedAttention(nn.Module):
 
 
 class GatedFeedForward(nn.Module):
-    """Gated-Dconv feed-forward network (Restormer, eq. 2)."""
+    """Gated-Dconv feed-forward network (Restormer, eq. 2).
 
-    def __init__(self, channels: int, expansion: float) -> None:
+    dense: as in the authors' release, where the 3×3 convolution joins all channels, not each
+    by itself, and is what doubles them.
+    """
+
+    def __init__(self, channels: int, expansion: float, dense: bool = False) -> None:
         super().__init__()
         hidden = int(channels * expansion)
-        self.project_in = nn.Conv2d(channels, hidden * 2, 1, bias=False)
-        self.depthwise = nn.Conv2d(
-            hidden * 2, hidden * 2, 3, padding=1, groups=hidden * 2, bias=False
-        )
+        inner, groups = (hidden, 1) if dense else (hidden * 2, hidden * 2)
+        self.project_in = nn.Conv2d(channels, inner, 1, bias=False)
+        self.depthwise = nn.Conv2d(inner, hidden * 2, 3, padding=1, groups=groups, bias=False)
         self.project_out = nn.Conv2d(hidden, channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -103,12 +106,14 @@ class GatedFeedForward(nn.Module):
 class TransformerBlock(nn.Module):
     """A Restormer block; keeps the shape (B, C, h, w)."""
 
-    def __init__(self, channels: int, heads: int, expansion: float) -> None:
+    def __init__(
+        self, channels: int, heads: int, expansion: float, dense_feed_forward: bool = False
+    ) -> None:
         super().__init__()
         self.norm_attention = LayerNorm(channels)
         self.attention = TransposedAttention(channels, heads)
         self.norm_feed_forward = LayerNorm(channels)
-        self.feed_forward = GatedFeedForward(channels, expansion)
+        self.feed_forward = GatedFeedForward(channels, expansion, dense_feed_forward)
 
     def forward(self, x: Tensor) -> Tensor:
         """Attention, then feed-forward, each added to what it was given."""
@@ -139,11 +144,11 @@ def _block(config: NetworkConfig, level: int, channels: int) -> nn.Module:
     """One block of the kind that the variant has at this level."""
     if not config.attention[level]:
         return ConvolutionBlock(channels)
-    return TransformerBlock(channels, config.heads[level], config.expansion)
+    return TransformerBlock(channels, config.heads[level], config.expansion, config.released)
 
 
-def _blocks(config: NetworkConfig, level: int, count: int) -> nn.Sequential:
-    return nn.Sequential(*(_block(config, level, config.channels << level) for _ in range(count)))
+def _blocks(config: NetworkConfig, level: int, count: int, channels: int) -> nn.Sequential:
+    return nn.Sequential(*(_block(config, level, channels) for _ in range(count)))
 
 
 def _conv3x3(inputs: int, outputs: int, separable: bool) -> nn.Module:
@@ -289,6 +294,33 @@ class RelativeEnhancement(nn.Module):
         return features, None if self.dominance is None else dominance
 
 
+class DominanceGate(nn.Module):
+    """What the authors' release has for relative enhancement: one convolution and a gate.
+
+    Y = conv([F^ir; F^vi]); RD^m = sigmoid(mean over channels of Y^m); the enhanced F^m is
+    Y^m · RD^m.
+    """
+
+    def __init__(self, config: NetworkConfig, level: int) -> None:
+        super().__init__()
+        inputs, outputs = config.channels << level, config.decoded_channels(level)
+        self.conv = nn.Conv2d(inputs * 2, outputs * 2, 3, padding=1)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """(2B, C, h, w) to (2B, decoded C, h, w) and the dominance (B, 2, h, w)."""
+        infrared, visible = self.conv(torch.cat(features.chunk(2), dim=1)).chunk(2, dim=1)
+        means = (infrared.mean(1, keepdim=True), visible.mean(1, keepdim=True))
+        dominance = torch.cat(means, dim=1).sigmoid()
+        return torch.cat((infrared * dominance[:, :1], visible * dominance[:, 1:])), dominance
+
+
+def _enhancement(config: NetworkConfig, level: int) -> nn.Module | None:
+    if config.released:
+        return DominanceGate(config, level)
+    guided = config.relative_dominance, config.cross_enhancement, config.self_enhancement
+    return RelativeEnhancement(config, level) if any(guided) else None
+
+
 class DecoderLevel(nn.Module):
     """Upsample, join the encoder's features where the variant does, enhance, decode."""
 
@@ -299,9 +331,8 @@ class DecoderLevel(nn.Module):
         self.join = (
             nn.Conv2d(channels * 2, channels, 1, bias=False) if config.skip_connections else None
         )
-        guided = config.relative_dominance, config.cross_enhancement, config.self_enhancement
-        self.enhance = RelativeEnhancement(config, level) if any(guided) else None
-        self.blocks = _blocks(config, level, config.blocks[level])
+        self.enhance = _enhancement(config, level)
+        self.blocks = _blocks(config, level, config.blocks[level], config.decoded_channels(level))
 
     def forward(self, x: Tensor, skip: Tensor) -> tuple[Tensor, Tensor | None]:
         """(2B, 2C, h, w) and the encoder's (2B, C, 2h, 2w) to the latter's shape; dominance."""
@@ -320,20 +351,18 @@ class DreamIF(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
-        channels = config.channels
+        channels, decoded = config.channels, config.decoded_channels(0)
         pixels = config.image_channels * config.stem**2
         self.embed = nn.Conv2d(pixels, channels, 3, padding=1, bias=False)
         self.encoder = nn.ModuleList(
-            _blocks(config, level, config.blocks[level]) for level in range(4)
+            _blocks(config, level, config.blocks[level], channels << level) for level in range(4)
         )
         self.downsample = nn.ModuleList(Downsample(channels << level) for level in range(3))
         self.decoder = nn.ModuleList(DecoderLevel(config, level) for level in (2, 1, 0))
-        self.refinement = _blocks(config, 0, config.refinement_blocks)
-        self.output = nn.Conv2d(channels, pixels, 3, padding=1, bias=False)
+        self.refinement = _blocks(config, 0, config.refinement_blocks, decoded)
+        self.output = nn.Conv2d(decoded, pixels, 3, padding=1, bias=False)
         self.restore = (
-            nn.Conv2d(channels, pixels, 3, padding=1, bias=False)
-            if config.source_residual
-            else None
+            nn.Conv2d(decoded, pixels, 3, padding=1, bias=False) if config.source_residual else None
         )
 
     def forward(self, infrared: Tensor, visible: Tensor) -> NetworkOutput:

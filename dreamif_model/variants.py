@@ -15,8 +15,8 @@ class NetworkConfig:
     """Sizes of one Dream-IF network. The paper's own (``base``) are the defaults.
 
     The switches after ``prompt_size`` are departures from the paper; a variant turns one on
-    because it measured better. The last three are the ablation of the paper's Table 4: what is
-    off is not built.
+    because it measured better (``released``: because the authors' code has it). The last three
+    are the ablation of the paper's Table 4: what is off is not built.
     """
 
     channels: int = 48  # of level 1; each further level doubles them
@@ -35,14 +35,29 @@ class NetworkConfig:
     attention: tuple[bool, bool, bool, bool] = (True, True, True, True)  # level: else 3×3 blocks
     separable: bool = False  # cheaper decoder: separable 3×3, pointwise upsampling, slim prompts
 
+    released: bool = False  # the structure of the authors' release: docs/import-checkpoint.md
+
     relative_dominance: bool = True
     cross_enhancement: bool = True
     self_enhancement: bool = True
+
+    def __post_init__(self) -> None:
+        if self.released and (
+            self.cross_enhancement or self.self_enhancement or not self.relative_dominance
+        ):
+            raise ConfigError(
+                "the released structure has relative dominance, "
+                "but neither cross nor self enhancement"
+            )
 
     @property
     def image_channels(self) -> int:
         """Channels of each input and of the output: 1 (luma) or 3 (RGB)."""
         return 1 if self.luma else 3
+
+    def decoded_channels(self, level: int) -> int:
+        """Channels that the decoder gives at ``level``; the release gives level 1 those of 2."""
+        return self.channels << (max(level, 1) if self.released else level)
 
     @property
     def size_multiple(self) -> int:
@@ -71,6 +86,7 @@ NETWORKS: dict[str, NetworkConfig] = {
     ),
     "tiny": replace(NANO, channels=32, blocks=(2, 2, 1, 2), refinement_blocks=2),
     "nano": NANO,
+    "released": NetworkConfig(released=True, cross_enhancement=False, self_enhancement=False),
 }
 SWITCHES = ("relative_dominance", "cross_enhancement", "self_enhancement")
 VARIANTS: tuple[str, ...] = (*NETWORKS, AVERAGE)

@@ -6,9 +6,9 @@ import argparse
 import sys
 
 from dreamif_model import ConfigError, DreamIFError
-from dreamif_ros.cli import bag, demo, evaluate, fuse, metrics, train
+from dreamif_ros.cli import bag, demo, evaluate, fuse, import_checkpoint, metrics, train
 
-VERBS = (demo, fuse, bag, evaluate, metrics, train)
+VERBS = (demo, fuse, bag, evaluate, metrics, train, import_checkpoint)
 
 
 def build_parser() -> argparse.ArgumentParser:
