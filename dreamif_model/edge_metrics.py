@@ -12,6 +12,7 @@ from dreamif_model.gray import Gray, Plane, planes
 
 NABF_THRESHOLD = 2.0  # gray levels per pixel; a weaker edge of a source hardly counts
 NABF_LEAST_WEIGHT = 0.001
+ROUNDING = 1e-9  # gray levels; a gradient below it is 0 in an image that is not of whole numbers
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ def qabf(fused: Gray, infrared: Gray, visible: Gray) -> float:
     Per source S, with edge strength g and angle α by 3×3 Sobel (borders zero):
     G = min(g_S, g_F) / max(g_S, g_F) and A = 1 - abs(α_S - α_F) / (π/2);
     Q_S = Γg / (1 + exp(κg (G - σg))) · Γα / (1 + exp(κα (A - σα))), Γg .9994, κg -15, σg .5,
-    Γα .9879, κα -22, σα .8. Qabf = Σ (Q_I g_I + Q_V g_V) / Σ (g_I + g_V); 0 without any edge.
+    Γα .9879, κα -22, σα .8; α is π/2 where there is no horizontal gradient.
+    Qabf = Σ (Q_I g_I + Q_V g_V) / Σ (g_I + g_V); 0 without any edge.
 
     Xydeas & Petrović, Objective image fusion performance measure, Electronics Letters 2000.
     """
@@ -65,7 +67,7 @@ def nabf(fused: Gray, infrared: Gray, visible: Gray) -> float:
 
 def _edges_qabf(image: Plane) -> _Edges:
     gx, gy = sobel(image, ZERO_BORDER)
-    upright = gx == 0
+    upright = np.abs(gx) < ROUNDING
     slope = np.divide(gy, gx, out=np.zeros_like(gx), where=~upright)
     return _Edges(_length(gx, gy), np.where(upright, np.pi / 2, np.arctan(slope)))
 

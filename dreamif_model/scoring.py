@@ -23,7 +23,7 @@ from dreamif_model.filters import use_one_thread
 from dreamif_model.lpips import Lpips
 from dreamif_model.metrics import evaluate
 
-IMAGES_PER_WORKER = 8  # below that, a worker process takes longer to start than it saves
+IMAGES_PER_WORKER = 16  # below that, a worker process takes longer to start than it saves
 RESAMPLES, CHUNK = 10_000, 500  # of the bootstrap; how many at a time, for the memory
 
 GrayImage: TypeAlias = NDArray[np.uint8]  # (H, W)

@@ -62,6 +62,13 @@ def test_qabf_weighs_the_sources_by_their_edges():
     assert metrics.qabf(np.zeros((48, 48)), np.zeros((48, 48)), np.zeros((48, 48))) == 0
 
 
+def test_qabf_is_the_same_for_images_that_are_not_of_whole_numbers(rng):
+    """An angle of π/2 does not become -π/2 by rounding."""
+    steps = rng.integers(0, 4, (2, 48, 64))  # so few that differences often cancel out
+    expected = metrics.qabf(steps[0] * 7, *steps * 10)
+    assert metrics.qabf(steps[0] * 0.7, *steps) == pytest.approx(expected, abs=1e-9)
+
+
 def test_ssim(pair):
     infrared, visible = pair
     assert metrics.ssim(infrared, infrared, infrared) == pytest.approx(2)
