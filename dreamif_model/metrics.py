@@ -87,7 +87,7 @@ def entropy(fused: Gray) -> float:
 def standard_deviation(fused: Gray) -> float:
     """SD: sqrt(mean((F - mean F)²)), in gray levels; 0 to 127.5, higher is better.
 
-    Rao, Measurement Science and Technology 1997.
+    Of all pixels (not a sample's). As in Ma et al., Information Fusion 2019 (a survey).
     """
     (image,) = planes(fused)
     return float(image.std())
@@ -120,7 +120,7 @@ def sum_of_correlations_of_differences(fused: Gray, infrared: Gray, visible: Gra
 def correlation_coefficient(fused: Gray, infrared: Gray, visible: Gray) -> float:
     """CC: (r(F, I) + r(F, V)) / 2, r Pearson's correlation; -1 to 1, higher is better.
 
-    r is 0 where one of the two is constant. As in Ma et al., Information Fusion 2019 (a survey).
+    r is 0 where one of the two is constant. As in Ma et al., Information Fusion 2019.
     """
     image, *sources = planes(fused, infrared, visible)
     return sum(_correlation(image, source) for source in sources) / 2
