@@ -42,13 +42,32 @@ def load_network(variant: str, path: Path | str | None = None) -> DreamIF:
     return network.eval()
 
 
+def variant_of(path: Path) -> str:
+    """Name of the variant whose weights a file holds; WeightsError as :func:`load_network`."""
+    return _read_file(path)[1]["variant"]
+
+
 def _read(path: Path, variant: str) -> tuple[dict[str, Tensor], list[str]]:
     """Tensors, and the parts that the network was built without."""
+    state, metadata = _read_file(path)
+    if metadata.get("variant") != variant:
+        raise WeightsError(
+            f"{path} holds weights of variant {metadata.get('variant')!r}, not of {variant!r}"
+        )
+    without = [name for name in metadata.get("without", "").split(",") if name]
+    if not set(without) <= set(SWITCHES):
+        raise WeightsError(f"{path} was built without {without}: known are {', '.join(SWITCHES)}")
+    return state, without
+
+
+def _read_file(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata, whatever the variant."""
     if not path.is_file():
         shipped = sorted(p.stem for p in WEIGHTS_FOLDER.glob("*.safetensors"))
         raise WeightsError(
             f"no weights at {path}: variants with weights in the package are "
-            f"{', '.join(shipped) or 'none'}; train others with `dreamif train`"
+            f"{', '.join(shipped) or 'none'}; train others with `dreamif train`, or "
+            "convert a checkpoint of the authors' with `dreamif import-checkpoint`"
         )
     try:
         with safe_open(path, framework="pt") as file:
@@ -61,14 +80,7 @@ def _read(path: Path, variant: str) -> tuple[dict[str, Tensor], list[str]]:
             f"{path} was not written by `dreamif train` (format "
             f"{metadata.get('format', 'none')!r}, expected {FORMAT!r})"
         )
-    if metadata.get("variant") != variant:
-        raise WeightsError(
-            f"{path} holds weights of variant {metadata.get('variant')!r}, not of {variant!r}"
-        )
-    without = [name for name in metadata.get("without", "").split(",") if name]
-    if not set(without) <= set(SWITCHES):
-        raise WeightsError(f"{path} was built without {without}: known are {', '.join(SWITCHES)}")
-    return state, without
+    return state, {"variant": ""} | metadata
 
 
 def _check_tensors(state: dict[str, Tensor], expected: dict[str, Tensor], path: Path) -> None:

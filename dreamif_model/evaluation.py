@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -10,21 +11,49 @@ from numpy.typing import NDArray
 
 from dreamif_model.data import PairPaths, read_gray
 from dreamif_model.degradation_spec import DegradationSpec
+from dreamif_model.denoisers import DENOISERS
 from dreamif_model.errors import ImageError
-from dreamif_model.metrics import evaluate
+from dreamif_model.metrics import evaluate, psnr
 from dreamif_model.pipeline import FusionPipeline
 
 GrayImage = NDArray[np.uint8]  # (H, W)
-Method = Callable[[GrayImage, GrayImage], GrayImage]  # infrared, visible to fused
-Scores = dict[str, dict[str, float]]  # method: metric: mean
+Fuse = Callable[[GrayImage, GrayImage], GrayImage]  # infrared, visible to fused
+Images = dict[str, GrayImage]  # "shown infrared", "shown visible", and by name of method
+
+CLEAN = "clean"
+OWN_CLEAN = "PSNR clean"  # metric: against the method's own result on the clean pair, dB
+
+
+@dataclass(frozen=True)
+class Method:
+    """How a pair becomes a fused image: at once, or each image restored first."""
+
+    fuse: Fuse
+    restore: str = ""  # a name of DENOISERS
+
+
+@dataclass(frozen=True)
+class Result:
+    """What all methods made of one pair under one condition."""
+
+    condition: str
+    pair: str
+    images: Images
+    scores: dict[str, dict[str, float]]  # method: metric: value
+
 
 BASELINES: dict[str, Method] = {
-    "visible": lambda infrared, visible: visible,  # noqa: ARG005
-    "infrared": lambda infrared, visible: infrared,  # noqa: ARG005
-    "average": lambda infrared, visible: np.rint(
-        (infrared.astype(np.float32) + visible.astype(np.float32)) / 2
-    ).astype(np.uint8),
-    "max": lambda infrared, visible: np.maximum(infrared, visible),
+    "visible": Method(lambda infrared, visible: visible),  # noqa: ARG005
+    "infrared": Method(lambda infrared, visible: infrared),  # noqa: ARG005
+    "average": Method(
+        lambda infrared, visible: np.rint(
+            (infrared.astype(np.float32) + visible.astype(np.float32)) / 2
+        ).astype(np.uint8)
+    ),
+    "max": Method(np.maximum),
+}
+TWO_STAGE: dict[str, Method] = {
+    f"{denoiser}, max": Method(np.maximum, denoiser) for denoiser in DENOISERS
 }
 
 
@@ -37,30 +66,52 @@ def network_method(pipeline: FusionPipeline) -> Method:
         luma: GrayImage = np.rint(fused @ weights).astype(np.uint8)
         return luma
 
-    return fuse
+    return Method(fuse)
 
 
 def compare(
     pairs: Iterable[PairPaths],
     methods: Mapping[str, Method],
-    degradation: DegradationSpec | None = None,
+    conditions: Mapping[str, DegradationSpec],
     seed: int = 0,
-) -> Scores:
-    """Mean of every metric for every method.
+) -> Iterable[Result]:
+    """Every method on every pair: clean, then under each condition; every method sees the same.
 
-    degradation: put on the inputs, seeded; every method sees the same. Metrics take the clean
-    sources.
+    Methods that restore first are left out of the clean pass: there is nothing to restore.
+    Degradations are drawn from ``seed`` and the pair's number, so that a condition's figures do
+    not depend on the others.
     """
-    spec = degradation or DegradationSpec()
-    generator = torch.Generator().manual_seed(seed)
-    rows: dict[str, list[dict[str, float]]] = {name: [] for name in methods}
-    for pair in pairs:
+    for number, pair in enumerate(pairs):
         clean = _read8(pair)
-        infrared = spec.apply(clean[0], "infrared", generator)
-        visible = spec.apply(clean[1], "visible", generator)
-        for name, method in methods.items():
-            rows[name].append(evaluate(method(infrared, visible), *clean))
-    return {name: _mean(scores) for name, scores in rows.items()}
+        own = {name: method.fuse(*clean) for name, method in methods.items()}
+        direct = {name: own[name] for name, method in methods.items() if not method.restore}
+        yield Result(CLEAN, pair.stem, _named(clean) | direct, _scores(direct, clean))
+        for condition, spec in conditions.items():
+            generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
+            shown = (
+                spec.apply(clean[0], "infrared", generator),
+                spec.apply(clean[1], "visible", generator),
+            )
+            fused = _fuse(methods, shown)
+            scores = _scores(fused, clean)
+            for name, row in scores.items():
+                row[OWN_CLEAN] = psnr(fused[name], own[name])
+            yield Result(condition, pair.stem, _named(shown) | fused, scores)
+
+
+def _fuse(methods: Mapping[str, Method], shown: tuple[GrayImage, GrayImage]) -> Images:
+    restored = {"": shown}
+    for name in {method.restore for method in methods.values() if method.restore}:
+        restored[name] = (DENOISERS[name](shown[0]), DENOISERS[name](shown[1]))
+    return {name: method.fuse(*restored[method.restore]) for name, method in methods.items()}
+
+
+def _scores(fused: Images, clean: tuple[GrayImage, GrayImage]) -> dict[str, dict[str, float]]:
+    return {name: evaluate(image, *clean) for name, image in fused.items()}
+
+
+def _named(images: tuple[GrayImage, GrayImage]) -> Images:
+    return {"shown infrared": images[0], "shown visible": images[1]}
 
 
 def _read8(pair: PairPaths) -> tuple[GrayImage, GrayImage]:
@@ -71,7 +122,3 @@ def _read8(pair: PairPaths) -> tuple[GrayImage, GrayImage]:
             f"{infrared.shape}, {pair.visible} is {visible.dtype} {visible.shape}"
         )
     return infrared.astype(np.uint8, copy=False), visible.astype(np.uint8, copy=False)
-
-
-def _mean(rows: list[dict[str, float]]) -> dict[str, float]:
-    return {metric: float(np.mean([row[metric] for row in rows])) for metric in rows[0]}

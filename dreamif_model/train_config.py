@@ -17,14 +17,14 @@ from dreamif_model.errors import ConfigError
 from dreamif_model.variants import SWITCHES, network_config
 
 DEFAULT_LOSS_WEIGHTS = {
-    "pixel": 1.0,
+    "pixel": 3.0,
     "gradient": 4.0,
     "edge": 6.0,
-    "ssim": 1.0,
-    "information": 0.06,
+    "ssim": 1.5,
+    "information": 0.02,
     "color": 1.0,
     "dominance": 0.1,
-    "restoration": 1.0,
+    "restoration": 4.0,
 }
 
 # No fp16: its range needs a scaled loss, and every machine it would help on has bf16.

@@ -8,8 +8,11 @@ import pytest
 import torch
 
 from dreamif_model import FusionPipeline
+from dreamif_model.checkpoints import save_weights
 from dreamif_model.data import read_image, write_image
 from dreamif_model.degradation_spec import DegradationSpec
+from dreamif_model.network import DreamIF
+from dreamif_model.variants import network_config
 from dreamif_ros import cli
 
 
@@ -153,11 +156,43 @@ def test_evaluate_prints_and_writes_the_same_numbers(tmp_path, rng, capfd):
     options = ["--variant", "average", "--json", str(out), "--degrade", "gaussian:25"]
     assert cli.main(["evaluate", *paths, *options]) == 0
     scores = json.loads(out.read_text())
-    assert list(scores) == ["visible", "infrared", "average", "max"]
+    clean, noisy = scores["results"]
+    assert (clean["condition"], noisy["condition"]) == ("clean", "gaussian:25")
+    assert list(clean["scores"]) == ["visible", "infrared", "average", "max"]
+    assert list(noisy["scores"]) == [*clean["scores"], "nlm, max", "tv, max"]
+    clean_table, noisy_table = capfd.readouterr().out.split("gaussian:25, 1 pair\n")
+    for result, table in ((clean, clean_table), (noisy, noisy_table)):
+        for method, row in result["scores"].items():
+            columns = ["AG", "SF", "Qabf", "SSIM", "VIFF"]
+            columns += ["PSNR clean"] if result is noisy else []
+            cells = " | ".join(f"{row[column]:.3f}" for column in columns)
+            assert f"| {method} | {cells} |\n" in table
+
+
+def test_evaluate_averages_the_seeds_of_a_label_and_draws_sheets(tmp_path, rng, capfd):
+    for name in ("ir", "vi"):
+        (tmp_path / name).mkdir()
+        write_image(tmp_path / name / "a.png", rng.integers(0, 256, (48, 64), dtype=np.uint8))
+    arguments = ["evaluate", "--ir", str(tmp_path / "ir"), "--vi", str(tmp_path / "vi")]
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        network = DreamIF(network_config("nano", ("self_enhancement",)))
+        path = tmp_path / f"{seed}.safetensors"
+        save_weights(network, "nano", path, ("self_enhancement",))
+        arguments += ["--weights", f"no SE={path}"]
+    report, out = tmp_path / "scores.json", tmp_path / "report"
+    arguments += ["--degrade", "visible=blur:2 infrared=stripes:8", "--out", str(out)]
+    assert cli.main([*arguments, "--json", str(report)]) == 0
+    (clean, _) = json.loads(report.read_text())["results"]
+    values = [row["Qabf"] for name, row in clean["scores"].items() if name.startswith("no SE")]
+    assert len(set(values)) == 2
     printed = capfd.readouterr().out
-    assert "1 pairs, gaussian:25" in printed
-    for row in scores.values():
-        assert all(f"{value:9.3f}" in printed for value in row.values())
+    assert f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}" in printed
+    assert (out / "tables.md").read_text() in printed
+    sheets = sorted(path.name for path in out.glob("sheet_*.jpg"))
+    assert sheets == ["sheet_clean.jpg", "sheet_visible_blur_2_infrared_stripes_8.jpg"]
+    # Two inputs, average, max and two networks, 320 pixels each; title bar and one row.
+    assert read_image(out / "sheet_clean.jpg").shape == (28 + 240, 6 * 320, 3)
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from dreamif_model.data import PairPaths, write_image
 from dreamif_model.degradation_spec import DegradationSpec, parse_degradation
 from dreamif_model.degradations import degrade
 from dreamif_model.errors import ConfigError
-from dreamif_model.evaluation import compare
-from dreamif_model.metrics import evaluate
 
 
 @pytest.mark.parametrize(
@@ -65,24 +62,3 @@ def test_apply_is_degrade_step_by_step_rounded_once(shape, rng, generator):
     np.testing.assert_array_equal(planes, (expected * 255).round().numpy())
     assert shown.dtype == np.uint8
     assert spec.apply(image, "infrared", generator) is image
-
-
-def test_compare_shows_the_methods_degraded_inputs_and_scores_against_clean_ones(tmp_path, rng):
-    infrared, visible = rng.integers(0, 256, (2, 64, 72), dtype=np.uint8)
-    pair = PairPaths(tmp_path / "ir.png", tmp_path / "vi.png")
-    write_image(pair.infrared, infrared)
-    write_image(pair.visible, visible)
-    spec = DegradationSpec.parse(["infrared=stripes:8", "gaussian:25"])
-    seen = []
-
-    def method(infrared, visible):
-        seen.append((infrared, visible))
-        return infrared
-
-    scores = compare([pair], {"infrared": method}, spec, seed=7)
-    generator = torch.Generator().manual_seed(7)
-    np.testing.assert_array_equal(seen[0][0], spec.apply(infrared, "infrared", generator))
-    np.testing.assert_array_equal(seen[0][1], spec.apply(visible, "visible", generator))
-    assert scores["infrared"] == evaluate(seen[0][0], infrared, visible)
-    compare([pair], {"infrared": method})
-    np.testing.assert_array_equal(seen[1], (infrared, visible))

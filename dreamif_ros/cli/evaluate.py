@@ -1,33 +1,62 @@
-"""``dreamif evaluate``: a variant beside the baselines, in numbers."""
+"""``dreamif evaluate``: variants beside baselines, clean and degraded, in tables and pictures."""
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
-from dreamif_model import ConfigError, FusionPipeline
-from dreamif_model.data import find_pairs
-from dreamif_model.evaluation import BASELINES, Scores, compare, network_method
-from dreamif_ros.cli.fuse import add_degrade_options, add_model_options, parse_degrade_options
+from dreamif_model import VARIANTS, ConfigError, FusionPipeline
+from dreamif_model.checkpoints import variant_of
+from dreamif_model.data import PairPaths, find_pairs, write_image
+from dreamif_model.degradation_spec import DegradationSpec
+from dreamif_model.evaluation import (
+    BASELINES,
+    CLEAN,
+    OWN_CLEAN,
+    TWO_STAGE,
+    Method,
+    Result,
+    compare,
+    network_method,
+)
+from dreamif_model.metrics import METRICS
+from dreamif_ros.pictures import contact_sheet
+
+# The paper's six (its Tables 2 and 3), at strengths that leave something to see.
+ALL = ("gaussian:35", "poisson:60", "speckle:0.25", "blur:2", "resize:3", "rain:0.5")
+SHEET_ROWS = 4
+COLUMNS = ("AG", "SF", "Qabf", "SSIM", "VIFF")  # printed; the JSON file has every metric
 
 EXAMPLES = """examples:
   dreamif evaluate --ir pairs/ir --vi pairs/vi
-  dreamif evaluate --ir pairs/ir --vi pairs/vi --every 8 --degrade gaussian:25 --json scores.json
+  dreamif evaluate --ir pairs/ir --vi pairs/vi --every 8 --variant nano --variant tiny \\
+      --degrade all --out report
+  dreamif evaluate --ir pairs/ir --vi pairs/vi --degrade "infrared=stripes:8 visible=rain:0.5"
 
-AG, SF, Qabf, SSIM, VIFF of the fused luma against the clean sources; higher is better, but AG
-and SF also reward noise. Definitions: dreamif_model/metrics.py."""
+  # an ablation: equal labels are seeds of one row, with mean and standard deviation
+  dreamif evaluate --ir pairs/ir --vi pairs/vi --weights whole=out/a0/nano.safetensors \\
+      --weights whole=out/a1/nano.safetensors --weights "no SE=out/b0/nano.safetensors"
+
+One table a condition; metrics of the fused luma against the clean sources. Higher is better, but
+AG and SF also reward noise, and copies of one source win others: read them beside the rows
+visible, infrared, average and max. "PSNR clean" (dB) is against the method's own result on the
+clean pair. "nlm, max" restores both images with non-local means first (tv: total variation),
+then takes the brighter pixel. Definitions: dreamif_model/metrics.py."""
 
 
 def add_parser(verbs: Any) -> None:
     """Add this verb to the command."""
     parser = verbs.add_parser(
         "evaluate",
-        help="fusion metrics of a variant and of the baselines",
-        description="Fuse 8-bit pairs of one size each and print mean metrics.",
+        help="fusion metrics of variants and baselines, clean and degraded",
+        description="Fuse 8-bit pairs of one size each and print mean metrics. With --out, also "
+        "write the tables and a contact sheet per condition.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -40,31 +69,156 @@ def add_parser(verbs: Any) -> None:
         metavar="N",
         help="only the 1st, N+1st, … pair; 8 is the validation split of `dreamif train`",
     )
-    add_degrade_options(parser)
-    add_model_options(parser)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers here")
+    parser.add_argument(
+        "--variant",
+        action="append",
+        choices=VARIANTS,
+        help="packaged weights to evaluate; repeatable (default: nano, unless --weights is given)",
+    )
+    parser.add_argument(
+        "--weights",
+        action="append",
+        default=[],
+        metavar="[LABEL=]FILE",
+        help="safetensors file to evaluate; repeatable",
+    )
+    parser.add_argument(
+        "--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)"
+    )
+    parser.add_argument(
+        "--degrade",
+        action="append",
+        default=[],
+        metavar="SPEC",
+        help="one more table with degraded inputs: NAME:STRENGTH[,NAME:STRENGTH...] for both "
+        "cameras; infrared= or visible= before it for one; several parts with spaces between; "
+        f"repeatable. all: {', '.join(ALL)}. Names and units: dreamif fuse --help",
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of --degrade")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="write tables.md and contact sheets here"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write all values here")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print one row per method."""
+    """Print one table per condition."""
     if options.every < 1:
         raise ConfigError(f"--every is {options.every}, expected 1 or more")
+    if not 0 <= options.seed < 2**31:
+        raise ConfigError(f"--seed is {options.seed}, expected 0 to 2^31 - 1")
+    if options.json and not options.json.parent.is_dir():
+        raise ConfigError(f"--json {options.json}: make its folder first")
+    conditions = _conditions(options.degrade)
     pairs = find_pairs(options.ir, options.vi)[:: options.every]
-    spec, seed = parse_degrade_options(options)
-    pipeline = FusionPipeline(options.variant, options.device, options.weights)
-    methods = BASELINES | {options.variant: network_method(pipeline)}
-    scores = compare(tqdm(pairs, unit="pair", disable=None), methods, spec, seed)
-    print(f"{len(pairs)} pairs, {' '.join(options.degrade) or 'clean'}")
-    print(_table(scores), end="")
+    networks = _networks(options)
+    methods = BASELINES | (TWO_STAGE if conditions else {})
+    methods |= {key: method for key, (_, method) in networks.items()}
+    labels = {key: label for key, (label, _) in networks.items()}
+    results = _evaluate(pairs, methods, conditions, options)
+    tables = [
+        _table(condition, [r for r in results if r.condition == condition], labels)
+        for condition in (CLEAN, *conditions)
+    ]
+    print("\n".join(tables), end="")
+    if options.out:
+        (options.out / "tables.md").write_text("\n".join(tables))
+        print(f"\ntables.md and contact sheets are in {options.out}")
     if options.json:
-        options.json.write_text(json.dumps(scores, indent=2) + "\n")
+        options.json.write_text(json.dumps(_report(options, results), indent=2) + "\n")
     return 0
 
 
-def _table(scores: Scores) -> str:
-    metrics = list(next(iter(scores.values())))
-    lines = [f"{'':<10}" + "".join(f"{metric:>9}" for metric in metrics)]
-    for name, row in scores.items():
-        lines.append(f"{name:<10}" + "".join(f"{row[metric]:>9.3f}" for metric in metrics))
+def _conditions(texts: Sequence[str]) -> dict[str, DegradationSpec]:
+    listed = [part for text in texts for part in (ALL if text == "all" else (text,))]
+    return {text: DegradationSpec.parse(text.split()) for text in listed}
+
+
+def _networks(options: argparse.Namespace) -> dict[str, tuple[str, Method]]:
+    """Label and method of each network; the key tells those of one label apart."""
+    variants = options.variant or ([] if options.weights else ["nano"])
+    networks = {
+        variant: (variant, network_method(FusionPipeline(variant, options.device)))
+        for variant in variants
+        if variant != "average"  # a baseline already
+    }
+    for text in options.weights:
+        label, _, path = text.rpartition("=")
+        variant = variant_of(Path(path))
+        pipeline = FusionPipeline(variant, options.device, path)
+        label = label or Path(path).stem
+        if label in BASELINES or label in TWO_STAGE:
+            raise ConfigError(f"--weights {text}: {label!r} is the name of a baseline")
+        networks[f"{label}={path}"] = label, network_method(pipeline)
+    return networks
+
+
+def _evaluate(
+    pairs: Sequence[PairPaths],
+    methods: Mapping[str, Method],
+    conditions: Mapping[str, DegradationSpec],
+    options: argparse.Namespace,
+) -> list[Result]:
+    """All results; their pictures go into the sheets and are not kept."""
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
+    shown = {pair.stem for pair in pairs[:: max(1, -(-len(pairs) // SHEET_ROWS))]}
+    sheets: dict[str, list[dict[str, Any]]] = {}
+    results = []
+    compared = compare(tqdm(pairs, unit="pair", disable=None), methods, conditions, options.seed)
+    for result in compared:
+        if options.out and result.pair in shown:
+            sheets.setdefault(result.condition, []).append(result.images)
+        results.append(Result(result.condition, result.pair, {}, result.scores))
+    for condition, rows in sheets.items():
+        titles = [title for title in rows[0] if title not in ("visible", "infrared")]
+        cells = [[np.dstack([row[title]] * 3) for title in titles] for row in rows]
+        name = "".join(c if c.isalnum() or c in ".-" else "_" for c in condition)
+        write_image(options.out / f"sheet_{name}.jpg", contact_sheet(titles, cells, 320))
+    return results
+
+
+def _table(condition: str, results: Sequence[Result], labels: Mapping[str, str]) -> str:
+    """A Markdown table: a row per method, ± the standard deviation between seeds."""
+    columns = [*COLUMNS, *([OWN_CLEAN] if condition != CLEAN else [])]
+    groups: dict[str, list[list[float]]] = {}  # label: one list of means a seed
+    for name in results[0].scores:
+        means = [float(np.mean([r.scores[name][column] for r in results])) for column in columns]
+        groups.setdefault(labels.get(name, name), []).append(means)
+    arrows = [METRICS[column].arrow if column in METRICS else "↑" for column in columns]
+    head = " | ".join(f"{column} {arrow}" for column, arrow in zip(columns, arrows, strict=True))
+    lines = [f"{condition}, {len(results)} pair{'s' if len(results) > 1 else ''}", ""]
+    lines += [f"| method | {head} |", "|---|" + "---|" * len(columns)]
+    for label, seeds in groups.items():
+        cells = " | ".join(_cell(values) for values in np.array(seeds).T)
+        lines.append(f"| {label} | {cells} |")
     return "\n".join(lines) + "\n"
+
+
+def _cell(values: Sequence[float]) -> str:
+    mean = f"{np.mean(values):.3f}"
+    return f"{mean} ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else mean
+
+
+def _report(options: argparse.Namespace, results: Sequence[Result]) -> dict[str, Any]:
+    return {
+        "settings": {
+            "infrared": str(options.ir),
+            "visible": str(options.vi),
+            "every": options.every,
+            "seed": options.seed,
+        },
+        "results": [
+            {"condition": result.condition, "pair": result.pair, "scores": _finite(result.scores)}
+            for result in results
+        ],
+    }
+
+
+def _finite(scores: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float | None]]:
+    """Infinite values (equal images' PSNR) as null, which JSON has no number for."""
+    return {
+        name: {key: value if np.isfinite(value) else None for key, value in row.items()}
+        for name, row in scores.items()
+    }
