@@ -6,6 +6,7 @@
 ((480, 640, 3), (480, 640))
 """
 
+from dreamif_model import _openmp  # noqa: F401  # first: it must come before torch
 from dreamif_model.errors import ConfigError, DeviceError, DreamIFError, ImageError, WeightsError
 from dreamif_model.pipeline import FusionPipeline, FusionResult
 from dreamif_model.thermal import ThermalConfig

@@ -1,16 +1,26 @@
-"""Where the network runs, and how the host's memory and threads serve it."""
+"""Where the network runs, in which numbers, and how the host's memory and threads serve it."""
 
 from __future__ import annotations
 
 import ctypes
+import math
+import platform
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 import torch
 
 from dreamif_model.errors import ConfigError, DeviceError
 
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+PRECISIONS = ("auto", *DTYPES)
+
+_CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container, as docker --cpus sets it
 # Parameters of glibc's mallopt(3).
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
 
@@ -32,6 +42,86 @@ def resolve_device(name: str) -> torch.device:
             "or install a CUDA build of torch and its driver"
         )
     return torch.device(name)
+
+
+def resolve_precision(name: str, device: torch.device) -> str:
+    """``fp32``, ``fp16`` or ``bf16``; ``auto`` is fp16 on CUDA and fp32 on the CPU.
+
+    ConfigError for fp16 on the CPU: torch emulates it there, 15 times slower than fp32.
+    """
+    if name not in PRECISIONS:
+        raise ConfigError(f"unknown precision {name!r}: choose {', '.join(PRECISIONS)}")
+    if name == "auto":
+        return "fp16" if device.type == "cuda" else "fp32"
+    if name == "fp16" and device.type == "cpu":
+        raise ConfigError("precision fp16 is for CUDA: on the CPU choose fp32 or bf16")
+    if name == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        raise ConfigError(f"{machine_name(device)} has no bf16: choose fp16 or fp32")
+    return name
+
+
+@contextmanager
+def exact_arithmetic(device: torch.device) -> Iterator[None]:
+    """Let CUDA compute fp32 in fp32, and sum fp16 in fp32, while inside.
+
+    By default convolutions round fp32 to TF32's 10 bits, which is off by more than 1e-4, and
+    long fp16 sums may be split and added in fp16, where they overflow. These switches are the
+    process's: set here and put back, they leave a program that trains beside the engine alone.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    switches = _arithmetic_switches()
+    before = [getattr(owner, name) for owner, name, _ in switches]
+    try:
+        for owner, name, value in switches:
+            setattr(owner, name, value)
+        yield
+    finally:
+        for (owner, name, _), value in zip(switches, before, strict=True):
+            setattr(owner, name, value)
+
+
+def _arithmetic_switches() -> list[tuple[Any, str, Any]]:
+    """Whose, which, and what it must be."""
+    cudnn: Any = torch.backends.cudnn
+    matmul: Any = torch.backends.cuda.matmul
+    sums = [(matmul, "allow_fp16_reduced_precision_reduction", False)]
+    if hasattr(matmul, "fp32_precision"):  # torch 2.9 and later; the two kinds do not mix
+        return [(cudnn.conv, "fp32_precision", "ieee"), (matmul, "fp32_precision", "ieee"), *sums]
+    return [(cudnn, "allow_tf32", False), (matmul, "allow_tf32", False), *sums]
+
+
+def machine_name(device: torch.device) -> str:
+    """The card's or the processor's own name."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    cpuinfo = Path("/proc/cpuinfo")
+    text = cpuinfo.read_text() if cpuinfo.is_file() else ""
+    found = re.search(r"model name\s*: (.*)", text)
+    return found[1] if found else platform.processor() or platform.machine()
+
+
+@cache
+def prepare_cpu() -> None:
+    """What makes inference on a CPU fast: memory is kept, threads fit a container's quota."""
+    keep_freed_memory()
+    quota = cpu_quota()
+    if quota and torch.get_num_threads() > quota:
+        torch.set_num_threads(quota)
+
+
+def cpu_quota(path: Path = _CPU_QUOTA) -> int | None:
+    """Whole CPUs that a container may use, at least 1; None without a limit.
+
+    torch starts a thread per core that it sees, and it sees all of the host's: beyond the quota
+    they only wait for each other.
+    """
+    try:
+        allowed, period = path.read_text().split()
+    except (OSError, ValueError):  # no cgroup v2
+        return None
+    return None if allowed == "max" else max(1, math.floor(int(allowed) / int(period)))
 
 
 @cache

@@ -1,26 +1,42 @@
 """The engine: one aligned, normalized pair in, the fused image and dominance maps out.
 
-The only boundary between numpy (H, W, C, uint8) and tensors (B, C, H, W, [0, 1]).
+The only boundary between numpy (H, W, C, uint8) and tensors (B, C, H, W, [0, 1]). Three stages
+work on the device, each captured as a CUDA graph on CUDA::
+
+    visible, infrared ── upload ── prepare ── network ── finish ── download ── fused, dominance
+
+The network's convolutions and matrix products run in ``precision``, by autocast; the images,
+colour and dominance maps outside it are fp32 always, and so is the sum of sources and residual.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from dreamif_model.checkpoints import load_network
 from dreamif_model.color import rgb_to_ycbcr, ycbcr_to_rgb
-from dreamif_model.device import keep_freed_memory, resolve_device
+from dreamif_model.cuda_graph import CapturedStage, Stage, Tensors
+from dreamif_model.device import (
+    DTYPES,
+    exact_arithmetic,
+    prepare_cpu,
+    resolve_device,
+    resolve_precision,
+)
 from dreamif_model.errors import ConfigError
 from dreamif_model.network import DreamIF
 from dreamif_model.variants import AVERAGE, VARIANTS
 
+STAGES = ("prepare", "network", "finish")
 CHROMA_WINDOW = 16  # pixels; noise and chroma are averaged over such squares
 CHROMA_NOISE = 0.04  # luma noise (mean deviation in [0, 1]) at which chroma is fully smoothed
 
@@ -34,85 +50,149 @@ class EngineOutput:
 
 
 class FusionEngine:
-    """Runs one variant on one device; not thread-safe."""
+    """Runs one variant on one device; not thread-safe.
+
+    precision: ``fp32``, ``fp16`` (CUDA only), ``bf16``, or ``auto``: fp16 on CUDA, fp32 on the
+    CPU. network: taken over in place of one with weights from a file.
+    """
 
     def __init__(
-        self, variant: str = "nano", device: str = "auto", weights: Path | str | None = None
+        self,
+        variant: str = "nano",
+        device: str = "auto",
+        weights: Path | str | None = None,
+        precision: str = "auto",
+        network: DreamIF | None = None,
     ) -> None:
         if variant not in VARIANTS:
             raise ConfigError(f"unknown variant {variant!r}: choose one of {', '.join(VARIANTS)}")
         self.variant, self.device = variant, resolve_device(device)
+        self.precision = resolve_precision(precision, self.device)
+        self._dtype = DTYPES[self.precision]
         self._network: DreamIF | None = None
         if variant != AVERAGE:
-            network = load_network(variant, weights)
-            self._network = network.to(  # type: ignore[call-overload]
-                self.device, memory_format=torch.channels_last
-            )
+            self._network = self._place(network or load_network(variant, weights))
+        config = self._network.config if self._network else None
+        self._luma = config is None or config.luma
+        self._multiple = config.size_multiple if config else 1
         if self.device.type == "cpu":
-            keep_freed_memory()
+            prepare_cpu()
+        stages: tuple[Stage, ...] = (self._prepare, self._fuse_layers, self._finish)
+        if self.device.type == "cuda":
+            stages = tuple(CapturedStage(stage) for stage in stages)
+        self._stages = stages
 
     @torch.inference_mode()
-    def fuse(self, visible: NDArray[np.uint8], infrared: NDArray[np.float32]) -> EngineOutput:
+    def fuse(
+        self,
+        visible: NDArray[np.uint8],
+        infrared: NDArray[np.float32],
+        after_stage: Callable[[], object] | None = None,
+    ) -> EngineOutput:
         """Fuse one pair.
 
         visible: (H, W, 3) RGB or (H, W) gray, uint8. infrared: (H, W) float32 in [0, 1].
+        after_stage: called after each of :data:`STAGES`, to take times.
         """
-        rgb = self._visible_tensor(visible)
-        thermal = torch.from_numpy(infrared).to(self.device)[None, None]
-        fused, dominance = self._run(thermal, rgb)
-        pixels = fused.clamp(0, 1).mul(255).round().to(torch.uint8)
-        return EngineOutput(
-            fused=pixels[0].permute(1, 2, 0).contiguous().cpu().numpy(),
-            dominance=dominance[0].cpu().numpy(),
-        )
+        after = after_stage or (lambda: None)
+        prepare, fuse_layers, finish = self._stages
+        with exact_arithmetic(self.device):
+            source, *layers = prepare(self._upload(visible), self._upload(infrared))
+            after()
+            fused_layers = fuse_layers(*layers)
+            after()
+            fused, dominance = self._download(*finish(source, *fused_layers))
+            after()
+        return EngineOutput(fused, dominance)
 
-    def _visible_tensor(self, visible: NDArray[np.uint8]) -> Tensor:
-        """(1, 3, H, W) in [0, 1]."""
+    @property
+    def uses_cuda_graph(self) -> bool:
+        """Whether another pair of the last one's size replays CUDA graphs."""
+        return all(isinstance(stage, CapturedStage) and stage.is_captured for stage in self._stages)
+
+    def _place(self, network: DreamIF) -> DreamIF:
+        """On the device, channels last; what autocast would convert each time, converted once.
+
+        Normalizations, temperatures and prompts stay in fp32.
+        """
+        network = network.eval().requires_grad_(False)
+        network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for module in network.modules():
+            if isinstance(module, (nn.Conv2d, nn.Linear)):
+                module.to(self._dtype)
+        return network
+
+    def _upload(self, image: NDArray[Any]) -> Tensor:
+        """The array on the device, of its own shape and type; the copy overlaps the host's work."""
+        writable = np.require(image, requirements=("C", "W"))  # else torch warns
+        tensor = torch.from_numpy(writable)
+        if self.device.type == "cuda":
+            tensor = tensor.pin_memory()
+        return tensor.to(self.device, non_blocking=True)
+
+    def _download(self, *tensors: Tensor) -> tuple[NDArray[Any], ...]:
+        """As arrays; all copies are waited for once."""
+        copies = [tensor.to("cpu", non_blocking=True) for tensor in tensors]
+        if self.device.type == "cuda":
+            torch.cuda.current_stream(self.device).synchronize()
+        return tuple(copy.numpy() for copy in copies)
+
+    def _prepare(self, visible: Tensor, infrared: Tensor) -> Tensors:
+        """Uploaded (H, W[, 3]) uint8 and (H, W) to source, infrared and visible.
+
+        The source is the visible image, (1, 3, H, W) YCbCr or, for a variant that fuses RGB,
+        RGB. The other two are what the network takes, (1, 1 or 3, H', W'), padded.
+        """
         if visible.ndim == 2:
-            visible = np.repeat(visible[..., None], 3, axis=2)
-        writable = np.require(visible, requirements=("C", "W"))  # else torch warns
-        pixels = torch.from_numpy(writable).to(self.device)
-        return pixels.permute(2, 0, 1)[None].float() / 255
-
-    def _run(self, infrared: Tensor, rgb: Tensor) -> tuple[Tensor, Tensor]:
-        """(1, 1, H, W) and (1, 3, H, W) to fused RGB (1, 3, H, W) and dominance (1, 2, H, W)."""
+            visible = visible[..., None].expand(-1, -1, 3)
+        rgb = visible.permute(2, 0, 1)[None].float() / 255
+        thermal = infrared[None, None]
+        if not self._luma:
+            return rgb, self._pad(thermal.expand_as(rgb)), self._pad(rgb)
         ycbcr = rgb_to_ycbcr(rgb)
+        return ycbcr, self._pad(thermal), self._pad(ycbcr[:, :1])
+
+    def _pad(self, image: Tensor) -> Tensor:
+        """To the network's multiple, by repeating the last row and column."""
+        height, width = image.shape[2:]
+        padding = (0, -width % self._multiple, 0, -height % self._multiple)
+        return F.pad(image, padding, mode="replicate")
+
+    def _fuse_layers(self, infrared: Tensor, visible: Tensor) -> Tensors:
+        """Two (1, 1 or 3, H', W') to fused, dominance (1, 2, H', W') and, if any, restored."""
         if self._network is None:
-            mean = (ycbcr[:, :1] + infrared) / 2
-            return _with_chroma(mean, ycbcr[:, 1:]), torch.full_like(rgb[:, :2], 0.5)
-        if not self._network.config.luma:
-            fused, dominance, _ = self._forward(self._network, infrared.expand_as(rgb), rgb)
-            return fused, dominance
-        fused, dominance, restored = self._forward(self._network, infrared, ycbcr[:, :1])
-        chroma = ycbcr[:, 1:]
-        if restored is not None:
-            chroma = _denoise_chroma(chroma, (ycbcr[:, :1] - restored[:, 1:]).abs())
-        return _with_chroma(fused, chroma), dominance
-
-    def _forward(
-        self, network: DreamIF, infrared: Tensor, visible: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Pad to the network's multiple, run, crop back exactly."""
-        height, width = visible.shape[2:]
-        multiple = network.config.size_multiple
-        padding = (0, -width % multiple, 0, -height % multiple)
-        infrared, visible = (
-            F.pad(image, padding, mode="replicate") for image in (infrared, visible)
-        )
-        output = network(infrared, visible)
-        dominance = (
-            F.interpolate(
-                output.dominance[-1], visible.shape[2:], mode="bilinear", align_corners=False
+            return (visible + infrared) / 2, visible.new_full((1, 2, *visible.shape[2:]), 0.5)
+        half = self._dtype != torch.float32
+        with torch.autocast(self.device.type, self._dtype, enabled=half):
+            output = self._network(infrared, visible)
+        dominance = visible.new_full((1, 2, *visible.shape[2:]), 0.5)
+        if output.dominance:
+            dominance = F.interpolate(
+                output.dominance[-1].float(),
+                visible.shape[2:],
+                mode="bilinear",
+                align_corners=False,
             )
-            if output.dominance
-            else torch.full_like(visible[:, :1].expand(-1, 2, -1, -1), 0.5)
+        restored = () if output.restored is None else (output.restored.float(),)
+        return (output.fused.float(), dominance, *restored)
+
+    def _finish(
+        self, source: Tensor, fused: Tensor, dominance: Tensor, restored: Tensor | None = None
+    ) -> Tensors:
+        """Crop exactly, put colour back: (H, W, 3) uint8 RGB and dominance (2, H, W)."""
+        height, width = source.shape[2:]
+        fused = fused[..., :height, :width]
+        if self._luma:
+            chroma = source[:, 1:]
+            if restored is not None:
+                removed = (source[:, :1] - restored[:, 1:, :height, :width]).abs()
+                chroma = _denoise_chroma(chroma, removed)
+            fused = ycbcr_to_rgb(torch.cat((fused, chroma), dim=1))
+        pixels = fused.clamp(0, 1).mul(255).round().to(torch.uint8)
+        return (
+            pixels[0].permute(1, 2, 0).contiguous(),
+            dominance[0, :, :height, :width].contiguous(),
         )
-        restored = None if output.restored is None else output.restored[..., :height, :width]
-        return output.fused[..., :height, :width], dominance[..., :height, :width], restored
-
-
-def _with_chroma(y: Tensor, chroma: Tensor) -> Tensor:
-    return ycbcr_to_rgb(torch.cat((y, chroma), dim=1))
 
 
 def _denoise_chroma(chroma: Tensor, removed: Tensor) -> Tensor:

@@ -30,8 +30,9 @@ class FusionPipeline:
     """Thermal normalization, registration and the fusion engine in one call.
 
     variant: one of :data:`dreamif_model.VARIANTS`. device: ``auto``, ``cpu``, ``cuda`` or
-    ``cuda:N``. weights: a safetensors file instead of the packaged weights. Raises ConfigError,
-    DeviceError or WeightsError when one of them cannot be had. Not thread-safe.
+    ``cuda:N``. weights: a safetensors file instead of the packaged weights. precision: ``auto``
+    (fp16 on CUDA, fp32 on the CPU), ``fp32``, ``fp16`` (CUDA only) or ``bf16``. Raises
+    ConfigError, DeviceError or WeightsError when one of them cannot be had. Not thread-safe.
     """
 
     def __init__(
@@ -40,8 +41,9 @@ class FusionPipeline:
         device: str = "auto",
         weights: Path | str | None = None,
         thermal: ThermalConfig | None = None,
+        precision: str = "auto",
     ) -> None:
-        self.engine = FusionEngine(variant, device, weights)
+        self.engine = FusionEngine(variant, device, weights, precision)
         self.normalizer = ThermalNormalizer(thermal)
 
     def fuse(self, visible: NDArray[np.generic], infrared: NDArray[np.generic]) -> FusionResult:

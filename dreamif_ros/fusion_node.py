@@ -63,6 +63,7 @@ class FusionNode(Node):
             device=values["device"],
             weights=Path(values["weights"]) if values["weights"] else None,
             thermal=ThermalConfig(**group(values, "thermal")),
+            precision=values["precision"],
         )
         self._synchronizer = PairSynchronizer[Image, Image](**group(values, "sync"))
         self._statistics = Statistics()

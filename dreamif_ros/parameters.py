@@ -12,6 +12,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.node import Node
 
 from dreamif_model import VARIANTS, ConfigError
+from dreamif_model.device import PRECISIONS
 from dreamif_model.thermal import THERMAL_MODES, ThermalConfig
 
 Value = bool | int | float | str
@@ -83,6 +84,12 @@ class Parameter:
 FUSION_PARAMETERS: tuple[Parameter, ...] = (
     Parameter("variant", "nano", "Model variant; average needs no network.", choices=VARIANTS),
     Parameter("device", "auto", "Compute device: auto, cpu, cuda or cuda:N."),
+    Parameter(
+        "precision",
+        "auto",
+        "Numbers of the network: auto is fp16 on CUDA and fp32 on the CPU, where fp16 is refused.",
+        choices=PRECISIONS,
+    ),
     Parameter("weights", "", "Safetensors file to use instead of the packaged weights."),
     Parameter("cpu_threads", 0, "Threads of the network on the CPU; 0 leaves it to torch.", 0, 256),
     Parameter("sync.slop_s", 0.05, "Greatest stamp distance of a pair, in seconds.", 0.0, 10.0),

@@ -199,7 +199,7 @@ def test_missing_cuda_is_never_replaced(name):
 def test_cuda_agrees_with_the_cpu(nano_pipeline, nano_weights, pair):
     on_cpu, on_cuda = (
         nano_pipeline.fuse(*pair),
-        FusionPipeline("nano", "cuda", nano_weights).fuse(*pair),
+        FusionPipeline("nano", "cuda", nano_weights, precision="fp32").fuse(*pair),
     )
     difference = on_cuda.fused.astype(int) - on_cpu.fused
     assert np.abs(difference).max() <= 2
