@@ -30,9 +30,9 @@ import scipy_metrics  # noqa: E402
 
 from dreamif_model.data import find_pairs, read_gray, write_image  # noqa: E402
 from dreamif_model.device import keep_freed_memory  # noqa: E402
-from dreamif_model.filters import use_one_thread  # noqa: E402
 from dreamif_model.metrics import evaluate  # noqa: E402
-from dreamif_model.scoring import find_triples, score_all  # noqa: E402
+from dreamif_model.metrics.filters import use_one_thread  # noqa: E402
+from dreamif_model.metrics.scoring import find_triples, score_all  # noqa: E402
 
 SIZES = ((500, 330), (640, 480), (1280, 1024))  # width, height
 TOLERANCE, WANTED = 1e-6, 3.0

@@ -80,7 +80,7 @@ def _read_file(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             f"{path} was not written by `dreamif train` (format "
             f"{metadata.get('format', 'none')!r}, expected {FORMAT!r})"
         )
-    return state, {"variant": ""} | metadata
+    return state, {"variant": "none"} | metadata
 
 
 def _check_tensors(state: dict[str, Tensor], expected: dict[str, Tensor], path: Path) -> None:

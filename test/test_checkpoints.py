@@ -107,7 +107,7 @@ def test_pickled_state_renamed(nano, tmp_path):
         (None, "format 'none', expected 'dreamif-1'"),
         ({"format": "pt"}, "format 'pt'"),
         ({"variant": "nano"}, "format 'none'"),
-        ({"format": FORMAT}, "variant None, not of 'nano'"),
+        ({"format": FORMAT}, "variant 'none', not of 'nano'"),
         ({"format": FORMAT, "variant": "base"}, "variant 'base', not of 'nano'"),
     ],
 )

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from dreamif_model import losses, metrics
+from dreamif_model import metrics
 from dreamif_model.network import NetworkOutput
-from dreamif_model.train_config import DEFAULT_LOSS_WEIGHTS
+from dreamif_model.training import losses
+from dreamif_model.training.config import DEFAULT_LOSS_WEIGHTS
 
 
 def image(rows):

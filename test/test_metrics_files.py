@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from dreamif_model import scoring
+from dreamif_model.metrics import scoring
 from dreamif_model.data import read_gray, write_image
 from dreamif_model.errors import ConfigError, ImageError
-from dreamif_model.lpips import _expected
 from dreamif_model.metrics import METRICS, evaluate, markdown_table
-from dreamif_model.scoring import find_triples, mean_interval, score_all, score_triple
+from dreamif_model.metrics.lpips import _expected
+from dreamif_model.metrics.scoring import find_triples, mean_interval, score_all, score_triple
 from dreamif_ros import cli
 
 

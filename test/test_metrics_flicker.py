@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dreamif_model.errors import ImageError
-from dreamif_model.flicker import flicker
+from dreamif_model.metrics.flicker import flicker
 
 SHAPE = (24, 32)
 

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from dreamif_model.errors import ImageError, WeightsError
-from dreamif_model.lpips import Lpips
+from dreamif_model.metrics.lpips import Lpips
 
 
 @pytest.fixture(scope="module")

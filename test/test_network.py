@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 
 from dreamif_model.errors import ConfigError
-from dreamif_model.losses import total_loss
 from dreamif_model.network import ConvolutionBlock, DreamIF, TransformerBlock, TransposedAttention
-from dreamif_model.train_config import DEFAULT_LOSS_WEIGHTS
+from dreamif_model.training.config import DEFAULT_LOSS_WEIGHTS
+from dreamif_model.training.losses import total_loss
 from dreamif_model.variants import NETWORKS, NetworkConfig, network_config
 
 PAPER = NetworkConfig(  # the paper's switches, small

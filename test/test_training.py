@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from dreamif_model import training
 from dreamif_model.checkpoints import load_network
-from dreamif_model.data import DataSet, read_image, write_image
+from dreamif_model.data import read_image, write_image
 from dreamif_model.errors import ConfigError, WeightsError
-from dreamif_model.train_config import DEFAULT_LOSS_WEIGHTS, Teacher, TrainConfig
-from dreamif_model.training import CHECKPOINT, LOG, train
-from dreamif_model.validation import SIDE
+from dreamif_model.training import run as training
+from dreamif_model.training.config import DEFAULT_LOSS_WEIGHTS, Teacher, TrainConfig
+from dreamif_model.training.data import DataSet
+from dreamif_model.training.run import CHECKPOINT, LOG, train
+from dreamif_model.training.validation import SIDE
 from dreamif_model.variants import network_config
 
 YAML = "variant: nano\ndata: [{path: pairs}]\n"
@@ -137,9 +138,9 @@ def test_distillation(pairs, tmp_path):
 GRADIENTS = """
 import sys, torch
 from pathlib import Path
-from dreamif_model.data import DataSet
-from dreamif_model.train_config import DEFAULT_LOSS_WEIGHTS, Teacher, TrainConfig
-from dreamif_model import training
+from dreamif_model.training.data import DataSet
+from dreamif_model.training.config import DEFAULT_LOSS_WEIGHTS, Teacher, TrainConfig
+from dreamif_model.training import run as training
 
 torch.set_num_threads(1)
 pairs, out = map(Path, sys.argv[1:])

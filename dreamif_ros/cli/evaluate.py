@@ -47,7 +47,7 @@ One table a condition; metrics of the fused luma against the clean sources. High
 AG and SF also reward noise, and copies of one source win others: read them beside the rows
 visible, infrared, average and max. "PSNR clean" (dB) is against the method's own result on the
 clean pair. "nlm, max" restores both images with non-local means first (tv: total variation),
-then takes the brighter pixel. Definitions: dreamif_model/metrics.py."""
+then takes the brighter pixel. Definitions: dreamif_model/metrics/."""
 
 
 def add_parser(verbs: Any) -> None:

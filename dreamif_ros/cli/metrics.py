@@ -13,9 +13,9 @@ import numpy as np
 from tqdm import tqdm
 
 from dreamif_model import ConfigError
-from dreamif_model.flicker import STILL, Flicker, flicker
 from dreamif_model.metrics import METRICS
-from dreamif_model.scoring import (
+from dreamif_model.metrics.flicker import STILL, Flicker, flicker
+from dreamif_model.metrics.scoring import (
     RESAMPLES,
     Scores,
     Triple,
@@ -34,8 +34,8 @@ EXAMPLES = """examples:
 NOTES = """
 AG, SF and SD reward noise too, and a mere copy of one source wins others: read several, beside
 those of simple methods (`dreamif evaluate`). The interval is of the mean over the images, by
-bootstrap; PSNR here is against the sources. Formulas: dreamif_model/metrics.py, flicker.py and
-lpips.py, which also names the tensors that --lpips needs."""
+bootstrap; PSNR here is against the sources. Formulas: dreamif_model/metrics/; lpips.py there
+also names the tensors that --lpips needs."""
 
 Interval = tuple[float, float] | None
 

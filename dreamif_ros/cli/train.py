@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from dreamif_model.data import LAYOUTS, DataSet
-from dreamif_model.train_config import TrainConfig
-from dreamif_model.training import train
+from dreamif_model.training.config import TrainConfig
+from dreamif_model.training.data import LAYOUTS, DataSet
+from dreamif_model.training.run import train
 from dreamif_model.variants import SWITCHES
 
 EXAMPLES = """examples (each goes on from the checkpoint in its --out, if there is one):

@@ -12,9 +12,9 @@ from torch import Tensor
 from dreamif_model.color import luma
 from dreamif_model.data import Pixels, read_gray, read_rgb
 from dreamif_model.degradations import degrade
-from dreamif_model.losses import total_loss
 from dreamif_model.network import DreamIF, NetworkOutput
-from dreamif_model.train_config import TrainConfig
+from dreamif_model.training.config import TrainConfig
+from dreamif_model.training.losses import total_loss
 
 PAIRS = 8  # of all data sets in turn
 SIDE = 192  # pixels of the square taken from the middle of each pair

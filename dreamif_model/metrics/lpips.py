@@ -31,7 +31,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from dreamif_model.errors import WeightsError
-from dreamif_model.gray import Gray, planes
+from dreamif_model.metrics.gray import Gray, planes
 
 SMALLEST = 31  # pixels; a smaller image has nothing left after the second pooling
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # ImageNet's, for [-1, 1]
@@ -119,6 +119,6 @@ def _checked(state: dict[str, Tensor], files: Sequence[Path]) -> dict[str, Tenso
         raise WeightsError(
             f"no LPIPS weights in {', '.join(map(str, files))}: {len(wrong)} tensors are missing "
             f"or of another shape, such as {wrong[0]} {expected[wrong[0]]}; give torchvision's "
-            "AlexNet and lpips' alex.pth, see dreamif_model/lpips.py"
+            "AlexNet and lpips' alex.pth, see dreamif_model/metrics/lpips.py"
         )
     return {name: state[name].float() for name in expected}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from dreamif_model.filters import gaussian_mean
-from dreamif_model.gray import Gray, Plane, planes
+from dreamif_model.metrics.filters import gaussian_mean
+from dreamif_model.metrics.gray import Gray, Plane, planes
 
 SCALES = 4
 SMALLEST = 41  # pixels; a smaller image has nothing left at the fourth scale

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from dreamif_model.data import find_pairs, read_gray
 from dreamif_model.device import keep_freed_memory
 from dreamif_model.errors import ConfigError, DreamIFError, ImageError
-from dreamif_model.filters import use_one_thread
-from dreamif_model.lpips import Lpips
 from dreamif_model.metrics import evaluate
+from dreamif_model.metrics.filters import use_one_thread
+from dreamif_model.metrics.lpips import Lpips
 
 IMAGES_PER_WORKER = 16  # below that, a worker process takes longer to start than it saves
 RESAMPLES, CHUNK = 10_000, 500  # of the bootstrap; how many at a time, for the memory

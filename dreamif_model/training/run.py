@@ -27,15 +27,16 @@ from tqdm import tqdm
 
 from dreamif_model.checkpoints import load_network, save_weights
 from dreamif_model.color import luma
-from dreamif_model.data import CropDataset, write_image
+from dreamif_model.data import write_image
 from dreamif_model.degradations import Modality, degrade_randomly
 from dreamif_model.device import keep_freed_memory, use_cpu_threads
-from dreamif_model.distillation import distillation_loss, teach
 from dreamif_model.errors import ConfigError, WeightsError
-from dreamif_model.losses import total_loss
 from dreamif_model.network import DreamIF
-from dreamif_model.train_config import PRECISIONS, TrainConfig
-from dreamif_model.validation import Validation
+from dreamif_model.training.config import PRECISIONS, TrainConfig
+from dreamif_model.training.data import CropDataset
+from dreamif_model.training.distillation import distillation_loss, teach
+from dreamif_model.training.losses import total_loss
+from dreamif_model.training.validation import Validation
 from dreamif_model.variants import network_config
 
 CHECKPOINT = "checkpoint.pt"  # resume state; the weights to ship are <variant>.safetensors

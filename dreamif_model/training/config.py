@@ -11,9 +11,9 @@ from typing import Any
 import torch
 import yaml
 
-from dreamif_model.data import DataSet
 from dreamif_model.degradations import DEGRADATIONS
 from dreamif_model.errors import ConfigError
+from dreamif_model.training.data import DataSet
 from dreamif_model.variants import SWITCHES, network_config
 
 DEFAULT_LOSS_WEIGHTS = {

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dreamif_model.gray import Plane
+from dreamif_model.metrics.gray import Plane
 
 ZERO_BORDER, MIRROR_BORDER = cv2.BORDER_CONSTANT, cv2.BORDER_REFLECT_101
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dreamif_model.filters import MIRROR_BORDER, ZERO_BORDER, sobel
-from dreamif_model.gray import Gray, Plane, planes
+from dreamif_model.metrics.filters import MIRROR_BORDER, ZERO_BORDER, sobel
+from dreamif_model.metrics.gray import Gray, Plane, planes
 
 NABF_THRESHOLD = 2.0  # gray levels per pixel; a weaker edge of a source hardly counts
 NABF_LEAST_WEIGHT = 0.001

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from dreamif_model.errors import ImageError
-from dreamif_model.filters import smooth
-from dreamif_model.gray import Gray, Plane, planes
+from dreamif_model.metrics.filters import smooth
+from dreamif_model.metrics.gray import Gray, Plane, planes
 
 SMOOTHING = 1.5  # pixels, σ; takes most of a camera's noise from the test for stillness
 STILL = 3.0  # gray levels, default threshold

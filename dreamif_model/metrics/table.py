@@ -1,0 +1,94 @@
+"""The table of metrics that every command, help text and README table comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dreamif_model.metrics.edges import nabf, qabf
+from dreamif_model.metrics.gray import Gray, planes
+from dreamif_model.metrics.statistics import (
+    average_gradient,
+    correlation_coefficient,
+    entropy,
+    fusion_psnr,
+    mutual_information,
+    spatial_frequency,
+    ssim,
+    standard_deviation,
+    sum_of_correlations_of_differences,
+)
+from dreamif_model.metrics.vif import viff
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One row of tables and help texts.
+
+    Attributes:
+        meaning: what it measures, in a few words, with the unit.
+        higher_is_better: its direction.
+        least: the smallest possible value.
+        greatest: the greatest possible value; None where there is no bound.
+        score: of one fused image and its sources; None where that is not enough.
+    """
+
+    meaning: str
+    higher_is_better: bool
+    least: float
+    greatest: float | None
+    score: Callable[[Gray, Gray, Gray], float] | None
+
+    @property
+    def arrow(self) -> str:
+        """Where better is."""
+        return "↑" if self.higher_is_better else "↓"
+
+    @property
+    def range(self) -> str:
+        """In words."""
+        if self.greatest is None:
+            return f"≥ {self.least:g}"
+        return f"{self.least:g} to {self.greatest:g}"
+
+
+def _of_fused(score: Callable[[Gray], float]) -> Callable[[Gray, Gray, Gray], float]:
+    return lambda fused, infrared, visible: score(fused)  # noqa: ARG005
+
+
+METRICS: dict[str, Metric] = {
+    "AG": Metric(
+        "mean gradient, gray levels per pixel", True, 0, None, _of_fused(average_gradient)
+    ),
+    "SF": Metric("spatial frequency, gray levels", True, 0, None, _of_fused(spatial_frequency)),
+    "Qabf": Metric("edges of both sources that are kept", True, 0, 1, qabf),
+    "SSIM": Metric("structural similarity, sum over sources", True, -2, 2, ssim),
+    "VIFF": Metric("visual information kept, sum over sources", True, 0, None, viff),
+    "EN": Metric("entropy, bits", True, 0, 8, _of_fused(entropy)),
+    "SD": Metric("standard deviation, gray levels", True, 0, 127.5, _of_fused(standard_deviation)),
+    "MI": Metric("mutual information, bits, sum over sources", True, 0, 16, mutual_information),
+    "SCD": Metric(
+        "sum of correlations of differences", True, -2, 2, sum_of_correlations_of_differences
+    ),
+    "CC": Metric("correlation, mean over sources", True, -1, 1, correlation_coefficient),
+    "PSNR": Metric("against both sources, dB", True, 0, None, fusion_psnr),
+    "Nabf": Metric("edges that no source has (artifacts)", False, 0, 1, nabf),
+    "LPIPS": Metric("perceptual distance, mean over sources; needs weights", False, 0, None, None),
+    "flicker": Metric("change where the inputs are still; needs a sequence", False, 0, None, None),
+}
+
+
+def evaluate(fused: Gray, infrared: Gray, visible: Gray) -> dict[str, float]:
+    """Those of :data:`METRICS` that take no more than one fused image and its (clean) sources."""
+    images = planes(fused, infrared, visible)
+    return {name: metric.score(*images) for name, metric in METRICS.items() if metric.score}
+
+
+def markdown_table() -> str:
+    """:data:`METRICS` as the table of the README."""
+    lines = ["| metric | better | range | what it tells |", "| --- | --- | --- | --- |"]
+    lines += [
+        f"| `{name}` | {metric.arrow} | {metric.range} | {metric.meaning} |"
+        for name, metric in METRICS.items()
+    ]
+    return "\n".join(lines) + "\n"

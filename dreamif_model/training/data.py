@@ -1,0 +1,129 @@
+"""Data sets of pairs, and seeded training crops of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from dreamif_model.data import PairPaths, find_pairs, read_gray, read_rgb
+from dreamif_model.errors import ConfigError, ImageError
+
+EXPOSED_SHARE = 0.5  # of the training crops, each modality on its own
+CACHE_BYTES = 2 << 30  # decoded pairs kept in memory
+
+# Where published data sets keep infrared and visible: training, and their own test split if any.
+LAYOUTS: dict[str, tuple[tuple[str, str], tuple[str, str] | None]] = {
+    "LLVIP": (("infrared/train", "visible/train"), ("infrared/test", "visible/test")),
+    "MSRS": (("train/ir", "train/vi"), ("test/ir", "test/vi")),
+    "M3FD": (("Ir", "Vis"), None),
+    "RoadScene": (("cropinfrared", "crop_LR_visible"), None),
+    "folders": (("ir", "vi"), None),
+}
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """One folder of pairs, in one of :data:`LAYOUTS`, with its share of the training samples.
+
+    ``validation`` names the stems kept out of training. Empty means the data set's own test
+    split, or without one every eighth pair in sorted order (the 1st, 9th, 17th, …).
+    """
+
+    path: Path
+    weight: float = 1.0
+    validation: tuple[str, ...] = ()
+
+    def split(self) -> tuple[list[PairPaths], list[PairPaths]]:
+        """Training and validation pairs; ImageError names the layouts when it has none."""
+        training_folders, test_folders = self._layout()
+        pairs = find_pairs(*(self.path / folder for folder in training_folders))
+        if test_folders and not self.validation:
+            return pairs, find_pairs(*(self.path / folder for folder in test_folders))
+        held_out = set(self.validation) or {pair.stem for pair in pairs[::8]}
+        unknown = held_out - {pair.stem for pair in pairs}
+        if unknown:
+            raise ConfigError(f"validation names that {self.path} lacks: {sorted(unknown)}")
+        training = [pair for pair in pairs if pair.stem not in held_out]
+        return training, [pair for pair in pairs if pair.stem in held_out]
+
+    def _layout(self) -> tuple[tuple[str, str], tuple[str, str] | None]:
+        for training, test in LAYOUTS.values():
+            if all((self.path / folder).is_dir() for folder in training):
+                has_test = test and all((self.path / folder).is_dir() for folder in test)
+                return training, test if has_test else None
+        known = "; ".join(f"{name}: {a} and {b}" for name, ((a, b), _) in LAYOUTS.items())
+        raise ImageError(f"{self.path} has no pairs in a layout that is known ({known})")
+
+
+def _expose(image: Tensor, rng: np.random.Generator) -> Tensor:
+    """Half of the images at another exposure: x^γ, γ log-uniform in [0.6, 2.2] (darker nights)."""
+    gamma = float(np.exp(rng.uniform(np.log(0.6), np.log(2.2))))
+    return image**gamma if rng.random() < EXPOSED_SHARE else image
+
+
+class CropDataset(Dataset[tuple[Tensor, Tensor]]):
+    """Endless seeded crops: item ``i`` depends on the seed and ``i`` alone, so training resumes.
+
+    Items are infrared (1, S, S) and visible (3, S, S) RGB, float32 in [0, 1].
+    """
+
+    def __init__(self, sets: Sequence[DataSet], size: int, length: int, seed: int) -> None:
+        self.pairs = [data.split()[0] for data in sets]
+        for data, pairs in zip(sets, self.pairs, strict=True):
+            if not pairs:
+                raise ConfigError(f"{data.path} has no pairs to train on beside its validation")
+        weights = np.array([data.weight for data in sets], dtype=float)
+        self.shares = weights / weights.sum()
+        self.size, self.length, self.seed = size, length, seed
+        self._cache: dict[PairPaths, tuple[NDArray[np.uint8], NDArray[np.uint8]]] = {}
+        self._cached_bytes = 0
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        rng = np.random.default_rng((self.seed, index))
+        pairs = self.pairs[rng.choice(len(self.pairs), p=self.shares)]
+        infrared, visible = self._read(pairs[rng.integers(len(pairs))])
+        stacked = self._crop(np.dstack((infrared, visible)), rng)
+        if rng.random() < 0.5:
+            stacked = stacked[:, ::-1]
+        tensor = torch.from_numpy(np.ascontiguousarray(stacked.transpose(2, 0, 1))).float() / 255
+        return _expose(tensor[:1], rng), _expose(tensor[1:], rng)
+
+    def _crop(self, image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+        """A random square, at the image's own scale or down to the smallest that still fits."""
+        smallest = self.size / min(image.shape[:2])
+        scale = max(min(1.0, rng.uniform(0.4, 1.4)), smallest)
+        side = min(round(self.size / scale), *image.shape[:2])
+        top = rng.integers(image.shape[0] - side + 1)
+        left = rng.integers(image.shape[1] - side + 1)
+        crop = image[top : top + side, left : left + side]
+        if side == self.size:
+            return crop
+        resized = cv2.resize(crop, (self.size, self.size), interpolation=cv2.INTER_AREA)
+        return cast("NDArray[np.uint8]", resized)
+
+    def _read(self, pair: PairPaths) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        if pair in self._cache:
+            return self._cache[pair]
+        infrared, visible = read_gray(pair.infrared), read_rgb(pair.visible)
+        if infrared.dtype != np.uint8 or infrared.shape != visible.shape[:2]:
+            raise ImageError(
+                f"training pairs are 8 bit and of one size: {pair.infrared} is {infrared.dtype} "
+                f"{infrared.shape}, {pair.visible} is {visible.shape[:2]}"
+            )
+        images = cast("NDArray[np.uint8]", infrared), visible
+        if self._cached_bytes < CACHE_BYTES:
+            self._cache[pair] = images
+            self._cached_bytes += infrared.nbytes + visible.nbytes
+        return images
