@@ -14,7 +14,7 @@ ifdef AMENT_PREFIX_PATH
 unexport LD_LIBRARY_PATH
 endif
 
-.PHONY: help demo test lint format benchmark-metrics clean
+.PHONY: help demo test lint format benchmark benchmark-gpu benchmark-metrics clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile
@@ -33,6 +33,12 @@ lint: .venv/.installed-test  ## ruff and mypy
 format: .venv/.installed-test  ## rewrite the sources as ruff wants them
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+benchmark: .venv/.installed-test  ## time per frame and memory of the fast variants here
+	$(BIN)/dreamif benchmark --variant nano --variant tiny --variant small --markdown
+
+benchmark-gpu: .venv/.installed-test  ## the tests that need a GPU, then its table, in out/gpu.md
+	$(BIN)/python benchmarks/gpu.py
 
 benchmark-metrics: .venv/.installed-test  ## the metrics beside plain scipy: time and values
 	$(BIN)/python benchmarks/metrics.py

@@ -195,6 +195,7 @@ def test_missing_cuda_is_never_replaced(name):
         FusionPipeline("average", name)
 
 
+@pytest.mark.cuda
 @pytest.mark.skipif(not HAS_CUDA, reason="needs a CUDA device")
 def test_cuda_agrees_with_the_cpu(nano_pipeline, nano_weights, pair):
     on_cpu, on_cuda = (

@@ -6,9 +6,19 @@ import argparse
 import sys
 
 from dreamif_model import ConfigError, DreamIFError
-from dreamif_ros.cli import bag, demo, evaluate, fuse, import_checkpoint, metrics, train
+from dreamif_ros.cli import (
+    bag,
+    benchmark,
+    demo,
+    evaluate,
+    fuse,
+    import_checkpoint,
+    metrics,
+    summary,
+    train,
+)
 
-VERBS = (demo, fuse, bag, evaluate, metrics, train, import_checkpoint)
+VERBS = (demo, fuse, bag, evaluate, metrics, train, import_checkpoint, summary, benchmark)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -1,0 +1,41 @@
+"""Rows of text as a table, for a terminal or in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dreamif_model import ConfigError
+
+LARGEST_SIDE = 16384  # pixels
+
+
+def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns as wide as they must be: the first to the left, the others to the right."""
+    table = [header, *rows]
+    widths = [max(len(row[column]) for row in table) for column in range(len(header))]
+    return "".join(
+        "  ".join(
+            text.rjust(width) if column else text.ljust(width)
+            for column, (text, width) in enumerate(zip(row, widths, strict=True))
+        )
+        + "\n"
+        for row in table
+    )
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """The same in Markdown."""
+    rule = ["---", *["---:"] * (len(header) - 1)]
+    return "".join(f"| {' | '.join(row)} |\n" for row in (header, rule, *rows))
+
+
+def parse_size(text: str, option: str = "--size") -> tuple[int, int]:
+    """Width and height of ``640x512``; ConfigError for anything else."""
+    width, separator, height = text.lower().partition("x")
+    if separator and width.isdecimal() and height.isdecimal():
+        size = int(width), int(height)
+        if min(size) >= 1 and max(size) <= LARGEST_SIDE:
+            return size
+    raise ConfigError(
+        f"{option} is {text!r}, expected WIDTHxHEIGHT in pixels, up to {LARGEST_SIDE}: 640x512"
+    )
