@@ -14,7 +14,7 @@ from dreamif_model.cuda_graph import CapturedStage
 from dreamif_model.engine import STAGES, FusionEngine
 from dreamif_model.errors import ConfigError
 from dreamif_model.metrics import evaluate
-from dreamif_model.network import DreamIF
+from dreamif_model.network import DreamIF, TransposedAttention
 from dreamif_model.variants import AVERAGE, VARIANTS, network_config
 from dreamif_ros.scene import Scene, SceneConfig
 
@@ -34,13 +34,19 @@ def scene():
     return drawn.visible(1.0), ((counts - low) / (high - low)).clip(0, 1).astype(np.float32)
 
 
-def engine(variant, device="cpu", precision="auto"):
-    """With random weights, always the same."""
+def engine(variant, device="cpu", precision="auto", query_gain=1):
+    """With random weights, always the same.
+
+    query_gain: times what fresh queries and keys have; 10 is what training makes of them.
+    """
     network = None
     if variant != AVERAGE:
         with torch.random.fork_rng(devices=()):
             torch.manual_seed(0)
             network = DreamIF(network_config(variant))
+        for module in network.modules():
+            if isinstance(module, TransposedAttention):
+                module.qkv_depthwise.weight.data *= query_gain
     return FusionEngine(variant, device, precision=precision, network=network)
 
 
@@ -322,11 +328,11 @@ class TestCuda:
 
     @pytest.mark.parametrize("variant", [name for name in VARIANTS if name != AVERAGE])
     def test_fp16_does_not_overflow_at_full_size(self, variant, rng):
-        """Sums over 1280×1024 pixels: dominance and fused are those of fp32."""
+        """Attention sums over all pixels: 1280×1024, queries as large as trained ones."""
         visible = rng.integers(0, 256, (1024, 1280, 3), dtype=np.uint8)
         infrared = rng.random((1024, 1280), dtype=np.float32)
-        exact = engine(variant, "cuda", "fp32").fuse(visible, infrared)
-        rounded = engine(variant, "cuda", "fp16").fuse(visible, infrared)
+        exact = engine(variant, "cuda", "fp32", query_gain=10).fuse(visible, infrared)
+        rounded = engine(variant, "cuda", "fp16", query_gain=10).fuse(visible, infrared)
         assert np.isfinite(rounded.dominance).all()
         assert rounded.dominance == pytest.approx(exact.dominance, abs=0.01)
         assert np.abs(rounded.fused.astype(int) - exact.fused).mean() < 0.5
