@@ -46,6 +46,8 @@ setup(
     extras_require={
         # What apt provides on a ROS installation, as wheels; a second copy there would clash.
         "ros": ["ros-rclpy[fastrtps]", "ros-sensor-msgs", "ros-diagnostic-msgs"],
+        "evaluate": ["PyWavelets", "scikit-image"],  # classic denoisers as rivals
+        "train": ["tensorboard"],
         "test": [
             "colcon-common-extensions",
             "hypothesis",
@@ -53,11 +55,13 @@ setup(
             "mypy",
             "pytest",
             "pytest-timeout",
+            "PyWavelets",
             "ruff",
             "scikit-image",
             "scipy",
             "setuptools",
             "sewar",
+            "tensorboard",
             "torchvision",  # lpips takes AlexNet from it
         ],
     },

@@ -68,8 +68,11 @@ class TransposedAttention(nn.Module):
         qkv = self.qkv_depthwise(self.qkv(x)).reshape(b, self.heads, 3, width, h * w)
         # One Gram matrix of [Q; K] holds Q·Kᵀ and, on its diagonal, the squared norms that
         # normalize Q and K: cheaper than normalizing these two large tensors.
-        joined = qkv[:, :, :2].reshape(b, self.heads, 2 * width, h * w)
-        gram = joined @ joined.transpose(-2, -1)  # (B, heads, 2C/heads, 2C/heads)
+        joined = qkv[:, :, :2].reshape(b * self.heads, 2 * width, h * w)
+        gram = torch.baddbmm(  # scaled as it is summed: in fp16 a sum over all pixels overflows
+            joined.new_zeros(()), joined, joined.transpose(1, 2), beta=0, alpha=(h * w) ** -0.5
+        )
+        gram = gram.float().reshape(b, self.heads, 2 * width, 2 * width)
         norm = gram.diagonal(dim1=-2, dim2=-1).clamp(min=1e-12).sqrt()
         cosine = gram[..., :width, width:] / (norm[..., :width, None] * norm[..., None, width:])
         attention = (cosine * self.temperature).softmax(dim=-1)

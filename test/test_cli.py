@@ -1,6 +1,7 @@
 """The `dreamif` command: files in and out, exit statuses, one-line failures."""
 
 import json
+import sys
 
 import cv2
 import numpy as np
@@ -210,3 +211,39 @@ def test_evaluate_refuses_a_bad_degradation(folders, option, words, capfd):
     paths = ["--ir", str(folders / "ir"), "--vi", str(folders / "vi"), "--variant", "average"]
     assert cli.main(["evaluate", *paths, "--degrade", option]) == 2
     assert words in capfd.readouterr().err
+
+
+def test_train_takes_data_seed_and_ablation_from_the_command(folders, capfd):
+    config = folders / "train.yaml"
+    config.write_text(
+        "variant: nano\nsteps: 1\nbatch_size: 1\ncrop: 16\nlog_every: 1\n"
+        "data: [{path: does-not-exist}]\n"
+    )
+    for name in ("c", "d"):  # one pair of two is held out; both of one size
+        for kind in ("ir", "vi"):
+            (folders / kind / f"{name}.png").write_bytes((folders / "vi" / "a.png").read_bytes())
+    for name in ("a", "b"):
+        (folders / "ir" / f"{name}.png").unlink()
+        (folders / "vi" / f"{name}.png").unlink()
+    out = folders / "run"
+    arguments = ["train", "--config", str(config), "--out", str(out), "--data", f"{folders}=2"]
+    assert cli.main([*arguments, "--seed", "7", "--without", "self_enhancement"]) == 0
+    assert f"weights: {out / 'nano.safetensors'}" in capfd.readouterr().out
+    record = json.loads((out / "nano.json").read_text())
+    assert (record["config"]["seed"], record["config"]["without"]) == (7, ["self_enhancement"])
+    assert [(data["weight"], data["training"]) for data in record["data"]] == [(2.0, ["d"])]
+
+
+def test_train_refuses_a_weight_that_is_none(folders, capfd):
+    with pytest.raises(SystemExit) as exit_info:
+        cli.main(["train", "--config", "x", "--out", "y", "--data", f"{folders}=0"])
+    assert exit_info.value.code == 2
+    assert "must be above 0, got '0'" in capfd.readouterr().err
+
+
+def test_a_verb_that_needs_ros_says_so_where_there_is_none(monkeypatch, capfd):
+    monkeypatch.setitem(sys.modules, "rclpy", None)
+    for name in [name for name in sys.modules if name.startswith("dreamif_ros.demo")]:
+        monkeypatch.delitem(sys.modules, name)
+    assert cli.main(["demo", "--seconds", "1"]) == 1
+    assert "needs ROS 2 and there is no rclpy" in capfd.readouterr().err

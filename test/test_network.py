@@ -305,3 +305,16 @@ def test_variants_between_nano_and_base(variant):
     with torch.no_grad():
         output = build(config)(*images(config, side, side))
     assert output.fused.shape == (1, 1, side, side)
+
+
+def test_attention_in_fp16_does_not_overflow():
+    """Squared queries summed over 4096 pixels are beyond 65504 here, as in trained networks."""
+    torch.manual_seed(0)
+    attention = TransposedAttention(8, 2).eval()
+    attention.qkv_depthwise.weight.data *= 30
+    x = torch.randn(1, 8, 64, 64)
+    with torch.no_grad():
+        expected = attention(x)
+        with torch.autocast("cpu", torch.float16):
+            result = attention(x).float()
+    torch.testing.assert_close(result, expected, rtol=0.01, atol=0.01 * expected.std().item())

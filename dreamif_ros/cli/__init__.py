@@ -19,6 +19,7 @@ from dreamif_ros.cli import (
 )
 
 VERBS = (demo, fuse, bag, evaluate, metrics, train, import_checkpoint, summary, benchmark)
+ROS_MODULES = ("rclpy", "sensor_msgs", "diagnostic_msgs")  # only some verbs need them
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -42,6 +43,15 @@ def main(arguments: list[str] | None = None) -> int:
     except (DreamIFError, OSError) as error:
         print(f"dreamif: {error}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1
+    except ModuleNotFoundError as error:
+        if error.name not in ROS_MODULES:
+            raise
+        print(
+            f"dreamif: this verb needs ROS 2 and there is no {error.name}: source an installation, "
+            "or pip install 'dreamif_ros[ros]'",
+            file=sys.stderr,
+        )
+        return 1
     except KeyboardInterrupt:
         return 130
     return status

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dreamif_model import VARIANTS, ConfigError, DreamIFError
 from dreamif_model.data import write_image
-from dreamif_ros.demo import Recording, run_demo
 from dreamif_ros.pictures import contact_sheet, write_video
+
+if TYPE_CHECKING:
+    from dreamif_ros.demo import Recording
 
 MOMENTS = 4
 COLUMNS = ("infrared", "visible", "fused", "dominance: orange infrared, blue visible")
@@ -53,6 +55,8 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError(f"--seconds is {options.seconds:g}, expected more than 0, up to 60")
     options.out.mkdir(parents=True, exist_ok=True)
     print(f"fusing simulated cameras for {options.seconds:g} s …", flush=True)
+    from dreamif_ros.demo import run_demo  # here, so that the other verbs need no ROS
+
     recording = run_demo(
         options.seconds, options.variant, options.device, options.out / "nodes.log"
     )
