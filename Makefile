@@ -2,6 +2,7 @@
 
 PYTHON ?= python3  # only creates .venv; everything else runs in there
 OUT ?= out/demo
+DATA ?= ../shared/data/pairs
 PYTEST_ARGS ?=
 
 BIN := .venv/bin
@@ -14,7 +15,7 @@ ifdef AMENT_PREFIX_PATH
 unexport LD_LIBRARY_PATH
 endif
 
-.PHONY: help demo test lint format benchmark benchmark-gpu benchmark-metrics clean
+.PHONY: help demo test lint format benchmark benchmark-gpu benchmark-metrics ablation clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile
@@ -42,6 +43,9 @@ benchmark-gpu: .venv/.installed-test  ## the tests that need a GPU, then its tab
 
 benchmark-metrics: .venv/.installed-test  ## the metrics beside plain scipy: time and values
 	$(BIN)/python benchmarks/metrics.py
+
+ablation: .venv/.installed-test  ## 21 short trainings on DATA (ir/, vi/ in folders), then Table 4
+	$(BIN)/python benchmarks/ablation.py --data-root $(DATA)
 
 clean:  ## remove caches and build output; .venv and out/ stay
 	rm -rf build install log *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache

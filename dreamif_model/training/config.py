@@ -18,8 +18,8 @@ from dreamif_model.variants import SWITCHES, network_config
 
 DEFAULT_LOSS_WEIGHTS = {
     "pixel": 3.0,
-    "gradient": 4.0,
-    "edge": 6.0,
+    "gradient": 6.0,
+    "edge": 10.0,
     "ssim": 1.5,
     "information": 0.02,
     "color": 1.0,
