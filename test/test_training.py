@@ -14,8 +14,9 @@ from dreamif_model.errors import ConfigError, WeightsError
 from dreamif_model.training import run as training
 from dreamif_model.training.config import DEFAULT_LOSS_WEIGHTS, Teacher, TrainConfig
 from dreamif_model.training.data import DataSet
-from dreamif_model.training.run import CHECKPOINT, LOG, train
+from dreamif_model.training.run import CHECKPOINT, train
 from dreamif_model.training.validation import SIDE
+from dreamif_model.training.watch import LOG
 from dreamif_model.variants import network_config
 
 YAML = "variant: nano\ndata: [{path: pairs}]\n"
@@ -76,7 +77,7 @@ def test_resume_equals_an_uninterrupted_run(pairs, tmp_path, monkeypatch):
         assert row.keys() >= {"total", "learning_rate", *config.loss_weights}
         assert all(math.isfinite(value) for value in row.values())
     record = json.loads((tmp_path / "whole" / "nano.json").read_text())
-    assert (record["config"]["crop"], record["log_end"]) == (32, rows)
+    assert (record["config"]["crop"], record["log"]) == (32, rows)
 
 
 def test_losses_and_pictures_of_the_validation_split(pairs, tmp_path):

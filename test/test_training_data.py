@@ -3,27 +3,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from pair_files import make_pairs, stems
 
 from dreamif_model.data import write_image
 from dreamif_model.errors import ConfigError, ImageError
 from dreamif_model.training import data
 from dreamif_model.training.data import CropDataset, DataSet
-
-
-def make_pairs(folder, count, size=(40, 48)):
-    """Pair i is flat: i in the infrared, (i, 100 + i, 200) in the visible."""
-    for name in ("ir", "vi"):
-        (folder / name).mkdir(parents=True)
-    for i in range(count):
-        write_image(folder / "ir" / f"{i:02}.png", np.full(size, i, np.uint8))
-        rgb = np.empty((*size, 3), np.uint8)
-        rgb[:] = i, 100 + i, 200
-        write_image(folder / "vi" / f"{i:02}.png", rgb)
-    return folder
-
-
-def stems(pairs):
-    return [int(pair.stem) for pair in pairs]
 
 
 class TestSplit:

@@ -53,4 +53,4 @@ def test_their_making_is_recorded():
     assert record["command"].startswith("dreamif train --config config/train/nano.yaml")
     config = yaml.safe_load((WEIGHTS_FOLDER.parents[1] / "config/train/nano.yaml").read_text())
     assert record["config"]["seed"] == config["seed"]
-    assert record["log_end"][-1]["step"] == record["config"]["steps"] == config["steps"]
+    assert record["log"][-1]["step"] == record["config"]["steps"] == config["steps"]

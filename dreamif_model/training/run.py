@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
@@ -23,11 +22,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from dreamif_model.checkpoints import load_network, save_weights
 from dreamif_model.color import luma
-from dreamif_model.data import write_image
 from dreamif_model.degradations import Modality, degrade_randomly
 from dreamif_model.device import keep_freed_memory, use_cpu_threads
 from dreamif_model.errors import ConfigError, WeightsError
@@ -36,11 +33,11 @@ from dreamif_model.training.config import PRECISIONS, TrainConfig
 from dreamif_model.training.data import CropDataset
 from dreamif_model.training.distillation import distillation_loss, teach
 from dreamif_model.training.losses import total_loss
-from dreamif_model.training.validation import Validation
+from dreamif_model.training.watch import LOG, Watch
 from dreamif_model.variants import network_config
 
 CHECKPOINT = "checkpoint.pt"  # resume state; the weights to ship are <variant>.safetensors
-LOG = "log.jsonl"
+LOG_ROWS = 50  # of the log, evenly spaced, go into the record
 
 
 def train(config: TrainConfig, out: Path, threads: int | None = None, command: str = "") -> Path:
@@ -97,7 +94,7 @@ def _record(config: TrainConfig, command: str, log: list[str]) -> dict[str, Any]
             }
             for data, training, validation in splits
         ],
-        "log_end": [json.loads(line) for line in log[-5:]],
+        "log": [json.loads(line) for line in log[:: -(len(log) // LOG_ROWS + 1)][::-1]],
     }
 
 
@@ -161,12 +158,12 @@ class _Run:
     def fit(self) -> None:
         """Run the steps that are left."""
         if self.rank == 0:
-            with closing(_Watch(self.config, self.out, self.step)) as watch:
+            with closing(Watch(self.config, self.out, self.step)) as watch:
                 self._steps(watch)
         else:
             self._steps(None)
 
-    def _steps(self, watch: _Watch | None) -> None:
+    def _steps(self, watch: Watch | None) -> None:
         config, recent = self.config, []
         for infrared, visible in self._batches():
             recent.append(self._train_step(infrared, visible))
@@ -286,60 +283,3 @@ def _device() -> torch.device:
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     torch.cuda.set_device(device)
     return device
-
-
-class _Watch:
-    """What a run shows while it goes: progress, log, TensorBoard, pictures."""
-
-    def __init__(self, config: TrainConfig, out: Path, first_step: int) -> None:
-        self.pictures = out / "pictures"
-        self.started = time.monotonic()
-        self.bar = tqdm(total=config.steps, initial=first_step, unit="step", disable=None)
-        self.file = (out / LOG).open("a")
-        self.board = _tensorboard(out / "tensorboard")
-        multiple = network_config(config.variant).size_multiple
-        self.validation = Validation(config, multiple)
-
-    def step(self) -> None:
-        """One step is done."""
-        self.bar.update()
-
-    def log(self, step: int, row: dict[str, float]) -> None:
-        """Append mean losses and the learning rate to the log."""
-        seconds = round(time.monotonic() - self.started, 1)
-        self.file.write(json.dumps(row | {"step": step, "seconds": seconds}) + "\n")
-        self.file.flush()
-        self.bar.set_postfix(total=f"{row['total']:.4f}")
-        self._show(step, row)
-
-    def validate(self, step: int, network: DreamIF) -> None:
-        """Losses and a picture of the validation pairs."""
-        losses, picture = self.validation.run(network)
-        self.file.write(json.dumps(losses | {"step": step}) + "\n")
-        self.pictures.mkdir(exist_ok=True)
-        write_image(self.pictures / f"{step:07d}.png", picture)
-        self._show(step, losses)
-        if self.board is not None:
-            self.board.add_image("validation", picture, step, dataformats="HWC")
-
-    def close(self) -> None:
-        """Leave everything written."""
-        self.bar.close()
-        self.file.close()
-        if self.board is not None:
-            self.board.close()
-
-    def _show(self, step: int, values: dict[str, float]) -> None:
-        if self.board is not None:
-            for name, value in values.items():
-                self.board.add_scalar(name, value, step)
-
-
-def _tensorboard(folder: Path) -> Any:
-    """A writer, or None (said so) where the package is missing: the log has all of it."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        print("no TensorBoard logs (pip install tensorboard for them): log.jsonl has all values")
-        return None
-    return SummaryWriter(str(folder))

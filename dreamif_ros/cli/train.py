@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -77,7 +78,8 @@ def run(options: argparse.Namespace) -> int:
     config = TrainConfig.load(options.config, options.data_root, **overrides)
     command = f"dreamif {shlex.join(sys.argv[1:])}"
     weights = train(config, options.out, threads=options.threads, command=command)
-    print(f"weights: {weights}")
+    if os.environ.get("RANK", "0") == "0":  # torchrun's number of this process
+        print(f"weights: {weights}")
     return 0
 
 

@@ -1,0 +1,75 @@
+"""What a training run shows while it goes: progress, log, TensorBoard, pictures."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from dreamif_model.data import write_image
+from dreamif_model.network import DreamIF
+from dreamif_model.training.config import TrainConfig
+from dreamif_model.training.validation import Validation
+from dreamif_model.variants import network_config
+
+LOG = "log.jsonl"
+
+
+class Watch:
+    """Progress bar, ``log.jsonl``, ``tensorboard/`` and ``pictures/`` of one run."""
+
+    def __init__(self, config: TrainConfig, out: Path, first_step: int) -> None:
+        self.pictures = out / "pictures"
+        self.started = time.monotonic()
+        self.bar = tqdm(total=config.steps, initial=first_step, unit="step", disable=None)
+        self.file = (out / LOG).open("a")
+        self.board = _tensorboard(out / "tensorboard")
+        multiple = network_config(config.variant).size_multiple
+        self.validation = Validation(config, multiple)
+
+    def step(self) -> None:
+        """One step is done."""
+        self.bar.update()
+
+    def log(self, step: int, row: dict[str, float]) -> None:
+        """Append mean losses and the learning rate to the log."""
+        seconds = round(time.monotonic() - self.started, 1)
+        self.file.write(json.dumps(row | {"step": step, "seconds": seconds}) + "\n")
+        self.file.flush()
+        self.bar.set_postfix(total=f"{row['total']:.4f}")
+        self._show(step, row)
+
+    def validate(self, step: int, network: DreamIF) -> None:
+        """Losses and a picture of the validation pairs."""
+        losses, picture = self.validation.run(network)
+        self.file.write(json.dumps(losses | {"step": step}) + "\n")
+        self.pictures.mkdir(exist_ok=True)
+        write_image(self.pictures / f"{step:07d}.png", picture)
+        self._show(step, losses)
+        if self.board is not None:
+            self.board.add_image("validation", picture, step, dataformats="HWC")
+
+    def close(self) -> None:
+        """Leave everything written."""
+        self.bar.close()
+        self.file.close()
+        if self.board is not None:
+            self.board.close()
+
+    def _show(self, step: int, values: dict[str, float]) -> None:
+        if self.board is not None:
+            for name, value in values.items():
+                self.board.add_scalar(name, value, step)
+
+
+def _tensorboard(folder: Path) -> Any:
+    """A writer, or None (said so) where the package is missing: the log has all of it."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        print("no TensorBoard logs (pip install tensorboard for them): log.jsonl has all values")
+        return None
+    return SummaryWriter(str(folder))
