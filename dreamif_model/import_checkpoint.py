@@ -22,7 +22,9 @@ from torch import Tensor
 
 from dreamif_model.checkpoints import save_weights
 from dreamif_model.errors import WeightsError
-from dreamif_model.network import DominanceGate, DreamIF, TransposedAttention
+from dreamif_model.network import DreamIF
+from dreamif_model.network.blocks import TransposedAttention
+from dreamif_model.network.enhancement import DominanceGate
 from dreamif_model.variants import network_config
 
 VARIANT = "released"

@@ -14,7 +14,8 @@ from dreamif_model.cuda_graph import CapturedStage
 from dreamif_model.engine import STAGES, FusionEngine
 from dreamif_model.errors import ConfigError
 from dreamif_model.metrics import evaluate
-from dreamif_model.network import DreamIF, TransposedAttention
+from dreamif_model.network import DreamIF
+from dreamif_model.network.blocks import TransposedAttention
 from dreamif_model.variants import AVERAGE, VARIANTS, network_config
 from dreamif_ros.scene import Scene, SceneConfig
 

@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 
 from dreamif_model.errors import ConfigError
-from dreamif_model.network import ConvolutionBlock, DreamIF, TransformerBlock, TransposedAttention
+from dreamif_model.network import DreamIF
+from dreamif_model.network.blocks import ConvolutionBlock, TransformerBlock, TransposedAttention
 from dreamif_model.training.config import DEFAULT_LOSS_WEIGHTS
 from dreamif_model.training.losses import total_loss
 from dreamif_model.variants import NETWORKS, NetworkConfig, network_config

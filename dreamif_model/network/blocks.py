@@ -1,0 +1,154 @@
+"""What the levels of encoder and decoder are built of. Shapes: B batch, C channels, h×w."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dreamif_model.variants import NetworkConfig
+
+
+class LayerNorm(nn.LayerNorm):
+    """Layer normalization over the channels of (B, C, h, w)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalize each pixel's channels."""
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class TransposedAttention(nn.Module):
+    """Multi-Dconv head transposed attention: attention between channels (Restormer, eq. 1)."""
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.temperature = nn.Parameter(torch.ones(heads, 1, 1))
+        self.qkv = nn.Conv2d(channels, channels * 3, 1, bias=False)
+        self.qkv_depthwise = nn.Conv2d(
+            channels * 3, channels * 3, 3, padding=1, groups=channels * 3, bias=False
+        )
+        self.project = nn.Conv2d(channels, channels, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Softmax(cosine(Q, K) · temperature) · V, projected; keeps the shape (B, C, h, w)."""
+        b, c, h, w = x.shape
+        width = c // self.heads
+        qkv = self.qkv_depthwise(self.qkv(x)).reshape(b, self.heads, 3, width, h * w)
+        # One Gram matrix of [Q; K] holds Q·Kᵀ and, on its diagonal, the squared norms that
+        # normalize Q and K: cheaper than normalizing these two large tensors.
+        joined = qkv[:, :, :2].reshape(b * self.heads, 2 * width, h * w)
+        gram = torch.baddbmm(  # scaled as it is summed: in fp16 a sum over all pixels overflows
+            joined.new_zeros(()), joined, joined.transpose(1, 2), beta=0, alpha=(h * w) ** -0.5
+        )
+        gram = gram.float().reshape(b, self.heads, 2 * width, 2 * width)
+        norm = gram.diagonal(dim1=-2, dim2=-1).clamp(min=1e-12).sqrt()
+        cosine = gram[..., :width, width:] / (norm[..., :width, None] * norm[..., None, width:])
+        attention = (cosine * self.temperature).softmax(dim=-1)
+        # Projection and attention are both linear in V, so they are multiplied first.
+        projection = self.project.weight.reshape(c, self.heads, width).transpose(0, 1)
+        mixing = (projection @ attention).transpose(1, 2).reshape(b, c, c)
+        value = qkv[:, :, 2].reshape(b, c, h * w)
+        out: Tensor = value.transpose(1, 2) @ mixing.transpose(1, 2)  # (B, h·w, C): channels last
+        return out.reshape(b, h, w, c).permute(0, 3, 1, 2)
+
+
+class GatedFeedForward(nn.Module):
+    """Gated-Dconv feed-forward network (Restormer, eq. 2).
+
+    dense: as in the authors' release, where the 3×3 convolution joins all channels, not each
+    by itself, and is what doubles them.
+    """
+
+    def __init__(self, channels: int, expansion: float, dense: bool = False) -> None:
+        super().__init__()
+        hidden = int(channels * expansion)
+        inner, groups = (hidden, 1) if dense else (hidden * 2, hidden * 2)
+        self.project_in = nn.Conv2d(channels, inner, 1, bias=False)
+        self.depthwise = nn.Conv2d(inner, hidden * 2, 3, padding=1, groups=groups, bias=False)
+        self.project_out = nn.Conv2d(hidden, channels, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """GELU-gated; keeps the shape (B, C, h, w)."""
+        gate, value = self.depthwise(self.project_in(x)).chunk(2, dim=1)
+        out: Tensor = self.project_out(F.gelu(gate) * value)
+        return out
+
+
+class TransformerBlock(nn.Module):
+    """A Restormer block; keeps the shape (B, C, h, w)."""
+
+    def __init__(
+        self, channels: int, heads: int, expansion: float, dense_feed_forward: bool = False
+    ) -> None:
+        super().__init__()
+        self.norm_attention = LayerNorm(channels)
+        self.attention = TransposedAttention(channels, heads)
+        self.norm_feed_forward = LayerNorm(channels)
+        self.feed_forward = GatedFeedForward(channels, expansion, dense_feed_forward)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Attention, then feed-forward, each added to what it was given."""
+        attended: Tensor = x + self.attention(self.norm_attention(x))
+        out: Tensor = attended + self.feed_forward(self.norm_feed_forward(attended))
+        return out
+
+
+class ConvolutionBlock(nn.Module):
+    """Two dense 3×3 convolutions with a ReLU between, added to the input; keeps the shape.
+
+    Stands in for a :class:`TransformerBlock` where pixels are many and channels few: there a
+    CPU spends its time on moving the block's many intermediate tensors, not on its arithmetic.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) to the same shape."""
+        out: Tensor = x + self.second(F.relu(self.first(x), inplace=True))
+        return out
+
+
+def make_block(config: NetworkConfig, level: int, channels: int) -> nn.Module:
+    """One block of the kind that the variant has at this level."""
+    if not config.attention[level]:
+        return ConvolutionBlock(channels)
+    return TransformerBlock(channels, config.heads[level], config.expansion, config.released)
+
+
+def make_blocks(config: NetworkConfig, level: int, count: int, channels: int) -> nn.Sequential:
+    """``count`` blocks, one after the other."""
+    return nn.Sequential(*(make_block(config, level, channels) for _ in range(count)))
+
+
+def conv3x3(inputs: int, outputs: int, separable: bool) -> nn.Module:
+    """A 3×3 convolution, or its depthwise + pointwise stand-in."""
+    if not separable:
+        return nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+    return nn.Sequential(
+        nn.Conv2d(inputs, inputs, 3, padding=1, groups=inputs, bias=False),
+        nn.Conv2d(inputs, outputs, 1, bias=False),
+    )
+
+
+class Downsample(nn.Sequential):
+    """(B, C, h, w) to (B, 2C, h/2, w/2)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(
+            nn.Conv2d(channels, channels // 2, 3, padding=1, bias=False), nn.PixelUnshuffle(2)
+        )
+
+
+class Upsample(nn.Sequential):
+    """(B, C, h, w) to (B, C/2, 2h, 2w); pointwise where the variant is separable."""
+
+    def __init__(self, channels: int, separable: bool) -> None:
+        size = 1 if separable else 3
+        super().__init__(
+            nn.Conv2d(channels, channels * 2, size, padding=size // 2, bias=False),
+            nn.PixelShuffle(2),
+        )
