@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dreamif_model.checkpoints import load_network
-from dreamif_model.color import rgb_to_ycbcr, ycbcr_to_rgb
+from dreamif_model.color import luma, rgb_to_ycbcr, ycbcr_to_rgb
 from dreamif_model.cuda_graph import CapturedStage, Stage, Tensors
 from dreamif_model.device import (
     DTYPES,
@@ -86,18 +86,24 @@ class FusionEngine:
     def fuse(
         self,
         visible: NDArray[np.uint8],
-        infrared: NDArray[np.float32],
+        infrared: NDArray[np.float32] | Tensor,
         after_stage: Callable[[], object] | None = None,
+        coverage: Tensor | None = None,
     ) -> EngineOutput:
         """Fuse one pair.
 
-        visible: (H, W, 3) RGB or (H, W) gray, uint8. infrared: (H, W) float32 in [0, 1].
-        after_stage: called after each of :data:`STAGES`, to take times.
+        visible: (H, W, 3) RGB or (H, W) gray, uint8. infrared: (H, W) float32 in [0, 1]; a tensor
+        is on the device already. after_stage: called after each of :data:`STAGES`, to take times.
+        coverage: (H, W) float32 in [0, 1] on the device, where infrared is to be believed: at 0
+        the fused image is the visible one, and infrared has no dominance.
         """
         after = after_stage or (lambda: None)
         prepare, fuse_layers, finish = self._stages
         with exact_arithmetic(self.device):
-            source, *layers = prepare(self._upload(visible), self._upload(infrared))
+            if not isinstance(infrared, Tensor):
+                infrared = self._upload(infrared)
+            covered = () if coverage is None else (coverage,)
+            source, *layers = prepare(self._upload(visible), infrared, *covered)
             after()
             fused_layers = fuse_layers(*layers)
             after()
@@ -137,20 +143,25 @@ class FusionEngine:
             torch.cuda.current_stream(self.device).synchronize()
         return tuple(copy.numpy() for copy in copies)
 
-    def _prepare(self, visible: Tensor, infrared: Tensor) -> Tensors:
+    def _prepare(
+        self, visible: Tensor, infrared: Tensor, coverage: Tensor | None = None
+    ) -> Tensors:
         """Uploaded (H, W[, 3]) uint8 and (H, W) to source, infrared and visible.
 
         The source is the visible image, (1, 3, H, W) YCbCr or, for a variant that fuses RGB,
-        RGB. The other two are what the network takes, (1, 1 or 3, H', W'), padded.
+        RGB; the coverage, if any, is its fourth channel. The other two are what the network
+        takes, (1, 1 or 3, H', W'), padded; infrared is the visible luma where not covered.
         """
         if visible.ndim == 2:
             visible = visible[..., None].expand(-1, -1, 3)
         rgb = visible.permute(2, 0, 1)[None].float() / 255
+        source = rgb_to_ycbcr(rgb) if self._luma else rgb
+        layer = source[:, :1] if self._luma else rgb
         thermal = infrared[None, None]
-        if not self._luma:
-            return rgb, self._pad(thermal.expand_as(rgb)), self._pad(rgb)
-        ycbcr = rgb_to_ycbcr(rgb)
-        return ycbcr, self._pad(thermal), self._pad(ycbcr[:, :1])
+        if coverage is not None:
+            thermal = torch.lerp(luma(rgb), thermal, coverage)
+            source = torch.cat((source, coverage[None, None]), dim=1)
+        return source, self._pad(thermal.expand_as(layer)), self._pad(layer)
 
     def _pad(self, image: Tensor) -> Tensor:
         """To the network's multiple, by repeating the last row and column."""
@@ -181,17 +192,26 @@ class FusionEngine:
     ) -> Tensors:
         """Crop exactly, put colour back: (H, W, 3) uint8 RGB and dominance (2, H, W)."""
         height, width = source.shape[2:]
+        source, coverage = source[:, :3], source[:, 3:]
+        dominance = dominance[..., :height, :width]
         fused = fused[..., :height, :width]
         if self._luma:
             chroma = source[:, 1:]
             if restored is not None:
                 removed = (source[:, :1] - restored[:, 1:, :height, :width]).abs()
                 chroma = _denoise_chroma(chroma, removed)
-            fused = ycbcr_to_rgb(torch.cat((fused, chroma), dim=1))
+            fused = torch.cat((fused, chroma), dim=1)
+        if coverage.shape[1]:
+            fused = torch.lerp(source, fused, coverage)  # exact at both ends
+            infrared, visible = dominance.split(1, dim=1)
+            visible = torch.lerp(torch.ones_like(visible), visible, coverage)
+            dominance = torch.cat((infrared * coverage, visible), dim=1)
+        if self._luma:
+            fused = ycbcr_to_rgb(fused)
         pixels = fused.clamp(0, 1).mul(255).round().to(torch.uint8)
         return (
             pixels[0].permute(1, 2, 0).contiguous(),
-            dominance[0, :, :height, :width].contiguous(),
+            dominance[0].contiguous(),
         )
 
 

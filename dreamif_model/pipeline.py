@@ -10,9 +10,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
 from dreamif_model.engine import FusionEngine
 from dreamif_model.errors import ImageError
+from dreamif_model.registration import Calibration, Registrar
 from dreamif_model.thermal import ThermalConfig, ThermalNormalizer
 
 
@@ -31,8 +33,9 @@ class FusionPipeline:
 
     variant: one of :data:`dreamif_model.VARIANTS`. device: ``auto``, ``cpu``, ``cuda`` or
     ``cuda:N``. weights: a safetensors file instead of the packaged weights. precision: ``auto``
-    (fp16 on CUDA, fp32 on the CPU), ``fp32``, ``fp16`` (CUDA only) or ``bf16``. Raises
-    ConfigError, DeviceError or WeightsError when one of them cannot be had. Not thread-safe.
+    (fp16 on CUDA, fp32 on the CPU), ``fp32``, ``fp16`` (CUDA only) or ``bf16``. registration: how
+    infrared lies on the visible image; without, it is resized to it. Raises ConfigError,
+    DeviceError or WeightsError when one of them cannot be had. Not thread-safe.
     """
 
     def __init__(
@@ -42,23 +45,27 @@ class FusionPipeline:
         weights: Path | str | None = None,
         thermal: ThermalConfig | None = None,
         precision: str = "auto",
+        registration: Calibration | None = None,
     ) -> None:
         self.engine = FusionEngine(variant, device, weights, precision)
+        self._registrar = Registrar(registration, self.engine.device) if registration else None
         self.normalizer = ThermalNormalizer(thermal)
 
     def fuse(self, visible: NDArray[np.generic], infrared: NDArray[np.generic]) -> FusionResult:
         """Fuse one pair of images of the same moment.
 
-        visible: (H, W, 3) RGB or (H, W) gray, uint8. infrared: (h, w) uint8 or uint16, resized
-        to (H, W) where it differs. Raises ImageError for other shapes or types.
+        visible: (H, W, 3) RGB or (H, W) gray, uint8. infrared: (h, w) uint8 or uint16, registered
+        or, without registration, resized to (H, W) where it differs. Where registered infrared
+        does not reach, the fused image is the visible one and dominance is 0 and 1. Raises
+        ImageError for other shapes or types, or sizes that the registration is not for.
         """
         started = time.perf_counter()
         pixels = _checked_visible(visible)
         normalized = self.normalizer.normalize(infrared)
         normalized_at = time.perf_counter()
-        registered = _resize(normalized, pixels.shape[:2])
+        registered, coverage = self._register(normalized, pixels.shape)
         registered_at = time.perf_counter()
-        output = self.engine.fuse(pixels, registered)
+        output = self.engine.fuse(pixels, registered, coverage=coverage)
         return FusionResult(
             fused=output.fused,
             dominance_infrared=output.dominance[0],
@@ -69,6 +76,16 @@ class FusionPipeline:
                 "infer": time.perf_counter() - registered_at,
             },
         )
+
+    @torch.inference_mode()
+    def _register(
+        self, infrared: NDArray[np.float32], shape: tuple[int, ...]
+    ) -> tuple[NDArray[np.float32] | Tensor, Tensor | None]:
+        """Infrared on the visible pixels, and the coverage where there is a registration."""
+        if self._registrar is None:
+            return _resize(infrared, shape[:2]), None
+        warp = self._registrar.warp(infrared.shape, shape)
+        return warp(infrared), warp.coverage
 
 
 def _checked_visible(visible: NDArray[np.generic]) -> NDArray[np.uint8]:
