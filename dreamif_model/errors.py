@@ -6,7 +6,8 @@ Every message says what came, what was expected and what to do::
     ├── ImageError        an array or image file that cannot be fused
     ├── WeightsError      weights that are missing, damaged or of another network
     ├── DeviceError       a device that was asked for and is not there
-    └── ConfigError       a setting that is unknown or out of range
+    ├── ConfigError       a setting that is unknown or out of range
+    └── CalibrationError  images that do not tell how the cameras are aligned
 """
 
 
@@ -28,3 +29,7 @@ class DeviceError(DreamIFError):
 
 class ConfigError(DreamIFError):
     """A setting that is unknown or out of range."""
+
+
+class CalibrationError(DreamIFError):
+    """Images that do not tell how the cameras are aligned, in space or in time."""

@@ -84,8 +84,9 @@ def test_the_model_knows_nothing_of_ros(module):
     assert of_ros == set()
 
 
-def test_only_files_crops_distances_and_the_filters_of_metrics_use_opencv():
+def test_only_some_modules_of_the_model_use_opencv():
     assert {module for module in modules("dreamif_model") if "cv2" in tops(module)} == {
+        "dreamif_model.clock_offset",
         "dreamif_model.data",
         "dreamif_model.metrics.filters",
         "dreamif_model.registration",

@@ -230,6 +230,7 @@ def test_nobody_is_run_over() -> None:
         ({"noise": -0.1}, "noise is -0.1, expected a finite number of 0 or more"),
         ({"noise": float("nan")}, "noise is nan, expected"),
         ({"misalignment": 1.5}, "misalignment is 1.5, expected 0 to 1"),
+        ({"homography": ((1.0, 0.0, 0.0),) * 3}, "expected an invertible 3x3 matrix"),
     ],
 )
 def test_a_wrong_configuration_is_refused(wrong: dict[str, object], message: str) -> None:

@@ -9,6 +9,7 @@ from dreamif_model import ConfigError, DreamIFError
 from dreamif_ros.cli import (
     bag,
     benchmark,
+    calibrate,
     demo,
     evaluate,
     fuse,
@@ -18,7 +19,18 @@ from dreamif_ros.cli import (
     train,
 )
 
-VERBS = (demo, fuse, bag, evaluate, metrics, train, import_checkpoint, summary, benchmark)
+VERBS = (
+    demo,
+    fuse,
+    calibrate,
+    bag,
+    evaluate,
+    metrics,
+    train,
+    import_checkpoint,
+    summary,
+    benchmark,
+)
 ROS_MODULES = ("rclpy", "sensor_msgs", "diagnostic_msgs")  # only some verbs need them
 
 

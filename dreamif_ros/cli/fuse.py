@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from dreamif_model import VARIANTS, ConfigError, FusionPipeline
+from dreamif_model.calibration_file import read_calibration
 from dreamif_model.data import PairPaths, find_pairs, read_gray, read_rgb, write_image
 from dreamif_model.degradation_spec import DegradationSpec
 from dreamif_model.degradations import DEGRADATIONS
@@ -46,6 +47,13 @@ def add_parser(verbs: Any) -> None:
     )
     parser.add_argument("--out", type=Path, metavar="DIR", required=True, help="folder to write to")
     add_model_options(parser)
+    parser.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="FILE",
+        help="YAML of `dreamif calibrate`: how infrared lies on the visible image; without, it is "
+        "resized to it",
+    )
     parser.add_argument(
         "--dominance",
         action="store_true",
@@ -107,7 +115,10 @@ def run(options: argparse.Namespace) -> int:
     spec, seed = parse_degrade_options(options)
     generator = torch.Generator().manual_seed(seed)
     _refuse_overwriting(pairs, options.out)
-    pipeline = FusionPipeline(options.variant, options.device, options.weights)
+    registration = read_calibration(options.calibration) if options.calibration else None
+    pipeline = FusionPipeline(
+        options.variant, options.device, options.weights, registration=registration
+    )
     options.out.mkdir(parents=True, exist_ok=True)
     for pair in tqdm(pairs, unit="pair", disable=None):
         infrared = read_gray(pair.infrared)

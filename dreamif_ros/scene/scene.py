@@ -42,7 +42,8 @@ class SceneConfig:
 
     Sizes are (width, height) in pixels. `noise` multiplies the sensor noise of both cameras.
     `misalignment` in [0, 1] turns, shifts and zooms the infrared camera: 1 is about 20 px,
-    2 degrees and a factor of 1.05 at 640x480.
+    2 degrees and a factor of 1.05 at 640x480. `homography` (rows of 3x3, infrared pixel to visible
+    pixel) places it freely instead.
     """
 
     seed: int = 0
@@ -50,6 +51,7 @@ class SceneConfig:
     infrared_size: tuple[int, int] = (640, 480)
     noise: float = 1.0
     misalignment: float = 0.0
+    homography: tuple[tuple[float, float, float], ...] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be drawn."""
@@ -61,6 +63,8 @@ class SceneConfig:
             raise ValueError(f"noise is {self.noise}, expected a finite number of 0 or more")
         if not 0 <= self.misalignment <= 1:
             raise ValueError(f"misalignment is {self.misalignment}, expected 0 to 1")
+        if self.homography is not None:
+            _check_homography(self.homography)
 
 
 @dataclass(frozen=True)
@@ -126,9 +130,12 @@ class Scene:
 
     def __init__(self, config: SceneConfig | None = None) -> None:
         self._config = config = config or SceneConfig()
-        self._homography = infrared_to_visible(
-            config.infrared_size, config.visible_size, config.misalignment
-        )
+        if config.homography is None:
+            self._homography = infrared_to_visible(
+                config.infrared_size, config.visible_size, config.misalignment
+            )
+        else:
+            self._homography = np.array(config.homography, np.float64)
         self._visible_camera = visible_camera(config.visible_size)
         self._infrared_camera = infrared_camera(
             self._visible_camera, config.infrared_size, self._homography
@@ -254,6 +261,12 @@ def _check_size(name: str, size: tuple[int, int]) -> None:
             f"{name} is {size}, expected (width, height) in pixels"
             f" from {_MIN_SIZE[0]}x{_MIN_SIZE[1]} to {_MAX_SIZE[0]}x{_MAX_SIZE[1]}"
         )
+
+
+def _check_homography(homography: tuple[tuple[float, float, float], ...]) -> None:
+    matrix = np.array(homography, np.float64)
+    if matrix.shape != (3, 3) or not np.isfinite(matrix).all() or np.linalg.det(matrix) == 0:
+        raise ValueError(f"homography is {homography}, expected an invertible 3x3 matrix")
 
 
 def _shot(actor: Pedestrian | Car, time_s: float, camera: Camera) -> _Shot:

@@ -1,0 +1,167 @@
+"""The offset between the clocks of two cameras, from what moves in both images.
+
+Both images are split into tiles. How much each tile changes from frame to frame is a signal over
+time; the offset is where the signals of both cameras agree best.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dreamif_model.errors import CalibrationError
+
+Signal = NDArray[np.float64]  # (T, tiles)
+
+TILES = (8, 6)  # along the width and the height
+GREATEST_OFFSET_S = 1.0
+LEAST_DURATION_S = 3.0
+STEP_S = 0.01  # of the resampled signals
+LEAST_CORRELATION = 0.25
+PEAK_WIDTH_S = 0.2  # other peaks are further away than this
+LEAST_LEAD = 1.1  # the peak's correlation over that of any other one
+GREATEST_RESIDUAL_S = 0.1
+
+
+@dataclass(frozen=True)
+class ClockOffset:
+    """seconds: to be added to infrared stamps to be on the visible camera's clock."""
+
+    seconds: float
+    residual_s: float  # how far apart the offsets of both halves of the recording lie
+    correlation: float  # of the activities at that offset, in [-1, 1]
+
+
+class Activity:
+    """How much the tiles of one camera's frames change; takes them one by one, in order."""
+
+    def __init__(self) -> None:
+        self._stamps: list[float] = []
+        self._rates: list[NDArray[np.float64]] = []
+        self._last: tuple[float, NDArray[np.float32]] | None = None
+
+    def add(self, stamp_s: float, image: NDArray[np.generic]) -> None:
+        """A frame (H, W), of any gray scale, at a stamp later than the last one's."""
+        small = cv2.resize(
+            image.astype(np.float32), (8 * TILES[0], 8 * TILES[1]), interpolation=cv2.INTER_AREA
+        )
+        if self._last is not None:
+            elapsed = stamp_s - self._last[0]
+            if elapsed <= 0:
+                return  # a message that came twice, or a clock that was set back
+            change = np.abs(small - self._last[1]).reshape(TILES[1], 8, TILES[0], 8)
+            self._rates.append(change.mean(axis=(1, 3)).ravel().astype(np.float64) / elapsed)
+            self._stamps.append(stamp_s - elapsed / 2)
+        self._last = stamp_s, np.asarray(small, np.float32)
+
+    @property
+    def stamps_s(self) -> Signal:
+        """(T,), the middles between frames."""
+        return np.array(self._stamps)
+
+    @property
+    def rates(self) -> Signal:
+        """(T, tiles), mean absolute change per second."""
+        return np.array(self._rates).reshape(-1, TILES[0] * TILES[1])
+
+
+def clock_offset(infrared: Activity, visible: Activity) -> ClockOffset:
+    """Seconds to add to infrared stamps, from -1 to 1; CalibrationError where motion is no help."""
+    _check_duration(infrared, visible)
+    seconds, correlation, lead = _peak(infrared, visible, None)
+    if not (correlation >= LEAST_CORRELATION and lead >= LEAST_LEAD):
+        raise CalibrationError(
+            f"the motion in both images does not tell the clocks' offset (correlation "
+            f"{correlation:.2f}, needed {LEAST_CORRELATION:g} in one clear peak): record "
+            "people or cars that move past both cameras"
+        )
+    halves = [_peak(infrared, visible, half)[0] for half in (0, 1)]
+    residual = abs(halves[0] - halves[1])
+    if not residual <= GREATEST_RESIDUAL_S:
+        raise CalibrationError(
+            f"both halves of the recording give clock offsets {residual * 1000:.0f} ms apart (at "
+            f"most {GREATEST_RESIDUAL_S * 1000:.0f} ms): record more motion"
+        )
+    return ClockOffset(seconds, residual, correlation)
+
+
+def _check_duration(infrared: Activity, visible: Activity) -> None:
+    for camera, activity in (("infrared", infrared), ("visible", visible)):
+        stamps = activity.stamps_s
+        duration = float(np.ptp(stamps)) if stamps.size else 0.0
+        if duration < LEAST_DURATION_S:
+            raise CalibrationError(
+                f"the {camera} images span {duration:.1f} s: the clocks' offset needs "
+                f"{LEAST_DURATION_S:g} s or more"
+            )
+        if not np.ptp(activity.rates, axis=0).any():
+            raise CalibrationError(f"nothing moves in the {camera} images: record people or cars")
+
+
+def _peak(infrared: Activity, visible: Activity, half: int | None) -> tuple[float, float, float]:
+    """Offset in seconds, its correlation, and how often that of any other peak it is.
+
+    half: 0 or 1 for the earlier or later half of the recording.
+    """
+    signals = _resampled(infrared), _resampled(visible)
+    steps = round(GREATEST_OFFSET_S / STEP_S)
+    lags = np.arange(-steps, steps + 1)
+    scores = np.array([_correlation(*signals, int(lag), half) for lag in lags])
+    best = int(scores.argmax())
+    if not 0 < best < len(lags) - 1:
+        return float(lags[best]) * STEP_S, float(scores[best]), 0.0
+    inner = scores[1:-1]
+    peaks = np.flatnonzero((inner >= scores[:-2]) & (inner >= scores[2:])) + 1
+    others = scores[peaks[np.abs(peaks - best) > PEAK_WIDTH_S / STEP_S]]
+    rival = max(float(others.max(initial=0.0)), 1e-6)
+    before, top, after = scores[best - 1 : best + 2]
+    bend = before - 2 * top + after
+    shift = 0.5 * (before - after) / bend if bend < 0 else 0.0  # of a parabola through the three
+    return float(lags[best] + shift) * STEP_S, float(top), float(top) / rival
+
+
+def _resampled(activity: Activity) -> tuple[int, Signal]:
+    """First step since time zero, and (steps, tiles) from there on.
+
+    Compressed by a root, so that one close car is not everything.
+    """
+    stamps = activity.stamps_s
+    steps = np.arange(np.ceil(stamps[0] / STEP_S), np.floor(stamps[-1] / STEP_S) + 1)
+    columns = [np.interp(steps * STEP_S, stamps, column) for column in np.sqrt(activity.rates).T]
+    return int(steps[0]), np.stack(columns, axis=1)
+
+
+def _correlation(
+    infrared: tuple[int, Signal], visible: tuple[int, Signal], lag: int, half: int | None
+) -> float:
+    """Of both signals where they overlap once infrared is ``lag`` steps later."""
+    (start, first), (other_start, second) = infrared, visible
+    start += lag
+    begin = max(start, other_start)
+    end = min(start + len(first), other_start + len(second))
+    if half is not None:
+        middle = (begin + end) // 2
+        begin, end = (begin, middle) if half == 0 else (middle, end)
+    if end - begin < 2:
+        return 0.0
+    return _pearson(
+        first[begin - start : end - start], second[begin - other_start : end - other_start]
+    )
+
+
+def _pearson(first: Signal, second: Signal) -> float:
+    first, second = first - first.mean(axis=0), second - second.mean(axis=0)
+    energy = float((first**2).sum() * (second**2).sum())
+    return float((first * second).sum()) / energy**0.5 if energy > 0 else 0.0
+
+
+def activity_of(stamps_s: Sequence[float], images: Sequence[NDArray[np.generic]]) -> Activity:
+    """The activity of frames (H, W) at their stamps."""
+    activity = Activity()
+    for stamp, image in zip(stamps_s, images, strict=True):
+        activity.add(stamp, image)
+    return activity

@@ -1,0 +1,208 @@
+"""``dreamif calibrate``: how the infrared camera lies on the visible one, from what both saw."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from dreamif_model import ConfigError
+from dreamif_model.alignment import alignment_score, edge_strength
+from dreamif_model.calibration import MOST_PAIRS, Alignment, align
+from dreamif_model.calibration_file import write_calibration
+from dreamif_model.clock_offset import ClockOffset
+from dreamif_model.data import find_pairs, read_gray, write_image
+from dreamif_model.errors import CalibrationError
+from dreamif_model.geometry import Homography
+from dreamif_model.registration import Calibration, Registrar
+from dreamif_model.thermal import ThermalConfig, ThermalNormalizer
+from dreamif_ros.bag import INFRARED_TOPIC, VISIBLE_TOPIC
+from dreamif_ros.pictures import contact_sheet
+
+EXAMPLES = """examples:
+  dreamif calibrate --ir thermal/ --vi color/ --out calibration.yaml --picture check.png
+  dreamif calibrate drive_bag --out calibration.yaml --picture check.png
+  dreamif calibrate drive.mcap --ir-topic /thermal/image_raw --vi-topic /camera/image_raw \\
+      --out calibration.yaml"""
+PICTURE_WIDTH = 640  # pixels of each half
+
+Gray = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Footage:
+    """What to calibrate from: infrared (h, w) and visible luma (H, W) in [0, 1]."""
+
+    infrared: list[Gray]
+    visible: list[Gray]
+    available: int  # pairs that there were to choose from
+    clock_offset: ClockOffset | None = None
+    no_offset: str = "only a bag has stamps"  # why there is none
+
+
+def add_parser(verbs: Any) -> None:
+    """Add this verb to the command."""
+    parser = verbs.add_parser(
+        "calibrate",
+        help="estimate how infrared lies on the visible image, and the clocks' offset",
+        description="Estimate the homography from infrared to visible pixels, and from a bag also "
+        "the offset between the cameras' clocks, from what both cameras see: no target is needed. "
+        "Fails where the images do not tell. A homography is right at one distance, or far away.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "bag", type=Path, nargs="?", metavar="BAG", help="rosbag2 folder, .mcap or .db3 file"
+    )
+    parser.add_argument("--ir", type=Path, metavar="PATH", help="infrared image or folder")
+    parser.add_argument("--vi", type=Path, metavar="PATH", help="visible image or folder")
+    for camera, topic in (("ir", INFRARED_TOPIC), ("vi", VISIBLE_TOPIC)):
+        parser.add_argument(
+            f"--{camera}-topic",
+            default=topic,
+            metavar="TOPIC",
+            help="of BAG (default: %(default)s)",
+        )
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", required=True, help="calibration to write, YAML"
+    )
+    parser.add_argument(
+        "--picture",
+        type=Path,
+        metavar="FILE",
+        help="write the edges before and after: infrared red, visible cyan, both white",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Estimate, write, and tell what came out."""
+    footage = _footage(options)
+    found = align(footage.infrared, footage.visible)
+    offset = footage.clock_offset
+    calibration = Calibration(
+        Homography(found.homography),
+        _size(footage.infrared[0]),
+        _size(footage.visible[0]),
+        None if offset is None else round(offset.seconds, 4),
+        round(found.residual_px, 3),
+    )
+    infrared, visible = footage.infrared[0], footage.visible[0]
+    warped = Registrar(calibration).warp(infrared.shape, visible.shape)(infrared).numpy()
+    resized = _resized(infrared, visible.shape)
+    scores = alignment_score(resized, visible), alignment_score(warped, visible)
+    write_calibration(calibration, options.out)
+    if options.picture:
+        _write_picture(options.picture, visible, resized, warped)
+    if options.json:
+        report = _report(footage, calibration, found, scores)
+        options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    _print(footage, found, scores)
+    print(f"calibration in {options.out}")
+    return 0
+
+
+def _footage(options: argparse.Namespace) -> Footage:
+    from_files = options.ir is not None and options.vi is not None
+    if from_files == (options.bag is not None) or (options.ir is None) != (options.vi is None):
+        raise ConfigError("give either BAG, or both --ir and --vi")
+    if from_files:
+        return _from_files(options.ir, options.vi)
+    from dreamif_ros.recorded_pairs import read_footage  # decodes with ROS's messages
+
+    recorded = read_footage(options.bag, options.ir_topic, options.vi_topic, MOST_PAIRS)
+    return Footage(
+        [_thermal(image) for image in recorded.infrared],
+        [_luma(image) for image in recorded.visible],
+        recorded.available,
+        recorded.clock_offset,
+        recorded.no_offset,
+    )
+
+
+def _from_files(infrared: Path, visible: Path) -> Footage:
+    pairs = find_pairs(infrared, visible)
+    places = np.linspace(0, len(pairs) - 1, min(MOST_PAIRS, len(pairs))).round().astype(int)
+    chosen = [pairs[place] for place in places]
+    return Footage(
+        [_thermal(read_gray(pair.infrared)) for pair in chosen],
+        [_luma(read_gray(pair.visible)) for pair in chosen],
+        len(pairs),
+    )
+
+
+def _thermal(image: NDArray[np.generic]) -> Gray:
+    return ThermalNormalizer(ThermalConfig(smoothing=1.0)).normalize(image)
+
+
+def _luma(image: NDArray[np.generic]) -> Gray:
+    if image.dtype != np.uint8:
+        raise CalibrationError(f"the visible images are {image.dtype}, expected 8 bit")
+    gray = image if image.ndim == 2 else image @ np.array((0.299, 0.587, 0.114), np.float32)
+    return gray.astype(np.float32) / np.float32(255)
+
+
+def _size(image: Gray) -> tuple[int, int]:
+    return image.shape[1], image.shape[0]
+
+
+def _resized(image: Gray, shape: tuple[int, ...]) -> Gray:
+    tensor = torch.from_numpy(image)[None, None]
+    resized = F.interpolate(tensor, shape[:2], mode="bilinear", antialias=True)
+    return np.asarray(resized[0, 0].numpy(), np.float32)
+
+
+def _write_picture(path: Path, visible: Gray, before: Gray, after: Gray) -> None:
+    halves = [
+        np.rint(255 * np.stack((edge_strength(i), *2 * (edge_strength(visible),)), axis=-1))
+        for i in (before, after)
+    ]
+    sheet = contact_sheet(
+        ("before", "after"), [[half.astype(np.uint8) for half in halves]], PICTURE_WIDTH
+    )
+    write_image(path, sheet)
+
+
+def _report(
+    footage: Footage, calibration: Calibration, found: Alignment, scores: tuple[float, float]
+) -> dict[str, Any]:
+    offset = footage.clock_offset
+    return {
+        "infrared_size": calibration.infrared_size,
+        "visible_size": calibration.visible_size,
+        "pairs_used": len(footage.visible),
+        "pairs_available": footage.available,
+        "homography": found.homography.tolist(),
+        "residual_px": found.residual_px,
+        "agreement": found.agreement,
+        "alignment_score_before": scores[0],
+        "alignment_score_after": scores[1],
+        "clock_offset_s": None if offset is None else offset.seconds,
+        "clock_offset_residual_s": None if offset is None else offset.residual_s,
+        "clock_offset_correlation": None if offset is None else offset.correlation,
+    }
+
+
+def _print(footage: Footage, found: Alignment, scores: tuple[float, float]) -> None:
+    used, of = len(footage.visible), footage.available
+    print(f"homography, infrared pixel to visible pixel, from {used} of {of} pairs:")
+    for row in found.homography:
+        print("  " + " ".join(f"{value:12.6g}" for value in row))
+    print(f"residual: {found.residual_px:.2f} px between the answers of two halves of the image")
+    print(f"edge agreement of the first pair: {scores[0]:.2f} before, {scores[1]:.2f} after")
+    offset = footage.clock_offset
+    if offset is None:
+        print(f"clock offset: none, {footage.no_offset}")
+        return
+    print(
+        f"clock offset: {offset.seconds:+.3f} s to add to infrared stamps; the recording's halves "
+        f"differ by {offset.residual_s:.3f} s, correlation {offset.correlation:.2f}"
+    )
