@@ -7,13 +7,24 @@
 """
 
 from dreamif_model import _openmp  # noqa: F401  # first: it must come before torch
-from dreamif_model.errors import ConfigError, DeviceError, DreamIFError, ImageError, WeightsError
+from dreamif_model.calibration_file import read_calibration
+from dreamif_model.errors import (
+    CalibrationError,
+    ConfigError,
+    DeviceError,
+    DreamIFError,
+    ImageError,
+    WeightsError,
+)
 from dreamif_model.pipeline import FusionPipeline, FusionResult
+from dreamif_model.registration import Calibration
 from dreamif_model.thermal import ThermalConfig
 from dreamif_model.variants import VARIANTS
 
 __all__ = [
     "VARIANTS",
+    "Calibration",
+    "CalibrationError",
     "ConfigError",
     "DeviceError",
     "DreamIFError",
@@ -22,4 +33,5 @@ __all__ = [
     "ImageError",
     "ThermalConfig",
     "WeightsError",
+    "read_calibration",
 ]

@@ -23,16 +23,20 @@ SCORE_WIDTH = 240  # pixels, about, at which a frame is scored
 
 @torch.inference_mode()
 def alignment_score(
-    infrared: NDArray[np.float32] | Tensor, visible: NDArray[np.float32] | Tensor
+    infrared: NDArray[np.float32] | Tensor,
+    visible: NDArray[np.float32] | Tensor,
+    coverage: Tensor | None = None,
 ) -> float:
     """Agreement of the edges of two (H, W) images in [0, 1] on the same pixels.
 
+    coverage: (H, W) in [0, 1], how much each pixel counts. Tensors are on one device.
     The correlation of both fields of doubled gradient angles, in [-1, 1]: 1 for the same edges,
     0 for unrelated ones. Aligned cameras give 0.2 to 0.6, depending on the scene, so watch its
     changes; blank images give 0.
     """
-    first, second = (_field(image, SCORE_WIDTH) for image in (infrared, visible))
-    return float(agreement(first, second))
+    fields = [_field(image, SCORE_WIDTH) for image in (infrared, visible)]
+    weight = None if coverage is None else _shrunk(coverage, SCORE_WIDTH)
+    return float(agreement(fields[0], fields[1], weight))
 
 
 @torch.inference_mode()
@@ -69,9 +73,14 @@ def edge_threshold(image: Tensor) -> Tensor:
 def _field(image: NDArray[np.float32] | Tensor, width: int) -> Tensor:
     """(1, 2, h, w) of an image (H, W), shrunk by a whole number to about ``width``."""
     tensor = torch.from_numpy(image) if isinstance(image, np.ndarray) else image
-    step = max(1, round(tensor.shape[1] / width))
-    small = smooth(F.avg_pool2d(tensor.float()[None, None], step, ceil_mode=True))
+    small = smooth(_shrunk(tensor, width))
     return gradient_field(small, edge_threshold(small))
+
+
+def _shrunk(image: Tensor, width: int) -> Tensor:
+    """(H, W) to (1, 1, h, w), means of whole squares."""
+    step = max(1, round(image.shape[1] / width))
+    return F.avg_pool2d(image.float()[None, None], step, ceil_mode=True)
 
 
 def smooth(image: Tensor, sigma: float = SMOOTHING) -> Tensor:

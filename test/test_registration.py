@@ -387,6 +387,14 @@ class TestFusion:
         assert np.abs(result.fused.astype(int) - plain.fused).max() <= 1
         np.testing.assert_allclose(result.dominance_infrared, plain.dominance_infrared, atol=1e-4)
 
+    def test_a_read_only_visible_image_can_be_scored(self, rng):
+        images = self.pair(rng)
+        fusing = FusionPipeline("average", "cpu", registration=self.half)
+        for visible in (images["visible"], images["visible"][..., 1].copy()):
+            visible.flags.writeable = False  # torch would warn
+            result = fusing.fuse(visible, images["infrared"], score_alignment=True)
+            assert -1 <= result.alignment <= 1
+
     def test_the_average_of_the_shifted(self):
         """Where covered in full: the mean of visible and the infrared 32 pixels to its left."""
         visible = np.full(SHAPE, 100, np.uint8)
@@ -418,6 +426,18 @@ class TestFusion:
         np.testing.assert_array_equal(output.fused[:, :32], images["visible"][:, :32])
         inside = images["infrared"][:, 17:32, None].astype(float) + images["visible"][:, 49:]
         assert output.fused[:, 49:] == pytest.approx(inside / 2, abs=0.51)
+
+    def test_the_alignment_is_scored_where_asked_for(self, smooth):
+        """Infrared is the inverted visible image, 6 pixels to its left."""
+        visible = np.rint(255 * smooth).astype(np.uint8)
+        infrared = 255 - np.roll(visible, -6, axis=1)
+        scores = []
+        for registration in (calibration(shift(6, 0)), None):
+            fusing = FusionPipeline("average", "cpu", registration=registration)
+            assert fusing.fuse(visible, infrared).alignment is None
+            scores.append(fusing.fuse(visible, infrared, score_alignment=True).alignment)
+        assert scores[0] > 0.9
+        assert scores[1] < 0.6
 
     def test_any_size(self, nano_weights, rng):
         """No multiple of anything, and a gray visible image."""
