@@ -12,7 +12,7 @@ from dreamif_model.data import find_pairs
 from dreamif_model.degradation_spec import DegradationSpec
 from dreamif_model.evaluation import BASELINES, compare, network_method
 
-METHODS = ("nano", "average", "max")
+VARIANTS = ("nano", "tiny")
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +23,8 @@ def scores(pairs_root):
         for name in ("roadscene", "tno")
         for pair in find_pairs(pairs_root / name / "ir", pairs_root / name / "vi")[::8][::2]
     ]
-    methods = {name: BASELINES[name] for name in METHODS[1:]}
-    methods["nano"] = network_method(FusionPipeline("nano", "cpu"))
+    methods = {name: BASELINES[name] for name in ("average", "max")}
+    methods |= {name: network_method(FusionPipeline(name, "cpu")) for name in VARIANTS}
     noise = {"gaussian:25": DegradationSpec.parse(["gaussian:25"])}
     results = list(compare(pairs, methods, noise))
 
@@ -36,21 +36,25 @@ def scores(pairs_root):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("metric", ["AG", "SF", "Qabf", "VIFF"])
-def test_clean_pairs_are_fused_better_than_by_the_mean(scores, metric):
-    assert scores("clean", "nano", metric) > scores("clean", "average", metric)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_clean_pairs_are_fused_better_than_by_the_mean(scores, variant, metric):
+    assert scores("clean", variant, metric) > scores("clean", "average", metric)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("metric", ["Qabf", "SSIM"])
 @pytest.mark.parametrize("baseline", ["average", "max"])
-def test_noise_is_removed_while_fusing(scores, metric, baseline):
-    nano = scores("gaussian:25", "nano", metric)
-    assert nano > 1.5 * scores("gaussian:25", baseline, metric)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_noise_is_removed_while_fusing(scores, variant, baseline, metric):
+    fused = scores("gaussian:25", variant, metric)
+    assert fused > 1.5 * scores("gaussian:25", baseline, metric)
 
 
-def test_their_making_is_recorded():
-    record = json.loads((WEIGHTS_FOLDER / "nano.json").read_text())
-    assert record["command"].startswith("dreamif train --config config/train/nano.yaml")
-    config = yaml.safe_load((WEIGHTS_FOLDER.parents[1] / "config/train/nano.yaml").read_text())
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_their_making_is_recorded(variant):
+    record = json.loads((WEIGHTS_FOLDER / f"{variant}.json").read_text())
+    assert record["command"].startswith(f"dreamif train --config config/train/{variant}.yaml")
+    path = WEIGHTS_FOLDER.parents[1] / "config" / "train" / f"{variant}.yaml"
+    config = yaml.safe_load(path.read_text())
     assert record["config"]["seed"] == config["seed"]
     assert record["log"][-1]["step"] == record["config"]["steps"] == config["steps"]
