@@ -3,58 +3,96 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rosbags.typesys import Stores, get_typestore
 
+from dreamif_model.calibration import align
 from dreamif_model.clock_offset import Activity, ClockOffset, clock_offset
 from dreamif_model.errors import CalibrationError
+from dreamif_model.geometry import Homography
+from dreamif_model.registration import Calibration, Registrar
 from dreamif_ros.bag import IMAGE, BagError, Topic, read_messages, read_topics
 from dreamif_ros.codec import decode_infrared, decode_visible, stamp_ns
+from dreamif_ros.footage import Footage, Gray, evenly, thermal_gray, visible_luma
 
 LONGEST_S = 60.0  # of the recording that is looked at
 GREATEST_DISTANCE_S = 0.05  # between the stamps of a pair, once the offset is known
+SMALL_WIDTH = 128  # pixels, for the offset: motion needs no more
+ROUGH_WIDTH = 320  # pixels, for the alignment before the offset is known
+
+Pair = tuple[int, int]  # stamps in nanoseconds, infrared and visible
 
 
-@dataclass(frozen=True)
-class Footage:
-    """infrared: (h, w) uint8 or uint16. visible: (H, W[, 3]) uint8 RGB. Of equal times."""
+@dataclass
+class _Camera:
+    """What is kept of one topic's images."""
 
-    infrared: list[NDArray[Any]]
-    visible: list[NDArray[np.uint8]]
-    available: int  # pairs that there were to choose from
-    clock_offset: ClockOffset | None
-    no_offset: str  # why there is none
+    stamps: list[int] = field(default_factory=list)
+    small: list[Gray] = field(default_factory=list)  # in counts, SMALL_WIDTH wide
+    size: tuple[int, int] = (0, 0)  # of the images
+
+    def add(self, stamp: int, image: NDArray[Any]) -> None:
+        height, width = image.shape
+        self.size = width, height
+        small = (SMALL_WIDTH, max(1, round(SMALL_WIDTH * height / width)))
+        shrunk = cv2.resize(image.astype(np.float32), small, interpolation=cv2.INTER_AREA)
+        self.stamps.append(stamp)
+        self.small.append(np.asarray(shrunk, np.float32))
 
 
-def read_footage(bag: Path, infrared_topic: str, visible_topic: str, count: int) -> Footage:
-    """At most ``count`` pairs, spread evenly over the first minute; BagError without any."""
+def read_bag(bag: Path, infrared_topic: str, visible_topic: str) -> Footage:
+    """Pairs from the first minute of a bag; BagError where there are none.
+
+    Motion tells the clocks' offset only where both images are aligned, and moving things are
+    aligned only at equal times: a rough alignment comes first, then the offset, then the pairs.
+    """
     topics = [_image_topic(bag, name) for name in (infrared_topic, visible_topic)]
-    cameras = Activity(), Activity()
-    stamps: tuple[list[int], list[int]] = ([], [])
-    for camera, message in _messages(bag, topics):
-        stamp = stamp_ns(message)
-        image = decode_infrared(message) if camera == 0 else _gray(decode_visible(message))
-        cameras[camera].add(stamp / 1e9, image)
-        stamps[camera].append(stamp)
-    offset, reason = None, ""
+    cameras = _Camera(), _Camera()
+    for camera, stamp, image in _images(bag, topics):
+        cameras[camera].add(stamp, image if image.ndim == 2 else image[..., 1])
+    by_stamp = _pair(cameras[0].stamps, cameras[1].stamps, 0, LONGEST_S)
+    if not by_stamp:
+        raise BagError(f"{bag} has no images of {infrared_topic} and {visible_topic} together")
+    rough = _read(bag, topics, evenly(by_stamp))
+    offset: ClockOffset | None = None
+    reason = ""
     try:
-        offset = clock_offset(*cameras)
+        found = align(*rough, finest_width=ROUGH_WIDTH)
+        aligned = Calibration(Homography(found.homography), cameras[0].size, cameras[1].size)
+        offset = _clock_offset(*cameras, aligned)
     except CalibrationError as error:
         reason = str(error)
-    pairs = _pair(*stamps, 0 if offset is None else round(offset.seconds * 1e9))
+    pairs = _pair(
+        cameras[0].stamps,
+        cameras[1].stamps,
+        0 if offset is None else round(offset.seconds * 1e9),
+        GREATEST_DISTANCE_S,
+    )
     if not pairs:
         raise BagError(
             f"no images of {infrared_topic} and {visible_topic} in {bag} have stamps within "
-            f"{GREATEST_DISTANCE_S:g} s"
+            f"{GREATEST_DISTANCE_S:g} s, and the clocks' offset is not known: {reason}"
         )
-    places = np.linspace(0, len(pairs) - 1, min(count, len(pairs))).round().astype(int)
-    infrared, visible = _read(bag, topics, [pairs[place] for place in places])
-    return Footage(infrared, visible, len(pairs), offset, reason)
+    return Footage(*_read(bag, topics, evenly(pairs)), len(pairs), offset, reason)
+
+
+def _clock_offset(infrared: _Camera, visible: _Camera, calibration: Calibration) -> ClockOffset:
+    warp = Registrar(calibration, feather_px=0).warp(
+        infrared.small[0].shape, visible.small[0].shape
+    )
+    covered = warp.coverage.numpy()
+    activities = Activity(), Activity()
+    for stamp, image in zip(infrared.stamps, infrared.small, strict=True):
+        activities[0].add(stamp / 1e9, warp(image).numpy() * covered)
+    for stamp, image in zip(visible.stamps, visible.small, strict=True):
+        activities[1].add(stamp / 1e9, image * covered)
+    return clock_offset(*activities)
 
 
 def _image_topic(bag: Path, name: str) -> Topic:
@@ -66,49 +104,41 @@ def _image_topic(bag: Path, name: str) -> Topic:
     raise BagError(f"{bag} has no {IMAGE} on {name}; topics of that type: {images}")
 
 
-def _messages(bag: Path, topics: list[Topic]) -> Iterator[tuple[int, Any]]:
-    """Camera (0 infrared, 1 visible) and image message, of the first minute."""
+def _images(bag: Path, topics: list[Topic]) -> Iterator[tuple[int, int, NDArray[Any]]]:
+    """Camera (0 infrared, 1 visible), stamp and pixels, of the first minute."""
     store = get_typestore(Stores.ROS2_HUMBLE)
     names = [topic.name for topic in topics]
+    decoders = decode_infrared, decode_visible
     first_ns: int | None = None
-    for message in read_messages(bag, topics):
-        first_ns = message.timestamp_ns if first_ns is None else first_ns
-        if message.timestamp_ns - first_ns > LONGEST_S * 1e9:
+    for recorded in read_messages(bag, topics):
+        first_ns = recorded.timestamp_ns if first_ns is None else first_ns
+        if recorded.timestamp_ns - first_ns > LONGEST_S * 1e9:
             return
-        yield names.index(message.topic), store.deserialize_cdr(message.data, message.type_name)
+        camera = names.index(recorded.topic)
+        message: Any = store.deserialize_cdr(recorded.data, recorded.type_name)
+        yield camera, stamp_ns(message), decoders[camera](message)
 
 
-def _gray(image: NDArray[np.uint8]) -> NDArray[np.generic]:
-    return image if image.ndim == 2 else image[..., 1]  # green is near enough to luma for motion
-
-
-def _pair(infrared: list[int], visible: list[int], offset_ns: int) -> list[tuple[int, int]]:
-    """Stamps of each visible image and the infrared one nearest in time, where near enough."""
-    if not infrared or not visible:
+def _pair(infrared: list[int], visible: list[int], offset_ns: int, greatest_s: float) -> list[Pair]:
+    """Each visible image with the infrared one nearest in time, where near enough."""
+    if not infrared:
         return []
-    corrected = np.array(sorted(infrared)) + offset_ns
+    corrected = np.array(infrared) + offset_ns
     pairs = []
     for stamp in visible:
         distances = np.abs(corrected - stamp)
         nearest = int(distances.argmin())
-        if distances[nearest] <= GREATEST_DISTANCE_S * 1e9:
-            pairs.append((int(corrected[nearest]) - offset_ns, stamp))
+        if distances[nearest] <= greatest_s * 1e9:
+            pairs.append((infrared[nearest], stamp))
     return pairs
 
 
-def _read(
-    bag: Path, topics: list[Topic], pairs: list[tuple[int, int]]
-) -> tuple[list[NDArray[Any]], list[NDArray[np.uint8]]]:
-    """The images of the chosen stamps."""
-    infrared: dict[int, NDArray[Any]] = {}
-    visible: dict[int, NDArray[np.uint8]] = {}
+def _read(bag: Path, topics: list[Topic], pairs: list[Pair]) -> tuple[list[Gray], list[Gray]]:
+    """The images of these stamps, as gray in [0, 1]."""
+    found: tuple[dict[int, Gray], dict[int, Gray]] = ({}, {})
     wanted = [set(stamps) for stamps in zip(*pairs, strict=True)]
-    for camera, message in _messages(bag, topics):
-        stamp = stamp_ns(message)
-        if stamp not in wanted[camera]:
-            continue
-        if camera == 0:
-            infrared[stamp] = decode_infrared(message)
-        else:
-            visible[stamp] = decode_visible(message)
-    return [infrared[stamp] for stamp, _ in pairs], [visible[stamp] for _, stamp in pairs]
+    convert = thermal_gray, visible_luma
+    for camera, stamp, image in _images(bag, topics):
+        if stamp in wanted[camera]:
+            found[camera][stamp] = convert[camera](image)
+    return [found[0][stamp] for stamp, _ in pairs], [found[1][stamp] for _, stamp in pairs]

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 
 from dreamif_model import ConfigError
 from dreamif_model.alignment import alignment_score, edge_strength
-from dreamif_model.calibration import MOST_PAIRS, Alignment, align
+from dreamif_model.calibration import Alignment, align
 from dreamif_model.calibration_file import write_calibration
-from dreamif_model.clock_offset import ClockOffset
-from dreamif_model.data import find_pairs, read_gray, write_image
-from dreamif_model.errors import CalibrationError
+from dreamif_model.data import write_image
 from dreamif_model.geometry import Homography
 from dreamif_model.registration import Calibration, Registrar
-from dreamif_model.thermal import ThermalConfig, ThermalNormalizer
 from dreamif_ros.bag import INFRARED_TOPIC, VISIBLE_TOPIC
+from dreamif_ros.footage import Footage, Gray, read_files
 from dreamif_ros.pictures import contact_sheet
 
 EXAMPLES = """examples:
@@ -32,19 +28,6 @@ EXAMPLES = """examples:
   dreamif calibrate drive.mcap --ir-topic /thermal/image_raw --vi-topic /camera/image_raw \\
       --out calibration.yaml"""
 PICTURE_WIDTH = 640  # pixels of each half
-
-Gray = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Footage:
-    """What to calibrate from: infrared (h, w) and visible luma (H, W) in [0, 1]."""
-
-    infrared: list[Gray]
-    visible: list[Gray]
-    available: int  # pairs that there were to choose from
-    clock_offset: ClockOffset | None = None
-    no_offset: str = "only a bag has stamps"  # why there is none
 
 
 def add_parser(verbs: Any) -> None:
@@ -115,39 +98,10 @@ def _footage(options: argparse.Namespace) -> Footage:
     if from_files == (options.bag is not None) or (options.ir is None) != (options.vi is None):
         raise ConfigError("give either BAG, or both --ir and --vi")
     if from_files:
-        return _from_files(options.ir, options.vi)
-    from dreamif_ros.recorded_pairs import read_footage  # decodes with ROS's messages
+        return read_files(options.ir, options.vi)
+    from dreamif_ros.recorded_pairs import read_bag  # decodes with ROS's messages
 
-    recorded = read_footage(options.bag, options.ir_topic, options.vi_topic, MOST_PAIRS)
-    return Footage(
-        [_thermal(image) for image in recorded.infrared],
-        [_luma(image) for image in recorded.visible],
-        recorded.available,
-        recorded.clock_offset,
-        recorded.no_offset,
-    )
-
-
-def _from_files(infrared: Path, visible: Path) -> Footage:
-    pairs = find_pairs(infrared, visible)
-    places = np.linspace(0, len(pairs) - 1, min(MOST_PAIRS, len(pairs))).round().astype(int)
-    chosen = [pairs[place] for place in places]
-    return Footage(
-        [_thermal(read_gray(pair.infrared)) for pair in chosen],
-        [_luma(read_gray(pair.visible)) for pair in chosen],
-        len(pairs),
-    )
-
-
-def _thermal(image: NDArray[np.generic]) -> Gray:
-    return ThermalNormalizer(ThermalConfig(smoothing=1.0)).normalize(image)
-
-
-def _luma(image: NDArray[np.generic]) -> Gray:
-    if image.dtype != np.uint8:
-        raise CalibrationError(f"the visible images are {image.dtype}, expected 8 bit")
-    gray = image if image.ndim == 2 else image @ np.array((0.299, 0.587, 0.114), np.float32)
-    return gray.astype(np.float32) / np.float32(255)
+    return read_bag(options.bag, options.ir_topic, options.vi_topic)
 
 
 def _size(image: Gray) -> tuple[int, int]:
