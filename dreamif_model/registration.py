@@ -67,7 +67,10 @@ def _scale(camera: str, size: Size, calibrated: Size) -> NDArray[np.float64]:
 
 
 class Registrar:
-    """Warps infrared images to the visible camera's pixels; keeps the grid of the last sizes."""
+    """Warps infrared images to the visible camera's pixels; keeps the grid of the last sizes.
+
+    It begins with the calibrated sizes. ConfigError where infrared misses the visible image.
+    """
 
     def __init__(
         self,
@@ -79,18 +82,19 @@ class Registrar:
             raise ConfigError(f"feather_px must be 0 pixels or more, got {feather_px}")
         self.calibration, self.feather_px = calibration, feather_px
         self._device = torch.device(device)
-        self._warp: Warp | None = None
+        self._warp = self._make_warp(calibration.infrared_size, calibration.visible_size)
 
     def warp(self, infrared_shape: tuple[int, ...], visible_shape: tuple[int, ...]) -> Warp:
         """The warp from (h, w) to (H, W); ImageError where the calibration is not for them."""
         infrared_size = (infrared_shape[1], infrared_shape[0])
         visible_size = (visible_shape[1], visible_shape[0])
-        if self._warp is None or self._warp.sizes != (infrared_size, visible_size):
-            points = self.calibration.to_infrared(
-                _pixels(visible_size), infrared_size, visible_size
-            )
-            self._warp = Warp(points, infrared_size, visible_size, self._device, self.feather_px)
+        if self._warp.sizes != (infrared_size, visible_size):
+            self._warp = self._make_warp(infrared_size, visible_size)
         return self._warp
+
+    def _make_warp(self, infrared_size: Size, visible_size: Size) -> Warp:
+        points = self.calibration.to_infrared(_pixels(visible_size), infrared_size, visible_size)
+        return Warp(points, infrared_size, visible_size, self._device, self.feather_px)
 
 
 class Warp:

@@ -171,6 +171,21 @@ class TestCameras:
         expected = Homography(np.linalg.inv(to_infrared)).to_infrared(points)
         assert cameras.to_infrared(points) == pytest.approx(expected, abs=1e-9)
 
+    def test_warps_as_opencv(self, rng):
+        infrared = cv2.GaussianBlur(rng.random((240, 320), np.float32), (0, 0), 3)
+        warp = Registrar(Calibration(pair(), (320, 240), (320, 240)), feather_px=0).warp(
+            (240, 320), (240, 320)
+        )
+        x, y = np.meshgrid(np.arange(320.0), np.arange(240.0))
+        places = pair().to_infrared(np.column_stack((x.ravel(), y.ravel())))
+        maps = np.nan_to_num(places, nan=-9).astype(np.float32).reshape(240, 320, 2)
+        expected = cv2.remap(infrared, maps, None, cv2.INTER_LINEAR, borderValue=-1)
+        covered = warp.coverage.numpy() == 1
+        inside = ((maps >= 0) & (maps <= (319, 239))).all(axis=2)
+        assert 0.5 < covered.mean() < 1
+        assert (covered[inside]).all()
+        np.testing.assert_allclose(warp(infrared)[inside], expected[inside], atol=0.01)
+
     def test_a_ray_beyond_the_lens_is_nowhere(self):
         """r (1 - 0.3 r²) folds at r = 1/√0.9: beyond, rays would come back into the image."""
         lens = Intrinsics((320, 240), camera().matrix, (-0.3, 0, 0, 0))
@@ -268,7 +283,7 @@ class TestSizes:
 
     def test_refuses_a_calibration_that_shows_nothing(self):
         with pytest.raises(ConfigError, match="outside the visible one"):
-            Registrar(calibration(shift(100, 0))).warp(SHAPE, SHAPE)
+            Registrar(calibration(shift(100, 0)))
 
     def test_the_grid_is_kept(self):
         registrar = Registrar(calibration(np.eye(3)))

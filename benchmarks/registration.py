@@ -1,0 +1,137 @@
+"""How far `dreamif calibrate` is off, and what it accepts: the tables of docs/registration.md.
+
+python benchmarks/registration.py                        # simulated cameras, known truth
+python benchmarks/registration.py --pairs ../shared/data/pairs   # and photographs
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dreamif_model.calibration import Alignment, align
+from dreamif_model.data import PairPaths, find_pairs, read_gray
+from dreamif_model.errors import CalibrationError
+from dreamif_ros.footage import Gray, thermal_gray, visible_luma
+from dreamif_ros.scene import Scene, SceneConfig
+
+Matrix = NDArray[np.float64]
+
+SIZE = (640, 480)
+SHIFT, ROTATION, SCALE = 40.0, 5.0, (0.8, 1.25)  # pixels, degrees: the greatest
+TIMES = (0.5, 2.5)  # of the two simulated pairs, in seconds
+SETS = ("tno", "roadscene", "vifb")
+
+
+def main() -> None:
+    """Print one line per table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--count", type=int, default=20, help="of each kind (default: 20)")
+    parser.add_argument("--pairs", type=Path, help="folder with tno, roadscene and vifb")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    rng = np.random.default_rng(2026)
+    simulated(options.count, rng)
+    if options.pairs:
+        pairs = [
+            p for s in SETS for p in find_pairs(*(options.pairs / s / n for n in ("ir", "vi")))
+        ]
+        moved_photographs(pairs, options.count, rng)
+        unrelated_photographs(pairs, options.count, rng)
+
+
+def simulated(count: int, rng: np.random.Generator) -> None:
+    """Random transforms of the simulated infrared camera."""
+    errors, residuals, seconds = [], [], []
+    for index in range(count):
+        truth = random_transform(SIZE, rng)
+        scene = Scene(SceneConfig(100 + index, homography=tuple(map(tuple, truth.tolist()))))
+        infrared = [thermal_gray(scene.infrared(t)) for t in TIMES]
+        visible = [visible_luma(scene.visible(t)) for t in TIMES]
+        begin = time.process_time()
+        found = align(infrared, visible)
+        seconds.append(time.process_time() - begin)
+        errors.append(corner_error(found.homography, truth, SIZE))
+        residuals.append(found.residual_px)
+    print(
+        f"simulated, {count} random transforms: mean corner error {np.mean(errors):.2f} px, worst "
+        f"{max(errors):.2f}; residual {np.mean(residuals):.2f}, worst {max(residuals):.2f}; "
+        f"{np.mean(seconds):.1f} s of one core each"
+    )
+
+
+def moved_photographs(pairs: list[PairPaths], count: int, rng: np.random.Generator) -> None:
+    """Photographs as they are and with infrared moved: the answers must differ by the move."""
+    accepted, off = 0, []
+    for place in rng.choice(len(pairs), count, replace=False):
+        infrared, visible = read(pairs[place])
+        size = visible.shape[1], visible.shape[0]
+        move = random_transform(size, rng, 0.5)
+        moved = cv2.warpPerspective(
+            infrared, np.linalg.inv(move), size, borderMode=cv2.BORDER_REFLECT
+        )
+        before = answer(infrared, visible)
+        accepted += before is not None
+        after = answer(np.asarray(moved, np.float32), visible)
+        if before and after:
+            off.append(corner_error(after.homography, before.homography @ move, size))
+    print(
+        f"photographs: {accepted} of {count} single pairs accepted; moved by a known transform, "
+        f"{len(off)} of both accepted answers differ by {np.median(off):.2f} px (median), worst "
+        f"{max(off):.2f}"
+    )
+
+
+def unrelated_photographs(pairs: list[PairPaths], count: int, rng: np.random.Generator) -> None:
+    """Infrared of one place with visible of another."""
+    accepted = 0
+    for _ in range(count):
+        first, second = rng.choice(len(pairs), 2, replace=False)
+        accepted += answer(read(pairs[first])[0], read(pairs[second])[1]) is not None
+    print(f"unrelated photographs: {accepted} of {count} accepted")
+
+
+def answer(infrared: Gray, visible: Gray) -> Alignment | None:
+    """The estimate from one pair, or None where refused."""
+    try:
+        return align([infrared], [visible])
+    except CalibrationError:
+        return None
+
+
+def read(pair: PairPaths) -> tuple[Gray, Gray]:
+    """Infrared and visible as gray in [0, 1]."""
+    return thermal_gray(read_gray(pair.infrared)), visible_luma(read_gray(pair.visible))
+
+
+def random_transform(size: tuple[int, int], rng: np.random.Generator, part: float = 1.0) -> Matrix:
+    """Infrared to visible pixel of equal sizes, up to ``part`` of the greatest transform."""
+    angle = math.radians(rng.uniform(-ROTATION, ROTATION) * part)
+    scale = rng.uniform(*SCALE) ** part
+    linear = scale * np.array(
+        [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
+    )
+    centre = (np.array(size) - 1) / 2
+    shift = rng.uniform(-SHIFT, SHIFT, 2) * part * size[0] / SIZE[0]
+    matrix: Matrix = np.eye(3)
+    matrix[:2, :2], matrix[:2, 2] = linear, centre + shift - linear @ centre
+    return matrix
+
+
+def corner_error(found: Matrix, truth: Matrix, size: tuple[int, int]) -> float:
+    """Mean distance at the infrared image's corners, in visible pixels."""
+    right, bottom = size[0] - 1, size[1] - 1
+    corners = np.array([[[0, 0], [right, 0], [right, bottom], [0, bottom]]], np.float64)
+    moved = [cv2.perspectiveTransform(corners, matrix)[0] for matrix in (found, truth)]
+    return float(np.linalg.norm(moved[0] - moved[1], axis=1).mean())
+
+
+if __name__ == "__main__":
+    main()
