@@ -7,7 +7,6 @@
 """
 
 from dreamif_model import _openmp  # noqa: F401  # first: it must come before torch
-from dreamif_model.calibration_file import read_calibration
 from dreamif_model.errors import (
     CalibrationError,
     ConfigError,
@@ -17,7 +16,8 @@ from dreamif_model.errors import (
     WeightsError,
 )
 from dreamif_model.pipeline import FusionPipeline, FusionResult
-from dreamif_model.registration import Calibration
+from dreamif_model.registration.file import read_calibration
+from dreamif_model.registration.warp import Calibration
 from dreamif_model.thermal import ThermalConfig
 from dreamif_model.variants import VARIANTS
 

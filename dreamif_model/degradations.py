@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Literal, NamedTuple, get_args
 
+import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from dreamif_model.color import rgb_to_ycbcr, ycbcr_to_rgb
 from dreamif_model.errors import ConfigError
 
 Modality = Literal["infrared", "visible"]
@@ -130,21 +130,16 @@ def dead_pixels(image: Tensor, per_mille: float, generator: Generator) -> Tensor
 
 
 def jpeg(image: Tensor, quality: float, generator: Generator) -> Tensor:  # noqa: ARG001
-    """Compression loss of JPEG: 8 × 8 cosine transform, rounded to the quantization table.
+    """Compression loss of JPEG: encoded and decoded by OpenCV, colour planes at half the size.
 
-    ``quality`` from 1 to 100 as in libjpeg, without its thinning of the colour planes.
+    ``quality`` from 1 to 100.
     """
-    height, width = image.shape[-2:]
-    pixels = (image * 255).round()
-    colour = image.ndim > 2 and image.shape[-3] == 3
-    planes = rgb_to_ycbcr(pixels).round() if colour else pixels.reshape(1, height, width)
-    middle = torch.tensor((128.0, 0, 0))[: len(planes), None, None]
-    tables = _quantization(quality)[: len(planes), None, None]  # (C, 1, 1, 8, 8)
-    dct = _cosines()
-    steps = (dct @ _to_blocks(planes - middle) @ dct.T / tables).round()
-    restored = _from_blocks(dct.T @ (steps * tables) @ dct, height, width).round() + middle
-    decoded = ycbcr_to_rgb(restored).round() if colour else restored
-    return (decoded / 255).clamp(0, 1).reshape(image.shape)
+    planes = (image * 255).round().byte().reshape(-1, *image.shape[-2:])
+    pixels = planes.permute(1, 2, 0).numpy()[..., ::-1].copy()  # BGR
+    code = cv2.imencode(".jpg", pixels, (cv2.IMWRITE_JPEG_QUALITY, round(quality)))[1]
+    decoded = np.asarray(cv2.imdecode(code, cv2.IMREAD_UNCHANGED)).reshape(pixels.shape)[..., ::-1]
+    restored = torch.from_numpy(decoded.transpose(2, 0, 1).copy())
+    return (restored.float() / 255).reshape(image.shape)
 
 
 class Kind(NamedTuple):
@@ -267,52 +262,3 @@ def _splat(rows: Tensor, columns: Tensor, alpha: Tensor, height: int, width: int
     canvas.index_add_(0, cells.flatten(), (alpha * (1 - share)).flatten())
     canvas.index_add_(0, cells.flatten() + 1, (alpha * share).flatten())
     return canvas.view(height + 2, width + 2)[1:-1, 1:-1].clamp(0, 1)
-
-
-# ITU-T T.81 (JPEG), annex K: steps for luminance and chrominance.
-LUMINANCE = (
-    (16, 11, 10, 16, 24, 40, 51, 61),
-    (12, 12, 14, 19, 26, 58, 60, 55),
-    (14, 13, 16, 24, 40, 57, 69, 56),
-    (14, 17, 22, 29, 51, 87, 80, 62),
-    (18, 22, 37, 56, 68, 109, 103, 77),
-    (24, 35, 55, 64, 81, 104, 113, 92),
-    (49, 64, 78, 87, 103, 121, 120, 101),
-    (72, 92, 95, 98, 112, 100, 103, 99),
-)
-CHROMINANCE = (
-    (17, 18, 24, 47, 99, 99, 99, 99),
-    (18, 21, 26, 66, 99, 99, 99, 99),
-    (24, 26, 56, 99, 99, 99, 99, 99),
-    (47, 66, 99, 99, 99, 99, 99, 99),
-    *((99,) * 8,) * 4,
-)
-
-
-@lru_cache(maxsize=1)
-def _cosines() -> Tensor:
-    """The orthonormal 8-point cosine transform, one frequency a row."""
-    frequency, place = torch.arange(8.0)[:, None], torch.arange(8.0) + 0.5
-    rows = torch.cos(math.pi / 8 * frequency * place) / 2
-    rows[0] /= math.sqrt(2)
-    return rows
-
-
-def _quantization(quality: float) -> Tensor:
-    """Steps of the cosine coefficients for Y, Cb and Cr, (3, 8, 8)."""
-    scale = 5000 / quality if quality < 50 else 200 - 2 * quality
-    base = torch.tensor((LUMINANCE, CHROMINANCE, CHROMINANCE))
-    return ((base * scale + 50) / 100).floor().clamp(1, 255)
-
-
-def _to_blocks(planes: Tensor) -> Tensor:
-    """(C, H, W) to (C, rows, columns, 8, 8), the borders repeated to a multiple of 8."""
-    bottom, right = -planes.shape[-2] % 8, -planes.shape[-1] % 8
-    padded = F.pad(planes[None], (0, right, 0, bottom), mode="replicate")[0]
-    return padded.unfold(1, 8, 8).unfold(2, 8, 8)
-
-
-def _from_blocks(blocks: Tensor, height: int, width: int) -> Tensor:
-    count, rows, columns = blocks.shape[:3]
-    whole = blocks.transpose(2, 3).reshape(count, rows * 8, columns * 8)
-    return whole[:, :height, :width]

@@ -47,7 +47,7 @@ def resolve_device(name: str) -> torch.device:
 def resolve_precision(name: str, device: torch.device) -> str:
     """``fp32``, ``fp16`` or ``bf16``; ``auto`` is fp16 on CUDA and fp32 on the CPU.
 
-    ConfigError for fp16 on the CPU: torch emulates it there, 15 times slower than fp32.
+    ConfigError for fp16 on the CPU: torch emulates it there, many times slower.
     """
     if name not in PRECISIONS:
         raise ConfigError(f"unknown precision {name!r}: choose {', '.join(PRECISIONS)}")

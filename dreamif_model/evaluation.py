@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,7 +74,7 @@ def compare(
     methods: Mapping[str, Method],
     conditions: Mapping[str, DegradationSpec],
     seed: int = 0,
-) -> Iterable[Result]:
+) -> Iterator[Result]:
     """Every method on every pair: clean, then under each condition; every method sees the same.
 
     Methods that restore first are left out of the clean pass: there is nothing to restore.

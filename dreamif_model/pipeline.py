@@ -8,14 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dreamif_model.alignment import alignment_score
 from dreamif_model.engine import FusionEngine
 from dreamif_model.errors import ImageError
-from dreamif_model.registration import Calibration, Registrar
+from dreamif_model.registration.alignment import alignment_score
+from dreamif_model.registration.warp import Calibration, Registrar, resize
 from dreamif_model.thermal import ThermalConfig, ThermalNormalizer
 
 
@@ -103,7 +102,7 @@ class FusionPipeline:
     ) -> tuple[NDArray[np.float32] | Tensor, Tensor | None]:
         """Infrared on the visible pixels, and the coverage where there is a registration."""
         if self._registrar is None:
-            return _resize(infrared, shape[:2]), None
+            return resize(infrared, shape[:2]), None
         warp = self._registrar.warp(infrared.shape, shape)
         return warp(infrared), warp.coverage
 
@@ -116,13 +115,3 @@ def _checked_visible(visible: NDArray[np.generic]) -> NDArray[np.uint8]:
             f"got {visible.dtype} {visible.shape}"
         )
     return visible.astype(np.uint8, copy=False)
-
-
-def _resize(image: NDArray[np.float32], size: tuple[int, ...]) -> NDArray[np.float32]:
-    """Bilinear, antialiased where it shrinks; the image itself where the size fits."""
-    if image.shape == size:
-        return image
-    resized = F.interpolate(
-        torch.from_numpy(image)[None, None], size, mode="bilinear", antialias=True
-    )
-    return resized[0, 0].numpy()

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dreamif_model.calibration import MOST_PAIRS
-from dreamif_model.clock_offset import ClockOffset
 from dreamif_model.data import find_pairs, read_gray
 from dreamif_model.errors import ImageError
+from dreamif_model.registration.clock_offset import ClockOffset
+from dreamif_model.registration.estimate import evenly
 from dreamif_model.thermal import ThermalConfig, ThermalNormalizer
 
 Gray = NDArray[np.float32]
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -40,12 +37,6 @@ def read_files(infrared: Path, visible: Path) -> Footage:
         [visible_luma(read_gray(pair.visible)) for pair in chosen],
         len(pairs),
     )
-
-
-def evenly(items: Sequence[Item]) -> list[Item]:
-    """As many as calibration looks at, spread from the first to the last."""
-    places = np.linspace(0, len(items) - 1, min(MOST_PAIRS, len(items))).round().astype(int)
-    return [items[place] for place in places]
 
 
 def thermal_gray(image: NDArray[np.generic]) -> Gray:

@@ -10,12 +10,12 @@ import torch
 import yaml
 
 from dreamif_model import FusionPipeline
-from dreamif_model.alignment import alignment_score
-from dreamif_model.calibration import MOST_PAIRS, align
-from dreamif_model.calibration_file import read_calibration
-from dreamif_model.clock_offset import activity_of, clock_offset
 from dreamif_model.data import find_pairs, read_gray, read_image, write_image
 from dreamif_model.errors import CalibrationError, ImageError
+from dreamif_model.registration.alignment import alignment_score
+from dreamif_model.registration.clock_offset import activity_of, clock_offset
+from dreamif_model.registration.estimate import MOST_PAIRS, align
+from dreamif_model.registration.file import read_calibration
 from dreamif_model.thermal import ThermalNormalizer
 from dreamif_ros import cli
 from dreamif_ros.bag import write_pairs

@@ -10,12 +10,12 @@ import torch
 import yaml
 
 from dreamif_model import FusionPipeline
-from dreamif_model.calibration_file import read_calibration, write_calibration
 from dreamif_model.engine import FusionEngine
 from dreamif_model.errors import ConfigError, ImageError
-from dreamif_model.geometry import CameraPair, Homography, Intrinsics
 from dreamif_model.network import DreamIF
-from dreamif_model.registration import Calibration, Registrar
+from dreamif_model.registration.file import read_calibration, write_calibration
+from dreamif_model.registration.geometry import CameraPair, Homography, Intrinsics
+from dreamif_model.registration.warp import Calibration, Registrar
 from dreamif_model.variants import network_config
 
 SIZE = (64, 48)  # width, height

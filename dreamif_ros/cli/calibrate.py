@@ -8,16 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 
 from dreamif_model import ConfigError
-from dreamif_model.alignment import alignment_score, edge_strength
-from dreamif_model.calibration import Alignment, align
-from dreamif_model.calibration_file import write_calibration
 from dreamif_model.data import write_image
-from dreamif_model.geometry import Homography
-from dreamif_model.registration import Calibration, Registrar
+from dreamif_model.registration.alignment import alignment_score, edge_strength
+from dreamif_model.registration.estimate import Alignment, align
+from dreamif_model.registration.file import write_calibration
+from dreamif_model.registration.geometry import Homography
+from dreamif_model.registration.warp import Calibration, Registrar, resize
 from dreamif_ros.bag import INFRARED_TOPIC, VISIBLE_TOPIC
 from dreamif_ros.footage import Footage, Gray, read_files
 from dreamif_ros.pictures import contact_sheet
@@ -80,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
     )
     infrared, visible = footage.infrared[0], footage.visible[0]
     warped = Registrar(calibration).warp(infrared.shape, visible.shape)(infrared).numpy()
-    resized = _resized(infrared, visible.shape)
+    resized = resize(infrared, visible.shape)
     scores = alignment_score(resized, visible), alignment_score(warped, visible)
     write_calibration(calibration, options.out)
     if options.picture:
@@ -106,12 +104,6 @@ def _footage(options: argparse.Namespace) -> Footage:
 
 def _size(image: Gray) -> tuple[int, int]:
     return image.shape[1], image.shape[0]
-
-
-def _resized(image: Gray, shape: tuple[int, ...]) -> Gray:
-    tensor = torch.from_numpy(image)[None, None]
-    resized = F.interpolate(tensor, shape[:2], mode="bilinear", antialias=True)
-    return np.asarray(resized[0, 0].numpy(), np.float32)
 
 
 def _write_picture(path: Path, visible: Gray, before: Gray, after: Gray) -> None:

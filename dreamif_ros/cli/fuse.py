@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from dreamif_model import VARIANTS, ConfigError, FusionPipeline
-from dreamif_model.calibration_file import read_calibration
 from dreamif_model.data import PairPaths, find_pairs, read_gray, read_rgb, write_image
 from dreamif_model.degradation_spec import DegradationSpec
 from dreamif_model.degradations import DEGRADATIONS
+from dreamif_model.registration.file import read_calibration
 
 EXAMPLES = """examples:
   dreamif fuse --ir thermal.png --vi color.png --out fused

@@ -1,10 +1,10 @@
 """How an infrared image lies on a visible one: a homography estimated from pairs of images.
 
-Alignment is judged by the edges, see :mod:`dreamif_model.alignment`. The sum of products of two
-fields of doubled angles over all shifts is one FFT's work, so a search over scales and rotations
-at low resolution finds where to start; an ascent over the four corners, from coarse to fine,
-finishes. It is done three times: for each half of a checkerboard over the visible image, whose
-answers know nothing of each other, and for the whole.
+Alignment is judged by the edges, see :mod:`dreamif_model.registration.alignment`. The sum of
+products of two fields of doubled angles over all shifts is one FFT's work, so a search over scales
+and rotations at low resolution finds where to start; an ascent over the four corners, from coarse
+to fine, finishes. It is done three times: for each half of a checkerboard over the visible image,
+whose answers know nothing of each other, and for the whole.
 
 Points are (x, y) in pixels, the centre of the first pixel at (0, 0).
 """
@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -21,11 +22,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dreamif_model.alignment import agreement, edge_threshold, gradient_field, smooth
 from dreamif_model.errors import CalibrationError, ImageError
-from dreamif_model.geometry import Matrix
+from dreamif_model.registration.alignment import agreement, edge_threshold, gradient_field, smooth
+from dreamif_model.registration.geometry import Matrix
 
 Gray = NDArray[np.float32]
+Item = TypeVar("Item")
 
 MOST_PAIRS = 6  # that are looked at, chosen evenly
 SMALLEST_SIDE = 32  # pixels
@@ -104,8 +106,13 @@ def _stack(images: Sequence[Gray], camera: str) -> Tensor:
         raise ImageError(
             f"the {camera} images are {images[0].shape}, expected {SMALLEST_SIDE} pixels or more"
         )
-    chosen = np.linspace(0, len(images) - 1, min(MOST_PAIRS, len(images))).round().astype(int)
-    return torch.from_numpy(np.stack([images[i] for i in chosen]).astype(np.float32))[:, None]
+    return torch.from_numpy(np.stack(evenly(images)).astype(np.float32))[:, None]
+
+
+def evenly(items: Sequence[Item]) -> list[Item]:
+    """As many as an estimate looks at, spread from the first to the last."""
+    places = np.linspace(0, len(items) - 1, min(MOST_PAIRS, len(items))).round().astype(int)
+    return [items[place] for place in places]
 
 
 class _Pairs:

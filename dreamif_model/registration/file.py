@@ -9,8 +9,8 @@ import numpy as np
 import yaml
 
 from dreamif_model.errors import ConfigError
-from dreamif_model.geometry import CameraPair, Homography, Intrinsics, Matrix
-from dreamif_model.registration import Calibration, Size
+from dreamif_model.registration.geometry import CameraPair, Homography, Intrinsics, Matrix
+from dreamif_model.registration.warp import Calibration, Size
 
 OPTIONAL = ("clock_offset_s", "residual_px")
 HOMOGRAPHY_KEYS = ("model", "infrared_size", "visible_size", "homography")

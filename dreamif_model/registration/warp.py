@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dreamif_model.errors import ConfigError, ImageError
-from dreamif_model.geometry import CameraPair, Homography, Points
+from dreamif_model.registration.geometry import CameraPair, Homography, Points
 
 FEATHER_PX = 16.0  # visible pixels over which infrared fades out before it ends
 ASPECT_TOLERANCE = 0.01
@@ -174,3 +174,13 @@ def _shrink(points: NDArray[np.float64], covered: NDArray[np.bool_]) -> tuple[in
         known = step[covered & np.isfinite(step)]
         steps.append(max(1, int(np.median(known) + 1e-6)) if known.size else 1)
     return steps[0], steps[1]
+
+
+def resize(image: NDArray[np.float32], size: tuple[int, ...]) -> NDArray[np.float32]:
+    """Bilinear, antialiased where it shrinks; the image itself where the size fits."""
+    if image.shape == size:
+        return image
+    resized = F.interpolate(
+        torch.from_numpy(image)[None, None], size, mode="bilinear", antialias=True
+    )
+    return resized[0, 0].numpy()
