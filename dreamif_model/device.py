@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import math
 import platform
 import re
+import resource
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -134,6 +136,22 @@ def keep_freed_memory() -> None:
         return
     for parameter, value in ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, 2**31 - 1), (_TOP_PAD, 1 << 29)):
         mallopt(parameter, value)
+
+
+def memory_mib(device: torch.device) -> dict[str, float]:
+    """Mebibytes that this process holds now: ``host`` and, on CUDA, ``device``."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    found = {"host": pages * resource.getpagesize() / 2**20}
+    if device.type == "cuda":
+        found["device"] = torch.cuda.memory_reserved(device) / 2**20
+    return found
+
+
+def free_memory() -> None:
+    """Give memory that nothing uses any more back to the GPU."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def use_cpu_threads(count: int) -> None:

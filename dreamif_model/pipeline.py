@@ -17,6 +17,8 @@ from dreamif_model.registration.alignment import alignment_score
 from dreamif_model.registration.warp import Calibration, Registrar, resize
 from dreamif_model.thermal import ThermalConfig, ThermalNormalizer
 
+WARM_UP_SHAPE = (480, 640)
+
 
 @dataclass(frozen=True)
 class FusionResult:
@@ -84,6 +86,53 @@ class FusionPipeline:
             },
             alignment=self._score(pixels, registered, coverage) if score_alignment else None,
         )
+
+    def visible_alone(self, visible: NDArray[np.generic]) -> FusionResult:
+        """The visible image as it is, where infrared cannot be had; its dominance is 1."""
+        pixels = _checked_visible(visible)
+        rgb = pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
+        nothing = np.zeros(pixels.shape[:2], np.float32)
+        return FusionResult(rgb, nothing, nothing + 1, {})
+
+    @torch.inference_mode()
+    def infrared_alone(
+        self, infrared: NDArray[np.generic], visible_shape: tuple[int, ...] | None = None
+    ) -> FusionResult:
+        """Infrared as gray, where no visible image can be had; its dominance is 1.
+
+        visible_shape: (H, W) of the visible camera where known: infrared is laid on its pixels,
+        black where registered infrared does not reach. By default the size of the registration,
+        or infrared's own.
+        """
+        started = time.perf_counter()
+        normalized = self.normalizer.normalize(infrared)
+        normalized_at = time.perf_counter()
+        shape = visible_shape or self._own_shape() or normalized.shape
+        registered, coverage = self._register(normalized, shape)
+        gray = torch.as_tensor(registered)
+        reach = torch.ones_like(gray) if coverage is None else coverage
+        pixels = (gray * reach).mul(255).round().to(torch.uint8)[..., None].expand(-1, -1, 3)
+        dominance = np.array(reach.cpu(), np.float32)
+        timings = {
+            "normalize": normalized_at - started,
+            "register": time.perf_counter() - normalized_at,
+        }
+        return FusionResult(
+            np.ascontiguousarray(pixels.cpu()), dominance, np.zeros_like(dominance), timings
+        )
+
+    def warm_up(self) -> None:
+        """Fuse a blank pair: what the first frame would otherwise wait for."""
+        height, width = self._own_shape() or WARM_UP_SHAPE
+        blank = np.zeros((height, width), np.float32)
+        self.engine.fuse(blank.astype(np.uint8), blank)
+
+    def _own_shape(self) -> tuple[int, int] | None:
+        """(H, W) of the visible images that the registration is for."""
+        if self._registrar is None:
+            return None
+        width, height = self._registrar.calibration.visible_size
+        return height, width
 
     def _score(
         self,
