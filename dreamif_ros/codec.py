@@ -1,7 +1,7 @@
-"""The only reader and writer of image message bytes.
+"""The only reader and writer of image message bytes, raw and compressed.
 
 Arrays are (H, W) or (H, W, C), colour as RGB. Decoding is zero-copy where the bytes already are
-the array.
+the array. Whatever the bytes and fields of a message are, it decodes or raises ImageError.
 """
 
 from __future__ import annotations
@@ -9,17 +9,21 @@ from __future__ import annotations
 import sys
 from array import array
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 
 from dreamif_model.errors import ImageError
+from dreamif_ros.compressed import JPEG_FORMAT, Format, compress_jpeg, decompress
 
 if TYPE_CHECKING:
     from std_msgs.msg import Header
+
+ImageMessage: TypeAlias = Image | CompressedImage  # of rclpy or of rosbags
+Infrared: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ _LAYOUTS = {
     "8UC1": _Layout(np.uint8, 1),
     "mono16": _Layout(np.uint16, 1),
     "16UC1": _Layout(np.uint16, 1),
+    "32FC1": _Layout(np.float32, 1),
     "rgb8": _Layout(np.uint8, 3),
     "bgr8": _Layout(np.uint8, 3, cv2.COLOR_BGR2RGB),
     "8UC3": _Layout(np.uint8, 3, cv2.COLOR_BGR2RGB),  # OpenCV's order, as its writers mean it
@@ -42,26 +47,33 @@ _LAYOUTS = {
 }
 
 
-def decode_visible(message: Image) -> NDArray[np.uint8]:
+def decode_visible(message: ImageMessage) -> NDArray[np.uint8]:
     """(H, W, 3) RGB or (H, W) gray, uint8; ImageError for anything that cannot be that."""
     image = _decode(message)
     if image.dtype != np.uint8:
         raise ImageError(
-            f"the visible image is {message.encoding}, expected 8 bit: mono8, rgb8 or bgr8"
+            f"the visible image is {_encoding(message)}, expected 8 bit: mono8, rgb8 or bgr8"
         )
     return image
 
 
-def decode_infrared(message: Image) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """(h, w) uint8 or uint16 counts; colour (a palette camera) becomes BT.601 luma."""
+def decode_infrared(message: ImageMessage) -> Infrared:
+    """(h, w) counts as uint8 or uint16, or °C as float32 (``32FC1``), NaN where a pixel has none.
+
+    Colour (a palette camera) becomes BT.601 luma. ImageError for anything that cannot be that.
+    """
     image = _decode(message)
-    if image.ndim == 3:
-        gray: NDArray[np.uint8] = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
-        return gray
-    return image
+    if image.ndim == 2:
+        return image
+    if image.dtype != np.uint8:
+        raise ImageError(
+            f"the infrared image is {_encoding(message)} in colour, expected 16 bit as mono16"
+        )
+    gray: NDArray[np.uint8] = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
+    return gray
 
 
-def stamp_ns(message: Image) -> int:
+def stamp_ns(message: ImageMessage) -> int:
     """The header's stamp in nanoseconds."""
     stamp = message.header.stamp
     return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
@@ -80,15 +92,33 @@ def encode(image: NDArray[Any], encoding: str, header: Header) -> Image:
     message.height, message.width = pixels.shape[:2]
     message.is_bigendian = int(sys.byteorder == "big")
     message.step = pixels.strides[0]
-    # Any other type than array('B') is copied item by item in the setter (up to 400 ms).
-    data = array("B")
-    data.frombytes(pixels.data.cast("B"))
-    message.data = data
+    message.data = _to_array(pixels.data.cast("B"))
     return message
 
 
-def _decode(message: Image) -> NDArray[Any]:
+def compress(image: NDArray[np.uint8], header: Header, quality: int) -> CompressedImage:
+    """A JPEG message of (H, W, 3) uint8 RGB; quality 1 to 100."""
+    data = _to_array(compress_jpeg(image, quality))
+    return CompressedImage(header=header, format=JPEG_FORMAT, data=data)
+
+
+def _to_array(data: bytes | memoryview) -> array[int]:
+    """What a message's ``data`` takes at once; any other type is copied item by item (400 ms)."""
+    result = array("B")
+    result.frombytes(data)
+    return result
+
+
+def _encoding(message: ImageMessage) -> str:
+    """How the message itself names its pixels; rosbags has message classes of its own."""
+    name: str = message.format if hasattr(message, "format") else message.encoding
+    return name
+
+
+def _decode(message: ImageMessage) -> NDArray[Any]:
     """(H, W) or (H, W, 3) RGB in the message's depth and this machine's byte order."""
+    if hasattr(message, "format"):
+        return _decode_compressed(message)
     layout = _LAYOUTS.get(message.encoding)
     if layout is None:
         return _decode_with_cv_bridge(message)
@@ -102,6 +132,14 @@ def _decode(message: Image) -> NDArray[Any]:
         return pixels
     pixels = pixels.reshape(message.height, message.width, layout.channels)
     return pixels if layout.to_rgb is None else cv2.cvtColor(pixels, layout.to_rgb)
+
+
+def _decode_compressed(message: CompressedImage) -> NDArray[Any]:
+    given = Format(message.format)
+    image = decompress(bytes(message.data), given)
+    if given.is_mosaic and image.ndim == 2:
+        return _decode_with_cv_bridge(encode(image, given.encoding, message.header))
+    return image
 
 
 def _check_size(message: Image, layout: _Layout) -> None:
@@ -123,15 +161,15 @@ def _decode_with_cv_bridge(message: Image) -> NDArray[Any]:
     """Rarer encodings (Bayer, YUV 4:2:2) through cv_bridge, on machines that have it."""
     supported = ", ".join(_LAYOUTS)
     try:
-        from cv_bridge import CvBridge, CvBridgeError
-    except ImportError:
+        from cv_bridge import CvBridge
+    except ImportError as error:
         raise ImageError(
             f"encoding {message.encoding!r} is not one of {supported}: publish one of these, or "
-            "install cv_bridge (ros-<distro>-cv-bridge), which converts more"
+            f"install cv_bridge (ros-<distro>-cv-bridge), which converts more ({error})"
         ) from None
     try:
         image: NDArray[Any] = CvBridge().imgmsg_to_cv2(message, desired_encoding="rgb8")
-    except CvBridgeError as error:
+    except Exception as error:  # CvBridgeError, and what numpy and OpenCV say to short data
         raise ImageError(
             f"encoding {message.encoding!r} is not one of {supported}, and cv_bridge cannot "
             f"convert it: {error}"
