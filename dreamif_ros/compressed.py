@@ -30,7 +30,7 @@ _PNG_END = b"IEND\xae\x42\x60\x82"  # the last chunk's name and checksum
 
 @dataclass(frozen=True)
 class Format:
-    """``CompressedImage.format``: ``<encoding>; <codec> compressed <stored>``, or the codec alone."""
+    """``CompressedImage.format``: ``<encoding>; <codec> compressed <stored>``, or the codec."""
 
     text: str
 

@@ -10,6 +10,10 @@ from typing import Any
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from rclpy.subscription import Subscription
+from rclpy.topic_endpoint_info import TopicEndpointInfo
+from sensor_msgs.msg import CompressedImage, Image
+
+from dreamif_ros.qos_overrides import qos_overrides
 
 # With Fast DDS defaults nearly all best-effort images of 0.9 MB are lost between two processes.
 # Larger socket buffers deliver them and still talk to every other process, unlike LARGE_DATA.
@@ -19,6 +23,9 @@ BUILTIN_TRANSPORTS = "DEFAULT?sockets_size=32MB"
 PROFILES_FILE = Path(__file__).parent / "fastdds_localhost.xml"
 PROFILES_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
 
+MESSAGE_TYPES: dict[str, type[Any]] = {"raw": Image, "compressed": CompressedImage}
+TRANSPORTS = tuple(MESSAGE_TYPES)  # as image_transport names them
+RELIABLE, BEST_EFFORT = QoSReliabilityPolicy.RELIABLE, QoSReliabilityPolicy.BEST_EFFORT
 INPUT_DEPTH = 10  # messages; the callbacks only store, so this covers a stall of 0.3 s at 30 Hz
 
 
@@ -49,12 +56,32 @@ def _is_localhost_only(environment: MutableMapping[str, str]) -> bool:
     return discovery == "LOCALHOST" or environment.get("ROS_LOCALHOST_ONLY") == "1"
 
 
+def input_topic(node: Node, base: str, transport: str) -> str:
+    """The topic to subscribe to for images of ``base`` by ``raw`` or ``compressed`` transport.
+
+    As image_transport does, the transport is appended to the remapped name: with
+    ``image_raw:=/cam/image`` the compressed images are those of ``/cam/image/compressed``.
+    """
+    return base if transport == "raw" else f"{node.resolve_topic_name(base)}/{transport}"
+
+
+def subscribe_images(
+    node: Node, base: str, transport: str, callback: Callable[[Any], None]
+) -> FollowingSubscription:
+    """Subscribe to a camera's images: ``Image`` or, by transport, ``CompressedImage`` messages."""
+    topic = input_topic(node, base, transport)
+    return FollowingSubscription(node, MESSAGE_TYPES[transport], topic, callback)
+
+
 class FollowingSubscription:
     """A subscription whose reliability follows the topic's publishers.
 
     A best-effort subscription hears every publisher but loses most of a reliable one's large
     images; a reliable one gets them all but never hears a best-effort publisher. So: reliable
     when every publisher is, else best effort. Call :meth:`follow` now and then.
+
+    The user's parameters ``qos_overrides.<topic>.subscription.reliability``, ``depth`` and
+    ``history`` win, ConfigError where their values are no policy; a given reliability stays.
     """
 
     def __init__(
@@ -62,38 +89,55 @@ class FollowingSubscription:
     ) -> None:
         self._node, self._type, self._callback = node, message_type, callback
         self._name = topic  # before remapping, which happens at every subscribing
-        self._reliability = QoSReliabilityPolicy.BEST_EFFORT
+        self.topic: str = node.resolve_topic_name(topic)  # resolved and remapped
+        overrides = qos_overrides(node, self.topic, "subscription")
+        self._follows = "reliability" not in overrides
+        policies = {"depth": INPUT_DEPTH, "reliability": BEST_EFFORT}
+        self._qos = QoSProfile(**(policies | overrides))
         self._subscription = self._subscribe()
-        self.topic: str = self._subscription.topic_name  # resolved and remapped
 
     def follow(self) -> None:
         """Subscribe anew where the publishers' reliability has changed."""
-        reliabilities = [
-            publisher.qos_profile.reliability
-            for publisher in self._node.get_publishers_info_by_topic(self._name)
-        ]
-        if not reliabilities:
+        publishers = [p for p in self._publishers() if p.topic_type == self._type_name]
+        if not self._follows or not publishers:
             return
-        all_reliable = all(r == QoSReliabilityPolicy.RELIABLE for r in reliabilities)
-        wanted = QoSReliabilityPolicy.RELIABLE if all_reliable else QoSReliabilityPolicy.BEST_EFFORT
-        if wanted != self._reliability:
-            self._reliability = wanted
+        all_reliable = all(p.qos_profile.reliability == RELIABLE for p in publishers)
+        wanted = RELIABLE if all_reliable else BEST_EFFORT
+        if wanted != self._qos.reliability:
+            self._qos.reliability = wanted
             self._node.destroy_subscription(self._subscription)
             self._subscription = self._subscribe()
             self._node.get_logger().info(f"{self.topic}: subscribed {wanted.name.lower()}")
 
     def describe_publishers(self) -> str:
         """Who publishes the topic and how, for a line about a silent input."""
-        publishers = self._node.get_publishers_info_by_topic(self._name)
+        publishers = self._publishers()
         if not publishers:
             return "it has no publisher"
-        names = ", ".join(
-            f"{p.node_namespace.rstrip('/')}/{p.node_name} "
-            f"({p.qos_profile.reliability.name.lower()}, {p.topic_type})"
-            for p in publishers
-        )
-        return f"{len(publishers)} publisher(s): {names}"
+        return f"{len(publishers)} publisher(s): {', '.join(map(self._describe, publishers))}"
+
+    def destroy(self) -> None:
+        """End the subscription, for good."""
+        self._follows = False
+        self._node.destroy_subscription(self._subscription)
 
     def _subscribe(self) -> Subscription[Any]:
-        qos = QoSProfile(depth=INPUT_DEPTH, reliability=self._reliability)
-        return self._node.create_subscription(self._type, self._name, self._callback, qos)
+        return self._node.create_subscription(self._type, self._name, self._callback, self._qos)
+
+    def _publishers(self) -> list[TopicEndpointInfo]:
+        return self._node.get_publishers_info_by_topic(self._name)
+
+    @property
+    def _type_name(self) -> str:
+        return f"{self._type.__module__.partition('.')[0]}/msg/{self._type.__name__}"
+
+    def _describe(self, publisher: TopicEndpointInfo) -> str:
+        """One publisher, and why nothing of it can arrive where that is so."""
+        name = f"{publisher.node_namespace.rstrip('/')}/{publisher.node_name}"
+        offered = publisher.qos_profile.reliability
+        text = f"{name} ({offered.name.lower()}, {publisher.topic_type})"
+        if publisher.topic_type != self._type_name:
+            return f"{text}, expected {self._type_name}"
+        if offered == BEST_EFFORT and self._qos.reliability == RELIABLE:
+            return f"{text}, not heard by this reliable subscription"
+        return text
