@@ -41,11 +41,6 @@ class Fault:
     kind: str
     text: str
 
-    @property
-    def severity(self) -> Severity:
-        """How little its camera is worth."""
-        return FAULTS[self.kind]
-
 
 class FusionMode(str, Enum):
     """What the fused image is made of; the text of the topic ``fusion_mode``."""
@@ -76,17 +71,20 @@ def find_faults(
     return of_infrared, of_visible
 
 
-def choose_mode(infrared: Fault | None, visible: Fault | None) -> FusionMode:
+def choose_mode(infrared: Severity, visible: Severity) -> FusionMode:
     """Fuse equals; of two unequal cameras only the better one is believed.
 
     Two doubtful cameras are fused: there is nothing better, and a test bench that repeats one
     pair is no fault.
     """
-    of_infrared = infrared.severity if infrared else Severity.NONE
-    of_visible = visible.severity if visible else Severity.NONE
-    if of_infrared == of_visible:
-        return FusionMode.NONE if of_visible == Severity.UNUSABLE else FusionMode.FUSED
-    return FusionMode.VISIBLE_ONLY if of_visible < of_infrared else FusionMode.INFRARED_ONLY
+    if infrared == visible:
+        return FusionMode.NONE if visible == Severity.UNUSABLE else FusionMode.FUSED
+    return FusionMode.VISIBLE_ONLY if visible < infrared else FusionMode.INFRARED_ONLY
+
+
+def severity(fault: Fault | None) -> Severity:
+    """Of a fault, or of none."""
+    return FAULTS[fault.kind] if fault else Severity.NONE
 
 
 @dataclass(frozen=True)
@@ -123,8 +121,8 @@ class _Run:
 class CameraWatch:
     """Watches one camera. Times are seconds of one steady clock. Safe to use from two threads."""
 
-    def __init__(self, name: str, started_s: float, config: HealthConfig) -> None:
-        self.name, self.config = name, config
+    def __init__(self, started_s: float, config: HealthConfig | None = None) -> None:
+        self.config = config or HealthConfig()
         self._lock = threading.Lock()
         self._started_s = self._paired_s = started_s
         self._received_s: float | None = None
@@ -140,7 +138,7 @@ class CameraWatch:
         with self._lock:
             if self._received_s is None or self._is_silent(now_s):
                 self._paired_s = now_s  # a camera that comes is given time to find partners
-            else:
+            if self._received_s is not None:
                 self._intervals.append(now_s - self._received_s)
             self._received_s = now_s
             self._ahead_s = stamp_ns / 1e9 - now_s
@@ -153,11 +151,15 @@ class CameraWatch:
         with self._lock:
             self._paired_s = now_s
 
-    def decoded(self, now_s: float, blank: bool) -> None:
+    def seen(self, now_s: float, blank: bool) -> None:
         """A message was an image; ``blank``: of one gray level everywhere."""
         with self._lock:
-            self._refusal = ""
             self._blank.tell(blank, now_s)
+
+    def accepted(self) -> None:
+        """An image could be used."""
+        with self._lock:
+            self._refusal = ""
 
     def refused(self, reason: str) -> None:
         """A message was no image, or none that can be fused."""
@@ -178,11 +180,12 @@ class CameraWatch:
                 return Fault("broken", self._refusal)
             if self._same_stamp.lasts(now_s, self._patience_s()):
                 return Fault("stale", "its stamps stand still")
-            if self._same_picture.lasts(now_s, self.config.frozen_s):
-                return Fault("frozen", "it repeats one picture")
-            if self._blank.lasts(now_s, self.config.blank_s):
-                return Fault("blank", "it shows one gray level everywhere")
-        return None
+            return self._doubt(now_s)
+
+    def doubt(self, now_s: float) -> Fault | None:
+        """What is wrong with its pictures, whether or not they come."""
+        with self._lock:
+            return self._doubt(now_s)
 
     def lacks_partners(self, now_s: float) -> bool:
         """Whether its messages have found no partner for too long."""
@@ -192,6 +195,13 @@ class CameraWatch:
     def ahead_of(self, other: CameraWatch) -> float:
         """Seconds that its stamps are ahead of the other camera's, by when both came."""
         return self._ahead_s - other._ahead_s
+
+    def _doubt(self, now_s: float) -> Fault | None:
+        if self._same_picture.lasts(now_s, self.config.frozen_s):
+            return Fault("frozen", "it repeats one picture")
+        if self._blank.lasts(now_s, self.config.blank_s):
+            return Fault("blank", "it shows one gray level everywhere")
+        return None
 
     def _is_silent(self, now_s: float) -> bool:
         last_s = self._started_s if self._received_s is None else self._received_s

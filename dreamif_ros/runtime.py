@@ -8,6 +8,7 @@ from collections.abc import Callable
 import rclpy
 from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.utilities import remove_ros_args
@@ -16,11 +17,15 @@ from dreamif_model import DreamIFError
 from dreamif_ros.transport import choose_dds_settings
 
 
+class RefusedError(Exception):
+    """A node cannot start, and has logged why."""
+
+
 def run_node(create: Callable[[], Node], args: list[str] | None = None) -> int:
     """Create a node and spin it until SIGINT or SIGTERM; returns the exit status.
 
-    0 after a signal, 1 when the node refused to start: one line on stderr says why. A node with
-    threads of its own ends them in ``stop()``.
+    0 after a signal, 1 when the node refused to start: one line on stderr says why. A node may
+    have ``start()``, called before it spins, and ``stop()``, which ends its threads.
     """
     dds = choose_dds_settings()
     try:
@@ -42,7 +47,11 @@ def run_node(create: Callable[[], Node], args: list[str] | None = None) -> int:
         get_logger("dreamif_ros").info(dds)
         node = create()
         executor.add_node(node)
-        executor.spin()
+        if hasattr(node, "start"):
+            node.start()
+        _spin(executor)
+    except RefusedError:
+        return 1 if rclpy.ok() else 0  # a signal while it started is no refusal
     except (DreamIFError, ParameterException) as error:
         get_logger("dreamif_ros").fatal(str(error))
         return 1
@@ -59,3 +68,14 @@ def run_node(create: Callable[[], Node], args: list[str] | None = None) -> int:
             node.destroy_node()
         rclpy.try_shutdown()
     return 0
+
+
+def _spin(executor: SingleThreadedExecutor) -> None:
+    """Spin until the context ends."""
+    while True:
+        try:
+            executor.spin()
+        except rclpy_implementation.RCLError as error:  # Jazzy's answer to an impossible transition
+            if not rclpy.ok():
+                return
+            get_logger("dreamif_ros").error(str(error))
