@@ -1,5 +1,8 @@
 """Every encoding by value, in both byte orders and with padded rows."""
 
+import sys
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from sensor_msgs.msg import Image
@@ -11,6 +14,8 @@ from dreamif_ros import codec
 RNG = np.random.default_rng(0)
 GRAY8 = RNG.integers(0, 256, (5, 7), dtype=np.uint8)
 GRAY16 = RNG.integers(0, 65536, (5, 7), dtype=np.uint16)
+CELSIUS = RNG.normal(20, 30, (5, 7)).astype(np.float32)
+CELSIUS[1, 2:4] = np.nan, -np.inf
 RGB = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)
 ALPHA = np.full((5, 7, 1), 9, np.uint8)
 
@@ -50,6 +55,16 @@ def test_counts_keep_their_value(encoding, bigendian, padding):
     decoded = codec.decode_infrared(encoded)
     assert decoded.dtype == np.uint16
     np.testing.assert_array_equal(decoded, GRAY16)
+
+
+@pytest.mark.parametrize("padding", [0, 8])
+@pytest.mark.parametrize("bigendian", [False, True])
+def test_celsius_come_as_they_are(bigendian, padding):
+    encoded = message(CELSIUS, "32FC1", bigendian=bigendian, padding=padding)
+    decoded = codec.decode_infrared(encoded)
+    assert decoded.dtype == np.float32
+    assert decoded.dtype.isnative
+    np.testing.assert_array_equal(decoded, CELSIUS)
 
 
 @pytest.mark.parametrize("encoding", ["mono8", "8UC1"])
@@ -105,6 +120,7 @@ def broken(**changes):
         (broken(width=0), "empty image"),
         (broken(height=0), "empty image"),
         (message(GRAY16, "mono16"), "visible image is mono16, expected 8 bit"),
+        (message(CELSIUS, "32FC1"), "visible image is 32FC1, expected 8 bit"),
     ],
 )
 def test_a_broken_visible_image_is_refused_by_name(image, words):
@@ -112,13 +128,46 @@ def test_a_broken_visible_image_is_refused_by_name(image, words):
         codec.decode_visible(image)
 
 
-def test_an_unknown_encoding_says_what_to_install():
-    pytest.importorskip("rclpy")
-    try:
-        import cv_bridge  # noqa: F401
-    except ImportError:
-        words = "'bayer_rggb8' is not one of mono8.*install cv_bridge"
-    else:
-        pytest.skip("cv_bridge is installed and converts it")
+def test_a_rare_encoding_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv_bridge", None)  # as where it is not installed
+    words = "'bayer_rggb8' is not one of mono8.*install cv_bridge"
     with pytest.raises(ImageError, match=words):
         codec.decode_visible(message(GRAY8, "bayer_rggb8"))
+
+
+def fake_cv_bridge(monkeypatch, convert):
+    """A cv_bridge whose conversion is `convert(message, desired_encoding)`."""
+    bridge = SimpleNamespace(imgmsg_to_cv2=convert)
+    monkeypatch.setitem(sys.modules, "cv_bridge", SimpleNamespace(CvBridge=lambda: bridge))
+
+
+@pytest.mark.parametrize("encoding", ["bayer_rggb8", "bayer_grbg16", "yuv422", "yuv422_yuy2"])
+def test_a_rare_encoding_is_converted_by_cv_bridge(monkeypatch, encoding):
+    calls = []
+
+    def convert(image, desired_encoding):
+        calls.append((image.encoding, desired_encoding))
+        return RGB
+
+    fake_cv_bridge(monkeypatch, convert)
+    np.testing.assert_array_equal(codec.decode_visible(message(GRAY8, encoding)), RGB)
+    luma = codec.decode_infrared(message(RGB, "rgb8"))
+    np.testing.assert_array_equal(codec.decode_infrared(message(GRAY8, encoding)), luma)
+    assert calls == [(encoding, "rgb8")] * 2
+
+
+def test_what_cv_bridge_cannot_convert_is_refused(monkeypatch):
+    def convert(*_, **__):
+        raise TypeError("buffer is too small for requested array")  # numpy's, in cv_bridge
+
+    fake_cv_bridge(monkeypatch, convert)
+    with pytest.raises(ImageError, match=r"'yuv422'.*cv_bridge cannot convert it: buffer is too"):
+        codec.decode_visible(message(GRAY8, "yuv422"))
+
+
+def test_the_real_cv_bridge_converts_a_red_mosaic():
+    pytest.importorskip("cv_bridge", reason="cv_bridge comes with a ROS installation only")
+    mosaic = np.zeros((8, 8), np.uint8)
+    mosaic[::2, ::2] = 200  # red stands first in rggb
+    decoded = codec.decode_visible(message(mosaic, "bayer_rggb8"))
+    np.testing.assert_array_equal(decoded[2:6, 2:6], np.full((4, 4, 3), (200, 0, 0)))
