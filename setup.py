@@ -45,7 +45,7 @@ setup(
     ],
     extras_require={
         # What apt provides on a ROS installation, as wheels; a second copy there would clash.
-        "ros": ["ros-rclpy[fastrtps]", "ros-sensor-msgs", "ros-diagnostic-msgs"],
+        "ros": ["ros-rclpy[fastrtps]", "ros-sensor-msgs", "ros-diagnostic-msgs", "ros-std-msgs"],
         "evaluate": ["PyWavelets", "scikit-image"],  # classic denoisers as rivals
         "train": ["tensorboard"],
         "test": [
@@ -68,8 +68,8 @@ setup(
     entry_points={
         "console_scripts": [
             "dreamif = dreamif_ros.cli:main",
-            "fusion_node = dreamif_ros.fusion_node:main",
-            "simulated_cameras = dreamif_ros.simulated_cameras:main",
+            "fusion_node = dreamif_ros.executables:fusion_node",
+            "simulated_cameras = dreamif_ros.executables:simulated_cameras",
         ],
     },
 )

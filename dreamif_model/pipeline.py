@@ -27,7 +27,7 @@ class FusionResult:
     fused: NDArray[np.uint8]  # (H, W, 3) RGB
     dominance_infrared: NDArray[np.float32]  # (H, W) in [0, 1]
     dominance_visible: NDArray[np.float32]  # (H, W) in [0, 1]
-    timings: dict[str, float]  # seconds per stage: normalize, register, infer
+    timings: dict[str, float]  # seconds per stage: normalize, warp, infer
     alignment: float | None = None  # of the edges in [-1, 1], where asked for: alignment_score
 
 
@@ -81,7 +81,7 @@ class FusionPipeline:
             dominance_visible=output.dominance[1],
             timings={
                 "normalize": normalized_at - started,
-                "register": registered_at - normalized_at,
+                "warp": registered_at - normalized_at,
                 "infer": time.perf_counter() - registered_at,
             },
             alignment=self._score(pixels, registered, coverage) if score_alignment else None,
@@ -115,7 +115,7 @@ class FusionPipeline:
         dominance = np.array(reach.cpu(), np.float32)
         timings = {
             "normalize": normalized_at - started,
-            "register": time.perf_counter() - normalized_at,
+            "warp": time.perf_counter() - normalized_at,
         }
         return FusionResult(
             np.ascontiguousarray(pixels.cpu()), dominance, np.zeros_like(dominance), timings

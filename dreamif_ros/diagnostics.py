@@ -7,57 +7,116 @@ from collections.abc import Mapping
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
-from dreamif_ros.pairing import PairingCounts
-from dreamif_ros.statistics import Statistics
+from dreamif_model import FusionPipeline
+from dreamif_model.device import memory_mib
+from dreamif_ros.health import Fault, FusionMode
+from dreamif_ros.stream import CAMERAS, FusionStream
 
-OK, WARN = DiagnosticStatus.OK, DiagnosticStatus.WARN
+Value = str | int | float
+DROPS_OF_PAIRS = ("superseded", "unwatched", "failed")
+DROPS_OF_MESSAGES = ("no_partner", "too_old", "duplicate", "cleared")
 
 
-def diagnostic_array(
-    name: str, stamp: Time, warnings: list[str], values: Mapping[str, str]
+def fusion_diagnostics(
+    node: str,
+    stamp: Time,
+    state: str,
+    pipeline: FusionPipeline | None,
+    stream: FusionStream | None,
+    mode: FusionMode | None,
 ) -> DiagnosticArray:
-    """One status with everything: level WARN and the reasons as message, or OK."""
-    status = DiagnosticStatus(
-        level=WARN if warnings else OK,
-        name=name,
-        message="; ".join(warnings) or "ok",
-        values=[KeyValue(key=key, value=value) for key, value in values.items()],
-    )
-    array = DiagnosticArray(status=[status])
-    array.header.stamp = stamp
-    return array
+    """One status of the node with everything, and one of each camera.
+
+    node: its full name. state: of its lifecycle.
+    """
+    values: dict[str, Value] = {"lifecycle state": state}
+    if pipeline:
+        values |= _model_values(pipeline)
+    if not stream:
+        status = _status(node, DiagnosticStatus.OK, f"{state}: not fusing", values)
+        return _array(stamp, [status])
+    values |= {"fusion mode": mode.value if mode else "starting", **_stream_values(stream)}
+    faults = stream.faults()
+    warnings = [f"{camera} is {fault.kind}" for camera, fault in faults.items() if fault]
+    warnings += _warnings(stream)
+    level = DiagnosticStatus.WARN if warnings else DiagnosticStatus.OK
+    if mode is FusionMode.NONE:
+        level = DiagnosticStatus.ERROR
+    cameras = [_camera_status(node, camera, faults[camera], stream) for camera in CAMERAS]
+    return _array(stamp, [_status(node, level, "; ".join(warnings) or "ok", values), *cameras])
 
 
-def fusion_values(statistics: Statistics, pairing: PairingCounts) -> dict[str, str]:
+def _model_values(pipeline: FusionPipeline) -> dict[str, Value]:
+    engine = pipeline.engine
+    values: dict[str, Value] = {
+        "variant": engine.variant,
+        "device": str(engine.device),
+        "precision": engine.precision,
+    }
+    memory = memory_mib(engine.device)
+    return values | {f"{where} memory (MiB)": size for where, size in memory.items()}
+
+
+def _stream_values(stream: FusionStream) -> dict[str, Value]:
     """What became of every message and pair, rates, and the latency of each stage."""
-    counts = statistics.counts()
-    values: dict[str, str | int | float] = {
+    counts, pairing = stream.statistics.counts(), stream.synchronizer.counts
+    values: dict[str, Value] = {
         "infrared received": counts.get("infrared", 0),
         "visible received": counts.get("visible", 0),
         "pairs": pairing.paired,
         "published": counts.get("published", 0),
-        "publish rate (Hz)": statistics.rate_hz("published"),
+        "publish rate (Hz)": stream.statistics.rate_hz("published"),
+        "pair rate (Hz)": stream.statistics.rate_hz("pairs"),
+        "images used alone": counts.get("alone", 0),
     }
-    for reason in ("superseded", "unwatched", "refused", "failed"):
+    for reason in DROPS_OF_PAIRS:
         values[f"pairs {reason}"] = counts.get(reason, 0)
-    for reason in ("no_partner", "too_old", "duplicate", "cleared"):
+    for what in (*CAMERAS, "moments"):
+        values[f"{what} refused"] = counts.get(f"{what} refused", 0)
+    for reason in DROPS_OF_MESSAGES:
         values[f"messages {reason}"] = getattr(pairing, reason)
-    for stage, (median, p99) in statistics.percentiles_ms().items():
+    values["messages waiting"] = sum(stream.synchronizer.waiting)
+    values["jumps back in time"] = pairing.jumps
+    if stream.alignment is not None:
+        values["alignment (-1 to 1)"] = stream.alignment
+    for stage, (median, p99) in stream.statistics.percentiles_ms().items():
         values[f"{stage} p50 (ms)"], values[f"{stage} p99 (ms)"] = median, p99
-    return {key: _text(value) for key, value in values.items()}
+    return values
 
 
-def fusion_warnings(statistics: Statistics) -> list[str]:
-    """What is wrong although both cameras send."""
-    warnings = [
-        f"pairs are {reason}: see the node's log"
-        for reason in ("refused", "failed")
-        if statistics.rate_hz(reason)
-    ]
-    if not statistics.rate_hz("pairs"):
-        warnings.append("no pairs: stamps are unset, or further apart than sync.slop_s")
+def _warnings(stream: FusionStream) -> list[str]:
+    """What else is wrong."""
+    rates = stream.statistics.rate_hz
+    warnings = ["fusion fails: see the node's log"] if rates("failed") else []
+    warnings += [f"{camera} stamps are unset" for camera in CAMERAS if rates(f"{camera} unstamped")]
     return warnings
 
 
-def _text(value: str | float) -> str:
+def _camera_status(
+    node: str, camera: str, fault: Fault | None, stream: FusionStream
+) -> DiagnosticStatus:
+    subscription = stream.inputs[camera]
+    values: dict[str, Value] = {
+        "topic": subscription.topic,
+        "rate (Hz)": stream.statistics.rate_hz(camera),
+        "received": stream.statistics.counts().get(camera, 0),
+        "publishers": subscription.describe_publishers(),
+    }
+    level = DiagnosticStatus.WARN if fault else DiagnosticStatus.OK
+    message = f"{fault.kind}: {fault.text}" if fault else "ok"
+    return _status(f"{node}: {camera}", level, message, values)
+
+
+def _status(name: str, level: bytes, message: str, values: Mapping[str, Value]) -> DiagnosticStatus:
+    pairs = [KeyValue(key=key, value=_text(value)) for key, value in values.items()]
+    return DiagnosticStatus(level=level, name=name, message=message, values=pairs)
+
+
+def _array(stamp: Time, status: list[DiagnosticStatus]) -> DiagnosticArray:
+    array = DiagnosticArray(status=status)
+    array.header.stamp = stamp
+    return array
+
+
+def _text(value: Value) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -1,206 +1,238 @@
-"""The fusion node: wiring between topics, the pair synchronizer and the fusion pipeline.
-
-Callbacks only store. One worker thread decodes, fuses and publishes the newest pair.
-"""
+"""The fusion node: a managed node around a fusion pipeline and, while active, its stream."""
 
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.node import Node
-from rclpy.publisher import Publisher
-from rclpy.qos import QoSProfile, qos_profile_sensor_data
-from sensor_msgs.msg import CameraInfo, Image
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import JumpThreshold, TimeJump
+from rclpy.duration import Duration
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile
+from std_msgs.msg import String
 
-from dreamif_model import DreamIFError, FusionPipeline, FusionResult, ThermalConfig
-from dreamif_model.device import use_cpu_threads
-from dreamif_model.overlay import dominance_overlay
-from dreamif_ros import codec
-from dreamif_ros.diagnostics import diagnostic_array, fusion_values, fusion_warnings
-from dreamif_ros.pairing import Pair, PairSynchronizer
-from dreamif_ros.parameters import FUSION_PARAMETERS, declare, group
-from dreamif_ros.runtime import run_node
-from dreamif_ros.statistics import Statistics
-from dreamif_ros.transport import FollowingSubscription
-from dreamif_ros.worker import NewestWorker
+from dreamif_model import (
+    Calibration,
+    DreamIFError,
+    FusionPipeline,
+    ThermalConfig,
+    read_calibration,
+)
+from dreamif_model.device import free_memory, use_cpu_threads
+from dreamif_ros.diagnostics import fusion_diagnostics
+from dreamif_ros.health import FusionMode
+from dreamif_ros.outputs import QOS, Outputs
+from dreamif_ros.parameters import FUSION_PARAMETERS, changed, declare, group
+from dreamif_ros.runtime import RefusedError, run_node
+from dreamif_ros.stream import FusionStream
 
 FOLLOW_PERIOD_S = 0.5
-SILENCE_S = 3.0  # without a message an input counts as silent
-RECORDED_S = 60.0  # stamps older than this are a recording's: their age is no latency
-OUTPUT_QOS = QoSProfile(depth=5)  # reliable: matches every subscriber
+HEALTH_PERIOD_S = 0.1
+REPORT_PERIOD_S = 1.0
+SILENCE_PERIOD_S = 3.0  # between two log lines about a silent input
+LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+SUCCESS, FAILURE, ERROR = (
+    TransitionCallbackReturn.SUCCESS,
+    TransitionCallbackReturn.FAILURE,
+    TransitionCallbackReturn.ERROR,
+)
 
 
-@dataclass(frozen=True)
-class _Outputs:
-    """The publishers; each is served only while somebody subscribes."""
+class FusionNode(LifecycleNode):
+    """Subscribes to two cameras, publishes fused images and dominance maps.
 
-    fused: Publisher[Image]
-    camera_info: Publisher[CameraInfo]
-    infrared: Publisher[Image]
-    visible: Publisher[Image]
-    overlay: Publisher[Image]
-
-    def wanted(self) -> bool:
-        images = (self.fused, self.infrared, self.visible, self.overlay)
-        return any(publisher.get_subscription_count() for publisher in images)
-
-
-class FusionNode(Node):
-    """Subscribes to two cameras, publishes fused images and dominance maps."""
+    Configured it holds the model, active also the subscriptions and the worker's thread.
+    """
 
     def __init__(self) -> None:
         super().__init__("fusion_node", automatically_declare_parameters_from_overrides=True)
-        values = declare(self, FUSION_PARAMETERS)
+        self._values = declare(self, FUSION_PARAMETERS)
+        self._thermal()  # settings that contradict each other are refused at once
+        self._pipeline: FusionPipeline | None = None
+        self._outputs: Outputs | None = None
+        self._stream: FusionStream | None = None
+        self._mode: FusionMode | None = None
+        self._clock_offset_s = 0.0
+        self._modes = self.create_publisher(String, "fusion_mode", LATCHED)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", QOS)
+        self.add_on_set_parameters_callback(self._check_parameters)
+        self._jumps = self.get_clock().create_jump_callback(
+            JumpThreshold(
+                min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True
+            ),
+            post_callback=self._on_clock_jump,
+        )
+        self.create_timer(FOLLOW_PERIOD_S, self._follow_publishers)
+        self.create_timer(HEALTH_PERIOD_S, self._watch_health)
+        self.create_timer(SILENCE_PERIOD_S, self._report_silence)
+        self.create_timer(REPORT_PERIOD_S, self._publish_diagnostics)
+
+    def start(self) -> None:
+        """Configure and activate, as ``autostart`` asks; RefusedError where that fails."""
+        if not self._values["autostart"]:
+            self.get_logger().info("autostart is false: waiting to be configured")
+        elif self.trigger_configure() != SUCCESS or self.trigger_activate() != SUCCESS:
+            raise RefusedError
+
+    def stop(self) -> None:
+        """Finish the frame at work and end the worker thread."""
+        if self._stream:
+            self._stream.close()
+            self._stream = None
+
+    # -- Transitions. An exception out of one would be swallowed: each says itself what failed.
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the model and warm it up; refused with the reason where that fails."""
+        try:
+            self._configure()
+        except DreamIFError as error:
+            self.get_logger().error(f"cannot configure: {error}")
+            self._release()
+            return FAILURE
+        except Exception as error:
+            return self._fail("configure", error)
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribe to the cameras."""
+        assert self._pipeline
+        assert self._outputs
+        try:
+            self._stream = FusionStream(
+                self, self._pipeline, self._outputs, self._values, self._clock_offset_s
+            )
+        except DreamIFError as error:
+            self.get_logger().error(f"cannot activate: {error}")
+            return FAILURE
+        except Exception as error:
+            return self._fail("activate", error)
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Unsubscribe; the model stays loaded."""
+        self.stop()
+        self._mode = None
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Let go of the model, and of its memory on the GPU."""
+        self._release()
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """As from any state to the end."""
+        self._release()
+        return super().on_shutdown(state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Let go of everything: the node can be configured again."""
+        self._release()
+        return super().on_error(state)
+
+    def _configure(self) -> None:
+        values = self._values
         use_cpu_threads(values["cpu_threads"])
+        path = values["registration.file"]
+        calibration: Calibration | None = read_calibration(Path(path)) if path else None
+        self._clock_offset_s = (calibration and calibration.clock_offset_s) or 0.0
         self._pipeline = FusionPipeline(
             variant=values["variant"],
             device=values["device"],
             weights=Path(values["weights"]) if values["weights"] else None,
-            thermal=ThermalConfig(**group(values, "thermal")),
+            thermal=self._thermal(),
             precision=values["precision"],
+            registration=calibration,
+            # TMP dominance_smoothing=values["dominance.smoothing"],
         )
-        self._synchronizer = PairSynchronizer[Image, Image](**group(values, "sync"))
-        self._statistics = Statistics()
-        self._camera_info: CameraInfo | None = None
-        self._outputs = self._advertise()
-        self._worker = NewestWorker(self._process)
-        self._inputs = self._subscribe()
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", OUTPUT_QOS)
-        self.create_timer(FOLLOW_PERIOD_S, self._follow_publishers)
-        self.create_timer(1.0, self._publish_diagnostics)
-        self.create_timer(SILENCE_S, self._report_silence)
+        self._pipeline.warm_up()
+        self._outputs = Outputs(self)
         engine = self._pipeline.engine
         self.get_logger().info(f"fusing with {engine.variant} on {engine.device}")
 
-    def stop(self) -> None:
-        """Finish the frame at work and end the worker thread."""
-        self._worker.stop()
+    def _release(self) -> None:
+        self.stop()
+        if self._outputs:
+            self._outputs.destroy()
+        self._pipeline = self._outputs = self._mode = None
+        free_memory()
 
-    def _advertise(self) -> _Outputs:
-        return _Outputs(
-            fused=self.create_publisher(Image, "fused/image_raw", OUTPUT_QOS),
-            camera_info=self.create_publisher(CameraInfo, "fused/camera_info", OUTPUT_QOS),
-            infrared=self.create_publisher(Image, "dominance/infrared", OUTPUT_QOS),
-            visible=self.create_publisher(Image, "dominance/visible", OUTPUT_QOS),
-            overlay=self.create_publisher(Image, "dominance/overlay", OUTPUT_QOS),
-        )
+    def _fail(self, what: str, error: Exception) -> TransitionCallbackReturn:
+        self.get_logger().error(f"cannot {what}: {error!r}")
+        return ERROR
 
-    def _subscribe(self) -> dict[str, FollowingSubscription]:
-        self.create_subscription(
-            CameraInfo, "visible/camera_info", self._on_camera_info, qos_profile_sensor_data
-        )
-        return {
-            "infrared": FollowingSubscription(self, Image, "infrared/image_raw", self._on_infrared),
-            "visible": FollowingSubscription(self, Image, "visible/image_raw", self._on_visible),
-        }
+    # -- Parameters.
 
-    def _on_camera_info(self, message: CameraInfo) -> None:
-        self._camera_info = message
-
-    def _on_infrared(self, message: Image) -> None:
-        self._statistics.count("infrared")
-        self._offer(self._synchronizer.add_infrared(codec.stamp_ns(message), message))
-
-    def _on_visible(self, message: Image) -> None:
-        self._statistics.count("visible")
-        self._offer(self._synchronizer.add_visible(codec.stamp_ns(message), message))
-
-    def _offer(self, pairs: list[Pair[Image, Image]]) -> None:
-        for pair in pairs:
-            self._statistics.count("pairs")
-            if self._worker.offer(pair):
-                self._statistics.count("superseded")
-
-    def _process(self, pair: Pair[Image, Image]) -> None:
-        """One pair in the worker thread; a pair that cannot be fused is named and counted."""
+    def _check_parameters(self, changes: list[Parameter[Any]]) -> SetParametersResult:
+        """Refuse with the reason, or take over."""
         try:
-            if self._outputs.wanted():
-                self._fuse(pair)
-            else:
-                self._statistics.count("unwatched")
+            configured = self._pipeline is not None
+            values = changed(self._values, changes, FUSION_PARAMETERS, configured)
+            thermal = ThermalConfig(**group(values, "thermal"))
         except DreamIFError as error:
-            self._statistics.count("refused")
-            self.get_logger().error(str(error), throttle_duration_sec=1.0)
-        except Exception as error:  # the worker must outlive what nobody thought of
-            if not self.context.ok():
-                return  # the node is being shut down
-            self._statistics.count("failed")
-            self.get_logger().error(f"fusion failed: {error!r}", throttle_duration_sec=1.0)
+            return SetParametersResult(successful=False, reason=str(error))
+        self._values = values
+        if self._pipeline:
+            self._pipeline.normalizer.config = thermal
+            self._pipeline.dominance_smoothing = values["dominance.smoothing"]
+        if self._stream:
+            self._stream.apply(values)
+        return SetParametersResult(successful=True)
 
-    def _fuse(self, pair: Pair[Image, Image]) -> None:
-        started = time.perf_counter()
-        visible = codec.decode_visible(pair.visible)
-        infrared = codec.decode_infrared(pair.infrared)
-        decoded = time.perf_counter()
-        result = self._pipeline.fuse(visible=visible, infrared=infrared)
-        fused = time.perf_counter()
-        self._publish(result, pair.visible.header)
-        self._statistics.count("published")
-        age_s = (self.get_clock().now().nanoseconds - codec.stamp_ns(pair.visible)) / 1e9
-        self._statistics.add_latencies(
-            {
-                "decode": decoded - started,
-                **result.timings,
-                "publish": time.perf_counter() - fused,
-                "skew": abs(pair.skew_ns) / 1e9,
-            }
-        )
-        if 0 <= age_s < RECORDED_S:
-            self._statistics.add_latencies({"stamp_to_publish": age_s})
+    def _thermal(self) -> ThermalConfig:
+        return ThermalConfig(**group(self._values, "thermal"))
 
-    def _publish(self, result: FusionResult, header: Any) -> None:
-        """Encode and publish what somebody subscribes to, under the visible image's header."""
-        outputs = self._outputs
-        _send(outputs.fused, lambda: codec.encode(result.fused, "rgb8", header))
-        _send(outputs.infrared, lambda: codec.encode(result.dominance_infrared, "32FC1", header))
-        _send(outputs.visible, lambda: codec.encode(result.dominance_visible, "32FC1", header))
-        _send(outputs.overlay, lambda: codec.encode(_overlay(result), "bgr8", header))
-        info = self._camera_info  # the other thread may replace it
-        if info is not None:
-            info.header = header
-            outputs.camera_info.publish(info)
+    # -- Timers.
+
+    def _on_clock_jump(self, _: TimeJump) -> None:
+        if self._stream:
+            self._stream.clock_jumped()
 
     def _follow_publishers(self) -> None:
-        for subscription in self._inputs.values():
-            subscription.follow()
+        if self._stream:
+            self._stream.follow_publishers()
 
-    def _silent_inputs(self) -> list[str]:
-        ages = {name: self._statistics.seconds_since(name) for name in self._inputs}
-        return [name for name, age in ages.items() if age is None or age > SILENCE_S]
+    def _watch_health(self) -> None:
+        if not self._stream:
+            return
+        self._stream.use_lone_frames()
+        mode = self._stream.mode()
+        if mode is None or mode is self._mode:
+            return
+        faults = [f"{name} is {f.kind}: {f.text}" for name, f in self._stream.faults().items() if f]
+        text = "; ".join([f"fusion mode {mode.value}", *faults])
+        if mode is FusionMode.FUSED:  # rclpy refuses two severities from one line of code
+            self.get_logger().info(text)
+        else:
+            self.get_logger().warning(text)
+        self._mode = mode
+        self._modes.publish(String(data=mode.value))
 
     def _report_silence(self) -> None:
-        for name in self._silent_inputs():
-            subscription = self._inputs[name]
-            self.get_logger().warning(
-                f"no {name} image on {subscription.topic} for {SILENCE_S:.0f} s or more: "
-                f"{subscription.describe_publishers()}"
-            )
+        if not self._stream:
+            return
+        for name, fault in self._stream.faults().items():
+            if fault and fault.kind == "silent":
+                subscription = self._stream.inputs[name]
+                self.get_logger().warning(
+                    f"no {name} image on {subscription.topic}: {subscription.describe_publishers()}"
+                )
 
     def _publish_diagnostics(self) -> None:
-        engine = self._pipeline.engine
-        values = {"variant": engine.variant, "device": str(engine.device)}
-        values |= fusion_values(self._statistics, self._synchronizer.counts)
-        warnings = [f"{name} is silent" for name in self._silent_inputs()]
-        warnings += fusion_warnings(self._statistics) if not warnings else []
-        stamp = self.get_clock().now().to_msg()
-        name = self.get_fully_qualified_name()
-        self._diagnostics.publish(diagnostic_array(name, stamp, warnings, values))
-
-
-def _send(publisher: Publisher[Image], make: Callable[[], Image]) -> None:
-    """Publish what ``make`` returns, made only when somebody subscribes."""
-    if publisher.get_subscription_count():
-        publisher.publish(make())
-
-
-def _overlay(result: FusionResult) -> Any:
-    return dominance_overlay(result.fused, result.dominance_infrared, result.dominance_visible)
+        self._diagnostics.publish(
+            fusion_diagnostics(
+                self.get_fully_qualified_name(),
+                self.get_clock().now().to_msg(),
+                self._state_machine.current_state[1],
+                self._pipeline,
+                self._stream,
+                self._mode,
+            )
+        )
 
 
 def main(args: list[str] | None = None) -> int:

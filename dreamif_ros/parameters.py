@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import rclpy.parameter
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 
 from dreamif_model import VARIANTS, ConfigError
 from dreamif_model.device import PRECISIONS
 from dreamif_model.thermal import THERMAL_MODES, ThermalConfig
+from dreamif_ros.health import HealthConfig
+from dreamif_ros.synchronizers import POLICIES
+from dreamif_ros.transport import MESSAGE_TYPES
 
 Value = bool | int | float | str
 _KNOWN_TO_RCLPY = ("use_sim_time", "start_type_description_service", "qos_overrides.")
@@ -25,10 +29,12 @@ class Parameter:
 
     name: str
     default: Value
-    description: str  # one sentence, with the unit where there is one
+    description: str  # one sentence
     minimum: float | None = None
     maximum: float | None = None
     choices: tuple[str, ...] = ()
+    unit: str = ""
+    live: bool = False  # may be changed while the node is configured
 
     def check(self, value: Any) -> Value:
         """Return ``value`` as the row's type; ConfigError says what was expected."""
@@ -54,20 +60,20 @@ class Parameter:
 
     @property
     def range_text(self) -> str:
-        """The accepted values in words, empty where anything goes."""
+        """The accepted values in words, with their unit; empty where anything goes."""
         if self.choices:
             return ", ".join(self.choices)
         if self.minimum is not None and self.maximum is not None:
-            return f"{self.minimum:g} to {self.maximum:g}"
-        return f"at least {self.minimum:g}" if self.minimum is not None else ""
+            return f"{self.minimum:g} to {self.maximum:g} {self.unit}".strip()
+        return f"at least {self.minimum:g} {self.unit}".strip() if self.minimum is not None else ""
 
-    def descriptor(self) -> ParameterDescriptor:
+    def descriptor(self, read_only: bool) -> ParameterDescriptor:
         """What ``ros2 param describe`` shows."""
         descriptor = ParameterDescriptor(
             name=self.name,
             description=self.description,
             additional_constraints=self.range_text,
-            read_only=True,
+            read_only=read_only,
             dynamic_typing=True,  # 1 is taken where 1.0 is meant
         )
         if self.minimum is None or self.maximum is None:
@@ -82,6 +88,7 @@ class Parameter:
 
 
 FUSION_PARAMETERS: tuple[Parameter, ...] = (
+    Parameter("autostart", True, "Configure and activate at the start, without a manager."),
     Parameter("variant", "nano", "Model variant; average needs no network.", choices=VARIANTS),
     Parameter("device", "auto", "Compute device: auto, cpu, cuda or cuda:N."),
     Parameter(
@@ -92,29 +99,147 @@ FUSION_PARAMETERS: tuple[Parameter, ...] = (
     ),
     Parameter("weights", "", "Safetensors file to use instead of the packaged weights."),
     Parameter("cpu_threads", 0, "Threads of the network on the CPU; 0 leaves it to torch.", 0, 256),
-    Parameter("sync.slop_s", 0.05, "Greatest stamp distance of a pair, in seconds.", 0.0, 10.0),
-    Parameter("sync.queue_size", 10, "Messages of each camera that wait for a partner.", 1, 1000),
+    Parameter(
+        "max_megapixels",
+        8.5,
+        "A larger image is refused: what one image may cost in memory.",
+        0.01,
+        1000.0,
+        unit="Mpx",
+        live=True,
+    ),
+    Parameter(
+        "image_transport",
+        "raw",
+        "Of both inputs; compressed subscribes to <topic>/compressed.",
+        choices=tuple(MESSAGE_TYPES),
+    ),
+    Parameter(
+        "jpeg_quality", 90, "Of the compressed outputs; 100 is best.", 1, 100, unit="%", live=True
+    ),
+    Parameter(
+        "sync.policy",
+        "nearest",
+        "How images are paired; approximate and exact take message_filters.",
+        choices=POLICIES,
+    ),
+    Parameter(
+        "sync.slop_s", 0.05, "Greatest stamp distance of a pair.", 0.0, 10.0, unit="s", live=True
+    ),
+    Parameter(
+        "sync.queue_size",
+        10,
+        "Messages of each camera that wait for a partner.",
+        1,
+        1000,
+        live=True,
+    ),
+    Parameter(
+        "sync.infrared_offset_s",
+        0.0,
+        "Added to infrared stamps, and to the clock offset of the calibration.",
+        -3600.0,
+        3600.0,
+        unit="s",
+        live=True,
+    ),
+    Parameter(
+        "sync.visible_offset_s",
+        0.0,
+        "Added to visible stamps for pairing; the output keeps the camera's stamp.",
+        -3600.0,
+        3600.0,
+        unit="s",
+        live=True,
+    ),
+    Parameter(
+        "registration.file",
+        "",
+        "Calibration of the two cameras; without, infrared is resized to the visible image.",
+    ),
     Parameter(
         "thermal.mode",
         ThermalConfig.mode,
-        "Counts to gray: auto is passthrough for 8 bit and percentile for 16 bit.",
+        "Counts to gray: auto is passthrough for 8 bit, percentile for 16 bit and for °C.",
         choices=THERMAL_MODES,
+        live=True,
     ),
-    Parameter("thermal.low", ThermalConfig.low, "Counts shown black in mode fixed.", 0.0, 65535.0),
-    Parameter("thermal.high", ThermalConfig.high, "Counts shown white, mode fixed.", 0.0, 65535.0),
+    Parameter(
+        "thermal.low",
+        ThermalConfig.low,
+        "Shown black in mode fixed.",
+        -1000.0,
+        65535.0,
+        unit="counts or °C",
+        live=True,
+    ),
+    Parameter(
+        "thermal.high",
+        ThermalConfig.high,
+        "Shown white in mode fixed.",
+        -1000.0,
+        65535.0,
+        unit="counts or °C",
+        live=True,
+    ),
     Parameter(
         "thermal.smoothing",
         ThermalConfig.smoothing,
         "Share of the percentile range that a new frame moves.",
         0.001,
         1.0,
+        live=True,
     ),
     Parameter(
         "thermal.min_span",
         ThermalConfig.min_span,
-        "Least range in counts that percentile mode stretches to full contrast.",
+        "Least range that percentile mode stretches to full contrast.",
         1.0,
         65535.0,
+        unit="counts or 0.01 °C",
+        live=True,
+    ),
+    Parameter("thermal.hot_black", ThermalConfig.hot_black, "Show hot things dark.", live=True),
+    Parameter(
+        "thermal.repair_pixels",
+        ThermalConfig.repair_pixels,
+        "Replace dead and stuck pixels by their neighbours.",
+        live=True,
+    ),
+    Parameter(
+        "dominance.smoothing",
+        0.0,
+        "Share of the last dominance map that stays where nothing moves; 0 is off.",
+        0.0,
+        0.95,
+        live=True,
+    ),
+    Parameter(
+        "health.timeout_s",
+        HealthConfig.timeout_s,
+        "Without images, or without pairs, for so long one camera is used alone; 0 is off.",
+        0.0,
+        60.0,
+        unit="s",
+        live=True,
+    ),
+    Parameter(
+        "health.frozen_s",
+        HealthConfig.frozen_s,
+        "With the same picture for so long a camera is frozen (a thermal shutter); 0 is off.",
+        0.0,
+        60.0,
+        unit="s",
+        live=True,
+    ),
+    Parameter(
+        "health.blank_s",
+        HealthConfig.blank_s,
+        "With one gray level everywhere for so long a camera is blank; 0 is off.",
+        0.0,
+        60.0,
+        unit="s",
+        live=True,
     ),
 )
 
@@ -158,7 +283,7 @@ SIMULATION_PARAMETERS: tuple[Parameter, ...] = (
 )
 
 
-def declare(node: Node, table: Sequence[Parameter]) -> dict[str, Any]:
+def declare(node: Node, table: Sequence[Parameter], read_only: bool = False) -> dict[str, Any]:
     """Declare a table on a node and return its values, checked.
 
     The node must be created with ``automatically_declare_parameters_from_overrides=True``: so
@@ -172,8 +297,34 @@ def declare(node: Node, table: Sequence[Parameter]) -> dict[str, Any]:
     for row in table:
         if node.has_parameter(row.name):
             node.undeclare_parameter(row.name)
-        node.declare_parameter(row.name, values[row.name], row.descriptor(), ignore_override=True)
+        descriptor = row.descriptor(read_only)
+        node.declare_parameter(row.name, values[row.name], descriptor, ignore_override=True)
     return values
+
+
+def changed(
+    values: Mapping[str, Any],
+    changes: Iterable[rclpy.parameter.Parameter[Any]],
+    table: Sequence[Parameter],
+    configured: bool,
+) -> dict[str, Any]:
+    """``values`` with changes of a running node, checked; those of other tables do not matter.
+
+    ConfigError for a bad value, and for one that a configured node cannot take.
+    """
+    rows = {row.name: row for row in table}
+    new = dict(values)
+    for change in changes:
+        row = rows.get(change.name)
+        if row is None:
+            continue
+        new[row.name] = row.check(change.value)
+        if configured and not row.live and new[row.name] != values[row.name]:
+            raise ConfigError(
+                f"parameter {row.name} cannot change while the node is configured: deactivate "
+                "and clean up first, or start it anew"
+            )
+    return new
 
 
 def group(values: dict[str, Any], prefix: str) -> dict[str, Any]:
@@ -191,17 +342,25 @@ def as_yaml(node_name: str, table: Sequence[Parameter]) -> str:
     ]
     for row in table:
         accepted = f" ({row.range_text})" if row.range_text else ""
-        default = f'"{row.default}"' if isinstance(row.default, str) else str(row.default).lower()
+        default = f'"{row.default}"' if isinstance(row.default, str) else _yaml(row.default)
         lines += [f"    # {row.description}{accepted}", f"    {row.name}: {default}"]
     return "\n".join(lines) + "\n"
 
 
+def _yaml(value: Value) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def as_markdown(table: Sequence[Parameter]) -> str:
     """The README's table of parameters."""
-    lines = ["| parameter | default | accepts | meaning |", "| --- | --- | --- | --- |"]
+    lines = [
+        "| parameter | default | accepts | live | meaning |",
+        "| --- | --- | --- | --- | --- |",
+    ]
     for row in table:
-        shown = f"`{row.default}`" if row.default != "" else ""
-        lines.append(f"| `{row.name}` | {shown} | {row.range_text} | {row.description} |")
+        shown = f"`{_yaml(row.default)}`" if row.default != "" else ""
+        live = "yes" if row.live else ""
+        lines.append(f"| `{row.name}` | {shown} | {row.range_text} | {live} | {row.description} |")
     return "\n".join(lines) + "\n"
 
 

@@ -113,7 +113,7 @@ class SimulatedCameras(Node):
 
     def __init__(self) -> None:
         super().__init__("simulated_cameras", automatically_declare_parameters_from_overrides=True)
-        values = declare(self, SIMULATION_PARAMETERS)
+        values = declare(self, SIMULATION_PARAMETERS, read_only=True)
         visible_size = (values["visible.width"], values["visible.height"])
         infrared_size = (values["infrared.width"], values["infrared.height"])
         scene = _make_scene(values, visible_size, infrared_size)

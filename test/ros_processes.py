@@ -22,13 +22,17 @@ class Process:
     """One of our nodes (or any module) with its output in a file."""
 
     def __init__(self, module, arguments, log):
-        self.log = log
+        self.log, self._forgotten = log, 0
         command = [sys.executable, "-m", module, *arguments]
         with log.open("w") as output:
             self.popen = subprocess.Popen(command, stdout=output, stderr=output)
 
     def output(self):
-        return self.log.read_text()
+        return self.log.read_text()[self._forgotten :]
+
+    def forget_output(self):
+        """Look only at what comes from now on."""
+        self._forgotten += len(self.output())
 
     def wait_for_output(self, text, timeout_s=60.0):
         end = time.monotonic() + timeout_s

@@ -17,7 +17,7 @@ SECOND = 1_000_000_000
 
 
 def feed(watch, start_s, seconds, rate_hz=30.0, content=None, stamp_ns=None, ahead_s=0.0):
-    """Messages from `start_s` on, each of its own picture and stamp unless given; returns the end."""
+    """Messages from `start_s` on, of own pictures and stamps unless given; returns the end."""
     count = round(seconds * rate_hz)
     for k in range(count):
         now_s = start_s + k / rate_hz

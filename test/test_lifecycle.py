@@ -1,0 +1,158 @@
+"""The fusion node as a managed node: transitions, refusals, parameters at run time."""
+
+import gc
+
+import pytest
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.srv import DescribeParameters
+from rclpy.parameter import Parameter
+from rclpy.parameter_client import AsyncParameterClient
+from ros_processes import client, parameters, running, spin_until
+from std_msgs.msg import String
+from test_fusion_node import LATCHED, NODE, STILL, Rig
+
+from dreamif_ros.parameters import FUSION_PARAMETERS
+
+MANAGED = {"variant": "average", "autostart": "false", **STILL}
+
+
+class Manager:
+    """Calls the node's lifecycle and parameter services, as `ros2 lifecycle` and `param` do."""
+
+    def __init__(self, node):
+        self.node = node
+        self._change = node.create_client(ChangeState, "fusion_node/change_state")
+        self._state = node.create_client(GetState, "fusion_node/get_state")
+        self._describe = node.create_client(DescribeParameters, "fusion_node/describe_parameters")
+        self._parameters = AsyncParameterClient(node, "fusion_node")
+        assert spin_until(node, self._state.service_is_ready)
+        assert spin_until(node, self._parameters.services_are_ready)
+
+    def _wait(self, future):
+        assert spin_until(self.node, future.done)
+        return future.result()
+
+    def change(self, transition):
+        return self._wait(
+            self._change.call_async(ChangeState.Request(transition=Transition(id=transition)))
+        ).success
+
+    def state(self):
+        return self._wait(self._state.call_async(GetState.Request())).current_state.id
+
+    def set(self, **values):
+        """Set one after the other; returns the reasons of those that were refused."""
+        changes = [Parameter(name.replace("__", "."), value=v) for name, v in values.items()]
+        results = self._wait(self._parameters.set_parameters(changes)).results
+        return [result.reason for result in results if not result.successful]
+
+    def describe(self, name):
+        request = DescribeParameters.Request(names=[name])
+        return self._wait(self._describe.call_async(request)).descriptors[0]
+
+
+@pytest.fixture
+def managed(tmp_path):
+    with (
+        running(NODE, *parameters(**MANAGED), log=tmp_path / "log") as process,
+        client() as node,
+    ):
+        process.wait_for_output("autostart is false: waiting to be configured")
+        yield Manager(node), process
+
+
+def test_a_whole_life(managed):
+    manager, process = managed
+    assert manager.state() == State.PRIMARY_STATE_UNCONFIGURED
+    for _ in range(2):  # what was cleaned up can be configured again
+        assert manager.change(Transition.TRANSITION_CONFIGURE)
+        assert manager.state() == State.PRIMARY_STATE_INACTIVE
+        assert manager.change(Transition.TRANSITION_ACTIVATE)
+        assert manager.state() == State.PRIMARY_STATE_ACTIVE
+        rig = Rig(manager.node, process)
+        rig.send(*rig.good_pair())
+        rig.wait(1)
+        assert manager.change(Transition.TRANSITION_DEACTIVATE)
+        assert spin_until(manager.node, lambda r=rig: not r.visible.get_subscription_count(), 5.0)
+        assert manager.change(Transition.TRANSITION_CLEANUP)
+        rig.destroy()
+        process.forget_output()
+        gc.collect()
+    assert manager.change(Transition.TRANSITION_UNCONFIGURED_SHUTDOWN)
+    assert manager.state() == State.PRIMARY_STATE_FINALIZED
+    assert process.interrupt() == 0
+
+
+def test_missing_weights_then_good_ones(managed):
+    manager, process = managed
+    assert manager.set(variant="nano", weights="/no/such/file") == []
+    assert not manager.change(Transition.TRANSITION_CONFIGURE)
+    process.wait_for_output("cannot configure: no weights at /no/such/file")
+    assert manager.state() == State.PRIMARY_STATE_UNCONFIGURED
+    assert manager.set(weights="") == []
+    assert manager.change(Transition.TRANSITION_CONFIGURE)
+    process.wait_for_output("fusing with nano on cpu")
+    assert "Traceback" not in process.output()
+
+
+def test_what_a_configured_node_cannot_take_is_refused_with_the_reason(managed):
+    manager, _ = managed
+    assert manager.change(Transition.TRANSITION_CONFIGURE)
+    (reason,) = manager.set(variant="nano")
+    assert reason.startswith("parameter variant cannot change while the node is configured")
+    (reason,) = manager.set(sync__slop_s=-1.0)
+    assert "sync.slop_s" in reason
+    (reason,) = manager.set(thermal__high=-5.0)
+    assert reason == "thermal low (0.0) must be below high (-5.0)"
+    (reason,) = manager.set(jpeg_quality="best")
+    assert "jpeg_quality" in reason
+    assert manager.set(sync__slop_s=0.2, thermal__mode="fixed", jpeg_quality=50) == []
+
+
+def test_a_change_takes_effect_while_running(managed):
+    """Two stamps 100 ms apart are no pair, until the slop allows it."""
+    manager, process = managed
+    assert manager.set(health__timeout_s=0.0) == []  # no image is used alone here
+    assert manager.change(Transition.TRANSITION_CONFIGURE)
+    assert manager.change(Transition.TRANSITION_ACTIVATE)
+    rig = Rig(manager.node, process)
+    rig.send(*rig.good_pair(), infrared_late_ns=100_000_000)
+    assert not spin_until(manager.node, lambda: rig.heard["fused/image_raw"], 1.0)
+    assert manager.set(sync__slop_s=0.1) == []
+    rig.send(*rig.good_pair(), infrared_late_ns=100_000_000)
+    rig.send(*rig.good_pair(), infrared_late_ns=100_000_000)
+    rig.wait(1)
+    assert rig.heard["fused/image_raw"][-1].header.stamp.sec > 101
+
+
+def test_parameters_are_described(managed):
+    manager, _ = managed
+    rows = {row.name: row for row in FUSION_PARAMETERS}
+    slop = manager.describe("sync.slop_s")
+    assert slop.description == rows["sync.slop_s"].description
+    assert slop.additional_constraints == "0 to 10 s"
+    assert (slop.floating_point_range[0].from_value, slop.floating_point_range[0].to_value) == (
+        0.0,
+        10.0,
+    )
+    assert "nano" in manager.describe("variant").additional_constraints
+
+
+def test_an_impossible_transition_is_refused_and_the_node_lives(managed):
+    manager, process = managed
+    assert not manager.change(Transition.TRANSITION_ACTIVATE)
+    assert manager.state() == State.PRIMARY_STATE_UNCONFIGURED
+    assert process.popen.poll() is None
+
+
+def test_a_late_listener_hears_the_mode(tmp_path):
+    with (
+        running(NODE, *parameters(variant="average", **STILL), log=tmp_path / "log") as process,
+        client() as node,
+    ):
+        process.wait_for_output("fusion mode none")
+        modes = []
+        node.create_subscription(String, "fusion_mode", lambda m: modes.append(m.data), LATCHED)
+        assert spin_until(node, lambda: modes, 5.0)
+        assert modes == ["none"]
