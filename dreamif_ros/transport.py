@@ -15,6 +15,11 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from dreamif_ros.qos_overrides import qos_overrides
 
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import SubscriptionEventCallbacks
+
 # With Fast DDS defaults nearly all best-effort images of 0.9 MB are lost between two processes.
 # Larger socket buffers deliver them and still talk to every other process, unlike LARGE_DATA.
 BUILTIN_TRANSPORTS = "DEFAULT?sockets_size=32MB"
@@ -122,7 +127,11 @@ class FollowingSubscription:
         self._node.destroy_subscription(self._subscription)
 
     def _subscribe(self) -> Subscription[Any]:
-        return self._node.create_subscription(self._type, self._name, self._callback, self._qos)
+        # rclpy's own callbacks warn of lost messages although the next follow() cures it.
+        quiet = SubscriptionEventCallbacks(use_default_callbacks=False)
+        return self._node.create_subscription(
+            self._type, self._name, self._callback, self._qos, event_callbacks=quiet
+        )
 
     def _publishers(self) -> list[TopicEndpointInfo]:
         return self._node.get_publishers_info_by_topic(self._name)

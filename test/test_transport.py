@@ -1,17 +1,29 @@
 """DDS settings by case, and what they are for: every large image arrives."""
 
-import pytest
-from rclpy.qos import qos_profile_sensor_data
-from ros_processes import client, parameters, running, spin_until
-from sensor_msgs.msg import CameraInfo, Image
+import os
+import time
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from unittest import mock
 
+import pytest
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, QoSReliabilityPolicy, qos_profile_sensor_data
+from ros_processes import client, parameters, running, spin_until
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from dreamif_model import ConfigError
 from dreamif_ros import codec
 from dreamif_ros.transport import (
     BUILTIN_TRANSPORTS,
     PROFILES_FILE,
     PROFILES_VARIABLES,
+    FollowingSubscription,
     choose_dds_settings,
+    subscribe_images,
 )
+
+RELIABLE, BEST_EFFORT = QoSReliabilityPolicy.RELIABLE, QoSReliabilityPolicy.BEST_EFFORT
 
 
 def test_large_images_need_no_setting_of_the_user():
@@ -76,3 +88,224 @@ def test_300_of_300_best_effort_images_arrive_at_30_hz(tmp_path, monkeypatch, di
     assert len(expected) == 300
     assert [stamp for stamp in expected if stamp not in images] == []
     assert expected[-1] - expected[0] < 1.2e9 * 300 / 30  # at 30 Hz, but for a stalled machine
+
+
+# What each camera needs of its own side: nothing when it is reliable, large buffers when it is not.
+CAMERA_TRANSPORTS = {"reliable": "DEFAULT", "best_effort": BUILTIN_TRANSPORTS}
+COUNTED = 100  # images of 0.9 MB, 3.3 s at 30 Hz
+
+
+@contextmanager
+def camera(reliability, log):
+    """The process of test/image_source.py."""
+    settings = {
+        "FASTDDS_BUILTIN_TRANSPORTS": CAMERA_TRANSPORTS[reliability],
+        "PYTHONPATH": str(Path(__file__).parent),
+    }
+    with ExitStack() as stack:
+        with mock.patch.dict(os.environ, settings):
+            process = stack.enter_context(running("image_source", reliability, log=log))
+        yield
+        assert process.interrupt() == 0, process.output()
+
+
+def hear(node, subscription, numbers, count, timeout_s=20.0):
+    """Take images until `count` numbers have gone by since the next one; which of them came."""
+    followed, start = 0.0, len(numbers)
+
+    def done():
+        nonlocal followed
+        if time.monotonic() > followed + 0.2:
+            followed = time.monotonic()
+            subscription.follow()
+        return len(numbers) > start and numbers[-1] >= numbers[start] + count
+
+    assert spin_until(node, done, timeout_s), numbers[start:]
+    return [n for n in numbers[start:] if n < numbers[start] + count]
+
+
+@pytest.mark.parametrize("now", ["reliable", "best_effort"])
+@pytest.mark.parametrize("before", ["reliable", "best_effort"])
+def test_every_image_arrives_when_a_camera_comes_back(tmp_path, monkeypatch, before, now):
+    """The camera restarts as the same or as the other kind; this side has plain DDS settings."""
+    monkeypatch.setenv("FASTDDS_BUILTIN_TRANSPORTS", "DEFAULT")
+    numbers = []
+    with client() as node:
+        subscription = FollowingSubscription(
+            node,
+            Image,
+            "camera/image_raw",
+            lambda message: numbers.append(message.header.stamp.sec),
+        )
+        with camera(before, tmp_path / "before"):
+            hear(node, subscription, numbers, 15)
+        with camera(now, tmp_path / "now"):
+            hear(node, subscription, numbers, 30)  # until the subscription has settled
+            heard = hear(node, subscription, numbers, COUNTED)
+    assert len(heard) >= 0.99 * COUNTED, sorted(set(range(heard[0], heard[-1])) - set(heard))
+
+
+TOPIC = "/infrared/image_raw"
+OVERRIDE = f"qos_overrides.{TOPIC}.subscription"
+
+
+@contextmanager
+def listener(node, *ros_arguments):
+    """A node beside `node`, with ROS arguments as from a command line."""
+    listening = Node(
+        "listener",
+        context=node.context,
+        cli_args=["--ros-args", *ros_arguments],
+        automatically_declare_parameters_from_overrides=True,
+    )
+    node.spinner.add_node(listening)
+    yield listening
+    node.spinner.remove_node(listening)
+    listening.destroy_node()
+
+
+def reliability(node, topic=TOPIC):
+    """What the listener's only subscription to the topic asks for, as others see it."""
+    found = node.get_subscriptions_info_by_topic(topic)
+    return [s.qos_profile.reliability for s in found if s.node_name == "listener"]
+
+
+def comes_true(node, subscription, condition, timeout_s=5.0):
+    def follow_and_look():
+        subscription.follow()
+        return condition()
+
+    return spin_until(node, follow_and_look, timeout_s)
+
+
+def stays_true(node, subscription, condition):
+    return not comes_true(node, subscription, lambda: not condition(), timeout_s=1.5)
+
+
+def test_one_best_effort_publisher_decides_and_the_last_choice_stays():
+    with client() as node, listener(node) as listening:
+        subscription = FollowingSubscription(listening, Image, TOPIC, print)
+        assert comes_true(node, subscription, lambda: reliability(node) == [BEST_EFFORT])
+        reliable = node.create_publisher(Image, TOPIC, QoSProfile(depth=1))
+        assert comes_true(node, subscription, lambda: reliability(node) == [RELIABLE])
+        best_effort = node.create_publisher(Image, TOPIC, qos_profile_sensor_data)
+        assert comes_true(node, subscription, lambda: reliability(node) == [BEST_EFFORT])
+        node.destroy_publisher(best_effort)
+        assert comes_true(node, subscription, lambda: reliability(node) == [RELIABLE])
+        node.destroy_publisher(reliable)
+        assert stays_true(node, subscription, lambda: reliability(node) == [RELIABLE])
+
+
+@pytest.mark.filterwarnings("ignore:Deprecated in favor")  # in rclpy, about the publisher
+@pytest.mark.parametrize(
+    ("given", "asked", "offered", "heard"),
+    [("reliable", RELIABLE, BEST_EFFORT, 0), ("best_effort", BEST_EFFORT, RELIABLE, 1)],
+)
+def test_a_users_reliability_wins(given, asked, offered, heard):
+    messages = []
+    with client() as node, listener(node, "-p", f"{OVERRIDE}.reliability:={given}") as listening:
+        subscription = FollowingSubscription(listening, Image, TOPIC, messages.append)
+        publisher = node.create_publisher(Image, TOPIC, QoSProfile(depth=1, reliability=offered))
+        assert comes_true(node, subscription, lambda: listening.count_publishers(TOPIC))
+        assert comes_true(node, subscription, lambda: reliability(node) == [asked])
+        publisher.publish(Image())
+        assert stays_true(node, subscription, lambda: reliability(node) == [asked])
+        unheard = "not heard by this reliable subscription"
+        assert (unheard in subscription.describe_publishers()) == (not heard)
+    assert len(messages) == heard
+
+
+def test_a_users_depth_wins_and_the_reliability_still_follows():
+    heard = []
+    arguments = ("-p", f"{OVERRIDE}.depth:=3", "-p", f"{OVERRIDE}.history:=keep_last")
+    with client() as node, listener(node, *arguments) as listening:
+        subscription = FollowingSubscription(
+            listening, Image, TOPIC, lambda message: heard.append(message.height)
+        )
+        publisher = node.create_publisher(Image, TOPIC, QoSProfile(depth=10))
+        assert comes_true(node, subscription, lambda: reliability(node) == [RELIABLE])
+        assert spin_until(node, publisher.get_subscription_count, 5.0)
+        for number in range(8):
+            publisher.publish(Image(height=number))
+        time.sleep(0.5)  # nobody takes them meanwhile
+        assert spin_until(node, lambda: heard, 5.0)
+        spin_until(node, lambda: False, 0.5)
+    assert heard == [5, 6, 7]
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("reliability:=sure", "subscription.reliability is 'sure': choose one of .*best_effort"),
+        ("reliability:=1", "subscription.reliability is 1: choose one of"),
+        ("history:=keep_some", "history is 'keep_some': choose one of .*keep_last, keep_all"),
+        ("depth:=0", "subscription.depth is 0, expected 1 or more messages"),
+        ("depth:=many", "subscription.depth is 'many', expected 1 or more messages"),
+        (
+            "durability:=volatile",
+            "unknown parameter .*durability: choose one of depth, reliability",
+        ),
+    ],
+)
+def test_an_override_that_is_no_policy_is_refused(override, words):
+    with client() as node, listener(node, "-p", f"{OVERRIDE}.{override}") as listening:
+        with pytest.raises(ConfigError, match=words):
+            FollowingSubscription(listening, Image, TOPIC, print)
+        FollowingSubscription(listening, Image, "/visible/image_raw", print)  # is another topic
+
+
+REMAP = ("-r", "infrared/image_raw:=/cam/image")
+SWAP = (
+    *("-r", "infrared/image_raw:=/visible/image_raw"),
+    *("-r", f"visible/image_raw:={TOPIC}"),
+)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "transport", "topic"),
+    [
+        ((), "raw", TOPIC),
+        ((), "compressed", f"{TOPIC}/compressed"),
+        (("-r", "__ns:=/robot"), "compressed", f"/robot{TOPIC}/compressed"),
+        (REMAP, "raw", "/cam/image"),
+        (REMAP, "compressed", "/cam/image/compressed"),
+        (SWAP, "raw", "/visible/image_raw"),
+        (SWAP, "compressed", "/visible/image_raw/compressed"),
+        (("-r", f"{TOPIC}/compressed:=/jpegs"), "compressed", "/jpegs"),
+    ],
+)
+def test_compressed_images_are_beside_the_remapped_topic(arguments, transport, topic):
+    """Also after the subscription was made anew."""
+    heard = []
+    message_type = {"raw": Image, "compressed": CompressedImage}[transport]
+    with client() as node, listener(node, *arguments) as listening:
+        subscription = subscribe_images(listening, "infrared/image_raw", transport, heard.append)
+        assert subscription.topic == topic
+        publisher = node.create_publisher(message_type, topic, QoSProfile(depth=1))
+        assert comes_true(node, subscription, lambda: reliability(node, topic) == [RELIABLE])
+        assert spin_until(node, publisher.get_subscription_count, 5.0)
+        publisher.publish(message_type())
+        assert spin_until(node, lambda: heard, 5.0)
+        assert isinstance(heard[0], message_type)
+
+
+def test_a_publisher_of_another_type_is_named_and_not_followed():
+    with client() as node, listener(node) as listening, client("camera") as camera:
+        subscription = FollowingSubscription(listening, Image, TOPIC, print)
+        assert subscription.describe_publishers() == "it has no publisher"
+        camera.create_publisher(CompressedImage, TOPIC, QoSProfile(depth=1))
+        assert comes_true(node, subscription, lambda: listening.count_publishers(TOPIC))
+        assert stays_true(node, subscription, lambda: reliability(node) == [BEST_EFFORT])
+        assert subscription.describe_publishers() == (
+            "1 publisher(s): /camera (reliable, sensor_msgs/msg/CompressedImage), "
+            "expected sensor_msgs/msg/Image"
+        )
+
+
+def test_what_is_destroyed_stays_so():
+    with client() as node, listener(node) as listening:
+        subscription = FollowingSubscription(listening, Image, TOPIC, print)
+        node.create_publisher(Image, TOPIC, QoSProfile(depth=1))
+        subscription.destroy()
+        assert comes_true(node, subscription, lambda: reliability(node) == [])
+        assert stays_true(node, subscription, lambda: reliability(node) == [])
