@@ -13,7 +13,7 @@ from dreamif_ros.health import Fault, FusionMode
 from dreamif_ros.stream import CAMERAS, FusionStream
 
 Value = str | int | float
-DROPS_OF_PAIRS = ("superseded", "unwatched", "failed")
+DROPS_OF_PAIRS = ("superseded", "unwatched", "refused", "failed")
 DROPS_OF_MESSAGES = ("no_partner", "too_old", "duplicate", "cleared")
 
 
@@ -71,8 +71,8 @@ def _stream_values(stream: FusionStream) -> dict[str, Value]:
     }
     for reason in DROPS_OF_PAIRS:
         values[f"pairs {reason}"] = counts.get(reason, 0)
-    for what in (*CAMERAS, "moments"):
-        values[f"{what} refused"] = counts.get(f"{what} refused", 0)
+    for camera in CAMERAS:
+        values[f"{camera} refused"] = counts.get(f"{camera} refused", 0)
     for reason in DROPS_OF_MESSAGES:
         values[f"messages {reason}"] = getattr(pairing, reason)
     values["messages waiting"] = sum(stream.synchronizer.waiting)

@@ -251,7 +251,8 @@ class FusionStream:
         try:
             self._fuse(moment)
         except DreamIFError as error:
-            self._refuse("moments", str(error))
+            self.statistics.count("refused")
+            self._node.get_logger().error(str(error), throttle_duration_sec=1.0)
         except Exception as error:  # the worker must outlive what nobody thought of
             if not self._node.context.ok():
                 return  # the node is being shut down
@@ -268,8 +269,9 @@ class FusionStream:
             self._accept(images)
             return
         result = self._result(images)
-        if result is None:
-            return  # no image is left; each refusal was counted
+        if result is None:  # no image is left; why was said of each camera
+            self.statistics.count("refused")
+            return
         header = self._header(moment)
         seconds = self._outputs.publish(
             result, header, self._visible.info, self._values["jpeg_quality"]
@@ -307,11 +309,10 @@ class FusionStream:
                 "images, or raise that parameter"
             )
 
-    def _refuse(self, what: str, reason: str) -> None:
-        self.statistics.count(f"{what} refused")
-        if what in self.watches:
-            self.watches[what].refused(reason)
-        self._node.get_logger().error(f"{what}: {reason}", throttle_duration_sec=1.0)
+    def _refuse(self, camera: str, reason: str) -> None:
+        self.statistics.count(f"{camera} refused")
+        self.watches[camera].refused(reason)
+        self._node.get_logger().error(f"{camera}: {reason}", throttle_duration_sec=1.0)
 
     def _result(self, images: Images) -> FusionResult | None:
         """Of what there is, the better; None where there is nothing."""
