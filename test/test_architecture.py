@@ -90,6 +90,7 @@ def test_only_some_modules_of_the_model_use_opencv():
         "dreamif_model.registration.clock_offset",
         "dreamif_model.data",
         "dreamif_model.metrics.filters",
+        "dreamif_model.pixel_repair",
         "dreamif_model.registration.warp",
         "dreamif_model.training.data",
     }
