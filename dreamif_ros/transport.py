@@ -117,6 +117,9 @@ class FollowingSubscription:
     def describe_publishers(self) -> str:
         """Who publishes the topic and how, for a line about a silent input."""
         publishers = self._publishers()
+        compressed = f"{self.topic}/compressed"
+        if not publishers and self._type is Image and self._node.count_publishers(compressed):
+            return f"it has no publisher, but {compressed} has: set image_transport to compressed"
         if not publishers:
             return "it has no publisher"
         return f"{len(publishers)} publisher(s): {', '.join(map(self._describe, publishers))}"

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+from rosbags.typesys import Stores, get_typestore
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
@@ -89,6 +90,16 @@ def test_compress_is_the_inverse_of_decode():
     assert codec.stamp_ns(compressed) == 3_000_000_004
     assert np.abs(codec.decode_visible(compressed).astype(int) - RGB).mean() < 3
     assert len(codec.compress(RGB, header, quality=20).data) < len(compressed.data)
+
+
+def test_messages_of_a_bag_decode_alike():
+    types = get_typestore(Stores.ROS2_HUMBLE).types
+    header = types["std_msgs/msg/Header"](types["builtin_interfaces/msg/Time"](1, 2), "camera")
+    recorded = types["sensor_msgs/msg/CompressedImage"](
+        header, "png", np.frombuffer(png(BGR), np.uint8)
+    )
+    np.testing.assert_array_equal(codec.decode_visible(recorded), RGB)
+    assert codec.stamp_ns(recorded) == 1_000_000_002
 
 
 def with_thumbnail(data):

@@ -302,6 +302,18 @@ def test_a_publisher_of_another_type_is_named_and_not_followed():
         )
 
 
+def test_a_camera_that_only_compresses_is_found():
+    with client() as node, listener(node, *REMAP) as listening:
+        subscription = FollowingSubscription(listening, Image, "infrared/image_raw", print)
+        node.create_publisher(CompressedImage, "/cam/image/compressed", QoSProfile(depth=1))
+        expected = (
+            "it has no publisher, but /cam/image/compressed has: set image_transport to compressed"
+        )
+        assert comes_true(
+            node, subscription, lambda: subscription.describe_publishers() == expected
+        )
+
+
 def test_what_is_destroyed_stays_so():
     with client() as node, listener(node) as listening:
         subscription = FollowingSubscription(listening, Image, TOPIC, print)
