@@ -121,6 +121,10 @@ class FusionPipeline:
             np.ascontiguousarray(pixels.cpu()), dominance, np.zeros_like(dominance), timings
         )
 
+    def register(self, calibration: Calibration) -> None:
+        """Lay infrared on the visible image by this from the next frame on."""
+        self._registrar = Registrar(calibration, self.engine.device)
+
     def warm_up(self) -> None:
         """Fuse a blank pair: what the first frame would otherwise wait for."""
         height, width = self._own_shape() or WARM_UP_SHAPE

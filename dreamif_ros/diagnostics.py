@@ -9,8 +9,9 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from dreamif_model import FusionPipeline
 from dreamif_model.device import memory_mib
+from dreamif_ros.fuser import CAMERAS
 from dreamif_ros.health import Fault, FusionMode
-from dreamif_ros.stream import CAMERAS, FusionStream
+from dreamif_ros.stream import FusionStream
 
 Value = str | int | float
 DROPS_OF_PAIRS = ("superseded", "unwatched", "refused", "failed")
@@ -77,8 +78,8 @@ def _stream_values(stream: FusionStream) -> dict[str, Value]:
         values[f"messages {reason}"] = getattr(pairing, reason)
     values["messages waiting"] = sum(stream.synchronizer.waiting)
     values["jumps back in time"] = pairing.jumps
-    if stream.alignment is not None:
-        values["alignment (-1 to 1)"] = stream.alignment
+    if stream.fuser.alignment is not None:
+        values["alignment (-1 to 1)"] = stream.fuser.alignment
     for stage, (median, p99) in stream.statistics.percentiles_ms().items():
         values[f"{stage} p50 (ms)"], values[f"{stage} p99 (ms)"] = median, p99
     return values

@@ -15,14 +15,9 @@ from rclpy.parameter import Parameter
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from std_msgs.msg import String
 
-from dreamif_model import (
-    Calibration,
-    DreamIFError,
-    FusionPipeline,
-    ThermalConfig,
-    read_calibration,
-)
+from dreamif_model import DreamIFError, FusionPipeline, ThermalConfig
 from dreamif_model.device import free_memory, use_cpu_threads
+from dreamif_ros.camera_infos import CameraInfos
 from dreamif_ros.diagnostics import fusion_diagnostics
 from dreamif_ros.health import FusionMode
 from dreamif_ros.outputs import QOS, Outputs
@@ -56,7 +51,7 @@ class FusionNode(LifecycleNode):
         self._outputs: Outputs | None = None
         self._stream: FusionStream | None = None
         self._mode: FusionMode | None = None
-        self._clock_offset_s = 0.0
+        self._infos = CameraInfos(None)
         self._modes = self.create_publisher(String, "fusion_mode", LATCHED)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", QOS)
         self.add_on_set_parameters_callback(self._check_parameters)
@@ -104,7 +99,7 @@ class FusionNode(LifecycleNode):
         assert self._outputs
         try:
             self._stream = FusionStream(
-                self, self._pipeline, self._outputs, self._values, self._clock_offset_s
+                self, self._pipeline, self._outputs, self._infos, self._values
             )
         except DreamIFError as error:
             self.get_logger().error(f"cannot activate: {error}")
@@ -138,15 +133,14 @@ class FusionNode(LifecycleNode):
         values = self._values
         use_cpu_threads(values["cpu_threads"])
         path = values["registration.file"]
-        calibration: Calibration | None = read_calibration(Path(path)) if path else None
-        self._clock_offset_s = (calibration and calibration.clock_offset_s) or 0.0
+        self._infos = CameraInfos(Path(path) if path else None)
         self._pipeline = FusionPipeline(
             variant=values["variant"],
             device=values["device"],
             weights=Path(values["weights"]) if values["weights"] else None,
             thermal=self._thermal(),
             precision=values["precision"],
-            registration=calibration,
+            registration=self._infos.calibration(),
             # TMP dominance_smoothing=values["dominance.smoothing"],
         )
         self._pipeline.warm_up()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +16,32 @@ from dreamif_model.registration.warp import Calibration, Size
 OPTIONAL = ("clock_offset_s", "residual_px")
 HOMOGRAPHY_KEYS = ("model", "infrared_size", "visible_size", "homography")
 CAMERAS_KEYS = ("model", "infrared", "visible", "rotation", "translation", "distance_m")
+CAMERAS = ("infrared", "visible")
+FROM_TOPIC = "camera_info"  # in place of a file: what the camera's driver publishes
 HEADER = "# How an infrared image lies on the visible one; read by Dream-IF.\n"
 
 
-def read_calibration(path: Path) -> Calibration:
-    """ConfigError, with the file's name, for whatever is missing, unknown or out of range."""
+def read_calibration(path: Path, topics: Mapping[str, Intrinsics] | None = None) -> Calibration:
+    """ConfigError, with the file's name, for whatever is missing, unknown or out of range.
+
+    topics: the intrinsics of those cameras that :func:`cameras_from_topics` names.
+    """
     content = _load(path)
     try:
         model = content.get("model")
         if model == "homography":
             return _read_homography(content)
         if model == "cameras":
-            return _read_cameras(content, path.parent)
+            return _read_cameras(content, path.parent, topics or {})
         raise ConfigError(f"model is {model!r}, expected homography or cameras")
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
+
+
+def cameras_from_topics(path: Path) -> list[str]:
+    """Of ``infrared`` and ``visible`` those whose intrinsics come by ``camera_info`` messages."""
+    content = _load(path)
+    return [name for name in CAMERAS if content.get(name) == FROM_TOPIC]
 
 
 def write_calibration(calibration: Calibration, path: Path) -> None:
@@ -75,9 +87,16 @@ def _read_homography(content: dict[str, Any]) -> Calibration:
     )
 
 
-def _read_cameras(content: dict[str, Any], folder: Path) -> Calibration:
+def _read_cameras(
+    content: dict[str, Any], folder: Path, topics: Mapping[str, Intrinsics]
+) -> Calibration:
     _check_keys(content, CAMERAS_KEYS)
-    infrared, visible = (_camera(content[name], name, folder) for name in ("infrared", "visible"))
+    infrared, visible = (
+        topics[name]
+        if content[name] == FROM_TOPIC and name in topics
+        else _camera(content[name], name, folder)
+        for name in CAMERAS
+    )
     pair = CameraPair(
         infrared,
         visible,
@@ -90,6 +109,11 @@ def _read_cameras(content: dict[str, Any], folder: Path) -> Calibration:
 
 def _camera(content: Any, name: str, folder: Path) -> Intrinsics:
     """Of the file that ``content`` names, relative to the calibration, or of its contents."""
+    if content == FROM_TOPIC:
+        raise ConfigError(
+            f"{name} is {FROM_TOPIC}, which is a topic and only the fusion node has it: name a "
+            "file of camera_calibration instead"
+        )
     if isinstance(content, str):
         return read_intrinsics(folder / content)
     if not isinstance(content, dict):

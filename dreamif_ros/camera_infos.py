@@ -1,0 +1,47 @@
+"""A calibration file, and the ``camera_info`` messages that it asks for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from sensor_msgs.msg import CameraInfo
+
+from dreamif_model import Calibration, ConfigError, read_calibration
+from dreamif_model.registration.file import cameras_from_topics
+from dreamif_model.registration.geometry import Intrinsics
+
+
+class CameraInfos:
+    """Takes messages until the calibration is complete.
+
+    path: the file, or None for no registration. missing: cameras whose message has not come.
+    clock_offset_s: seconds to add to infrared stamps. ConfigError where the file cannot be used.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._intrinsics: dict[str, Intrinsics] = {}
+        self.missing = cameras_from_topics(path) if path else []
+        self.clock_offset_s = 0.0
+        if path:  # whatever else is wrong with the file is said now
+            anything = Intrinsics((2, 2), np.eye(3))
+            calibration = read_calibration(path, dict.fromkeys(self.missing, anything))
+            self.clock_offset_s = calibration.clock_offset_s or 0.0
+
+    def take(self, camera: str, message: CameraInfo) -> Calibration | None:
+        """The calibration, with the last message that it needs; ConfigError for a bad one."""
+        if camera not in self.missing:
+            return None
+        try:
+            self._intrinsics[camera] = Intrinsics.from_camera_info(message)
+        except ConfigError as error:
+            raise ConfigError(f"camera_info of the {camera} camera: {error}") from None
+        self.missing.remove(camera)
+        return self.calibration()
+
+    def calibration(self) -> Calibration | None:
+        """None while messages are missing, or without a file."""
+        if self.missing or not self._path:
+            return None
+        return read_calibration(self._path, self._intrinsics)
