@@ -17,6 +17,7 @@ from dreamif_ros import codec
 NODE = "dreamif_ros.fusion_node"
 QOS = QoSProfile(depth=50)
 LATCHED = QoSProfile(depth=10, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+K = [64.0, 0.0, 31.5, 0.0, 64.0, 23.5, 0.0, 0.0, 1.0]  # the visible camera's
 STILL = {"health__frozen_s": 0.0}  # the rig repeats one pair
 RNG = np.random.default_rng(0)
 VISIBLE = RNG.integers(0, 256, (48, 64, 3), dtype=np.uint8)
@@ -64,8 +65,10 @@ class Rig:
         """Publish one pair of messages under a new stamp; returns the visible header."""
         self.frame += 1
         visible.header, infrared.header = self.header("rgb"), self.header("thermal")
-        infrared.header.stamp.nanosec = infrared_late_ns
-        self.info.publish(CameraInfo(header=visible.header, width=64, height=48))
+        carry_s, nanosec = divmod(infrared_late_ns, 1_000_000_000)
+        infrared.header.stamp.sec += carry_s
+        infrared.header.stamp.nanosec = nanosec
+        self.info.publish(CameraInfo(header=visible.header, width=64, height=48, d=[0.0] * 5, k=K))
         self.visible.publish(visible)
         self.infrared.publish(infrared)
         return visible.header

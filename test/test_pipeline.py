@@ -55,7 +55,7 @@ def test_sizes_and_types(pipeline, rng, visible, infrared, depth):
         assert dominance.shape == visible[:2]
         assert dominance.dtype == np.float32
         assert 0 <= dominance.min() <= dominance.max() <= 1
-    assert result.timings.keys() == {"normalize", "register", "infer"}
+    assert result.timings.keys() == {"normalize", "warp", "infer"}
     assert all(seconds >= 0 for seconds in result.timings.values())
 
 

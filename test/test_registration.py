@@ -392,7 +392,7 @@ class TestFusion:
         assert (result.dominance_infrared[:, :32] == 0).all()
         assert (result.dominance_visible[:, :32] == 1).all()
         assert (result.dominance_infrared[:, 50:] > 0).all()
-        assert result.timings.keys() == {"normalize", "register", "infer"}
+        assert result.timings.keys() == {"normalize", "warp", "infer"}
 
     def test_no_shift_is_no_registration(self, nano_weights, rng):
         images = self.pair(rng)

@@ -1,0 +1,196 @@
+"""Camera processes around a fusion node, and everything that the node says."""
+
+import itertools
+import json
+import subprocess
+import sys
+import time
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
+
+import camera_source
+import numpy as np
+from camera_source import Settings, picture
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile
+from ros_processes import STOP_TIMEOUT_S, client, parameters, running, spin_until
+from sensor_msgs.msg import Image
+from std_msgs.msg import String
+
+from dreamif_model import FusionPipeline, ThermalConfig
+from dreamif_ros.diagnostics import DROPS_OF_MESSAGES, DROPS_OF_PAIRS
+
+NODE = "dreamif_ros.fusion_node"
+CAMERAS = ("infrared", "visible")
+QOS = QoSProfile(depth=100)
+LATCHED = QoSProfile(depth=10, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+STATELESS = {"thermal__smoothing": 1.0}  # what is fused depends on no earlier frame
+DECLARED_S = 1.0  # a fault is declared within this time ...
+ALLOWANCE_S = 0.5  # ... and so much more on a machine that has other things to do
+SETTLED_S = 0.3  # after a mode is declared, images of the mode before may still be on their way
+INFRARED_SHARE = {"fused": 0.5, "visible_only": 0.0, "infrared_only": 1.0}  # of variant average
+
+
+class Camera:
+    """The process of camera_source.py."""
+
+    def __init__(self, name, *ros_arguments):
+        self.name, self._arguments, self._changes = name, ros_arguments, {}
+        self.start()
+
+    def start(self):
+        """Start the process, again after it was killed, with what it was told before."""
+        self._process = subprocess.Popen(
+            [sys.executable, camera_source.__file__, self.name, *self._arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.tell(**self._changes)
+
+    def tell(self, **changes):
+        """Change settings; returns how many images were sent so far."""
+        self._changes |= changes
+        self._process.stdin.write(json.dumps(changes) + "\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+    @property
+    def settings(self):
+        return replace(Settings(), **self._changes)
+
+    def heal(self, **settings):
+        """Back to the defaults, but for the given settings."""
+        defaults = {name: getattr(Settings(), name) for name in self._changes}
+        self.tell(**(defaults | settings))
+
+    def signal(self, number):
+        self._process.send_signal(number)
+
+    def kill(self):
+        self._process.kill()
+        self._end()
+
+    def close(self):
+        self._process.stdin.close()
+        self._end()
+
+    def _end(self):
+        self._process.wait(STOP_TIMEOUT_S)
+        self._process.stdin.close()
+        self._process.stdout.close()
+
+
+class CameraRig:
+    """Two cameras, a running node, and what was heard of it with the moment when."""
+
+    def __init__(self, node, process, cameras):
+        self.node, self.process = node, process
+        self.cameras = {camera.name: camera for camera in cameras}
+        self.images, self.infrared_shares, self.modes, self.statuses = [], [], [], {}
+        node.create_subscription(Image, "fused/image_raw", self.images.append, QOS)
+        node.create_subscription(Image, "dominance/infrared", self._on_dominance, QOS)
+        node.create_subscription(String, "fusion_mode", self._on_mode, LATCHED)
+        node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, QOS)
+
+    def _on_dominance(self, message):
+        self.infrared_shares.append(np.unique(np.frombuffer(message.data, np.float32)).tolist())
+
+    def _on_mode(self, message):
+        self.modes.append((time.monotonic(), message.data))
+
+    def _on_diagnostics(self, message):
+        self.statuses |= {status.name: status for status in message.status}
+
+    def spin(self, seconds):
+        spin_until(self.node, lambda: False, seconds)
+
+    def wait_for_mode(self, mode, since_s, within_s=DECLARED_S):
+        """Wait until a mode is declared; fails when it is declared too late."""
+        moments = []
+
+        def declared():
+            moments[:] = [s - since_s for s, text in self.modes if s > since_s and text == mode]
+            return moments
+
+        assert spin_until(self.node, declared, 10.0), self.report()
+        assert moments[0] <= within_s + ALLOWANCE_S, (moments[0], self.report())
+
+    def hear(self, mode, seconds=0.5):
+        """Listen for some time: images come, all of them with the values of this mode."""
+        self.images.clear()
+        self.infrared_shares.clear()
+        self.spin(seconds)
+        possible = possible_images(*(self.cameras[name].settings for name in CAMERAS))
+        kinds = [possible.get(bytes(image.data), "unknown") for image in self.images]
+        assert set(kinds) == {mode}, (kinds, self.report())
+        assert len(kinds) >= 5 * seconds, (len(kinds), self.report())
+        assert all(shares == [INFRARED_SHARE[mode]] for shares in self.infrared_shares)
+        assert self.infrared_shares
+
+    def expect(self, mode, since_s, within_s=DECLARED_S):
+        """A mode is declared in time, and images are what it says."""
+        self.wait_for_mode(mode, since_s, within_s)
+        self.spin(SETTLED_S)
+        self.hear(mode)
+
+    def wait_for_status(self, level, words, name="/fusion_node"):
+        """Wait for diagnostics with this level and these words in their message."""
+
+        def said():
+            status = self.statuses.get(name)
+            return status and status.level == level and words in status.message
+
+        assert spin_until(self.node, said, 5.0), self.report()
+
+    def values(self):
+        """The figures of the next diagnostics, by their key."""
+        self.statuses.clear()
+        assert spin_until(self.node, lambda: "/fusion_node" in self.statuses, 5.0), self.report()
+        return {item.key: item.value for item in self.statuses["/fusion_node"].values}
+
+    def report(self):
+        """What a failed test shows."""
+        statuses = {name: (s.level, s.message) for name, s in self.statuses.items()}
+        return f"{self.modes[-5:]} {statuses} {self.process.output()[-3000:]}"
+
+
+@contextmanager
+def camera_rig(log, **values):
+    """A fusion node of variant average and its two cameras, each a process."""
+    with ExitStack() as stack:
+        arguments = parameters(variant="average", **(STATELESS | values))
+        process = stack.enter_context(running(NODE, *arguments, log=log))
+        cameras = [stack.enter_context(closing(Camera(name))) for name in CAMERAS]
+        rig = CameraRig(stack.enter_context(client()), process, cameras)
+        assert spin_until(rig.node, lambda: "fused" in dict(rig.modes).values(), 60.0), rig.report()
+        yield rig
+
+
+def possible_images(infrared, visible):
+    """What a fused image of cameras with these settings can be: from its bytes to its mode."""
+    infrareds = [picture("infrared", k, infrared) for k in range(infrared.pictures)]
+    visibles = [picture("visible", k, visible) for k in range(visible.pictures)]
+    pipeline = FusionPipeline("average", "cpu", thermal=ThermalConfig(smoothing=1.0))
+    images = {_rgb(image).tobytes(): "visible_only" for image in visibles}
+    for image in infrareds:
+        alone = pipeline.infrared_alone(image, (visible.height, visible.width))
+        images[alone.fused.tobytes()] = "infrared_only"
+    for image, partner in itertools.product(visibles, infrareds):
+        images[pipeline.fuse(image, partner).fused.tobytes()] = "fused"
+    return images
+
+
+def _rgb(image):
+    return image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
+
+
+def accounts(values):
+    """Messages and moments that diagnostics (their values by key) leave unaccounted for."""
+    count = {key: int(value) for key, value in values.items() if value.isdigit()}
+    messages = count["infrared received"] + count["visible received"] - 2 * count["pairs"]
+    messages -= count["messages waiting"]
+    messages -= sum(count[f"messages {reason}"] for reason in DROPS_OF_MESSAGES)
+    moments = count["pairs"] + count["images used alone"] - count["published"]
+    moments -= sum(count[f"pairs {reason}"] for reason in DROPS_OF_PAIRS)
+    return messages, moments
