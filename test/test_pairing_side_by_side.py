@@ -1,6 +1,6 @@
 """Ours beside the real message_filters on the same traces: pairs, mean skew, latency.
 
-What holds is in the tests' names; `make benchmark-pairing` prints the figures.
+What holds is in the tests' names; benchmarks/pairing.py prints the figures.
 """
 
 from importlib.util import find_spec
