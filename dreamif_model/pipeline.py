@@ -112,7 +112,7 @@ class FusionPipeline:
         gray = torch.as_tensor(registered)
         reach = torch.ones_like(gray) if coverage is None else coverage
         pixels = (gray * reach).mul(255).round().to(torch.uint8)[..., None].expand(-1, -1, 3)
-        dominance = np.array(reach.cpu(), np.float32)
+        dominance = np.array(reach.cpu().numpy(), np.float32)
         timings = {
             "normalize": normalized_at - started,
             "warp": time.perf_counter() - normalized_at,
