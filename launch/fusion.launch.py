@@ -23,20 +23,36 @@ GENERAL = {
 TOPICS = {
     "infrared_topic": ("infrared/image_raw", "Infrared images."),
     "visible_topic": ("visible/image_raw", "Visible images."),
+    "infrared_camera_info_topic": (
+        "infrared/camera_info",
+        "Calibration of the infrared camera, where registration_file asks for it.",
+    ),
     "visible_camera_info_topic": ("visible/camera_info", "Calibration of the visible camera."),
 }
+# Argument: (parameter, type, description); an empty one leaves what params_file says.
 OVERRIDES = {
-    "variant": ("", "Model variant. Empty: as in params_file."),
-    "device": ("", "cpu, cuda, ... Empty: as in params_file."),
-    "use_sim_time": ("", "true: take the time from /clock. Empty: as in params_file."),
+    "variant": ("variant", str, "Model variant. Empty: as in params_file."),
+    "device": ("device", str, "cpu, cuda, ... Empty: as in params_file."),
+    "registration_file": (
+        "registration.file",
+        str,
+        "Calibration of the cameras. Empty: as in params_file.",
+    ),
+    "use_sim_time": (
+        "use_sim_time",
+        bool,
+        "true: take the time from /clock. Empty: as in params_file.",
+    ),
 }
 
 
 def generate_launch_description() -> LaunchDescription:
     """Declare the arguments, then start the node."""
+    defaults = {**GENERAL, **TOPICS}
+    defaults |= {name: ("", description) for name, (_, _, description) in OVERRIDES.items()}
     arguments = [
         DeclareLaunchArgument(name, default_value=default, description=description)
-        for name, (default, description) in {**GENERAL, **TOPICS, **OVERRIDES}.items()
+        for name, (default, description) in defaults.items()
     ]
     return LaunchDescription([*arguments, OpaqueFunction(function=fusion_node)])
 
@@ -44,9 +60,9 @@ def generate_launch_description() -> LaunchDescription:
 def fusion_node(context: LaunchContext) -> list[Node]:
     """Return the node; a function, because only arguments that are given become parameters."""
     overrides = {
-        name: ParameterValue(LaunchConfiguration(name), value_type=value_type)
-        for name, value_type in {"variant": str, "device": str, "use_sim_time": bool}.items()
-        if LaunchConfiguration(name).perform(context)
+        parameter: ParameterValue(LaunchConfiguration(argument), value_type=value_type)
+        for argument, (parameter, value_type, _) in OVERRIDES.items()
+        if LaunchConfiguration(argument).perform(context)
     }
     remappings = []
     for argument, (name, _) in TOPICS.items():
