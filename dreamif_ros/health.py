@@ -57,11 +57,12 @@ def find_faults(
     """What is wrong with the infrared and with the visible camera now.
 
     Where both send but no pairs are made, the infrared stamps are to blame: the fused image is
-    the visible camera's, with its header.
+    the visible camera's, with its header. Unless one camera's stamps stand still: it is to blame.
     """
     of_infrared, of_visible = infrared.fault(now_s), visible.fault(now_s)
-    both_send = infrared.is_heard(now_s) and visible.is_heard(now_s)
-    if both_send and infrared.lacks_partners(now_s) and visible.lacks_partners(now_s):
+    both = (infrared, visible)
+    pairs_are_due = all(watch.is_heard(now_s) and not watch.stands_still() for watch in both)
+    if pairs_are_due and all(watch.lacks_partners(now_s) for watch in both):
         ahead_s = infrared.ahead_of(visible)
         of_infrared = Fault(
             "stale",
@@ -191,6 +192,11 @@ class CameraWatch:
         """Whether its messages have found no partner for too long."""
         with self._lock:
             return 0 < self._patience_s() < now_s - self._paired_s
+
+    def stands_still(self) -> bool:
+        """Whether its newest stamps are one and the same, for however short a time."""
+        with self._lock:
+            return self._same_stamp.length >= LEAST_REPEATS
 
     def ahead_of(self, other: CameraWatch) -> float:
         """Seconds that its stamps are ahead of the other camera's, by when both came."""

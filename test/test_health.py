@@ -132,6 +132,24 @@ def test_stamps_that_never_meet_are_the_infrared_cameras_fault():
     assert find_faults(infrared, visible, end) == (None, None)
 
 
+@pytest.mark.parametrize("stands", ["infrared", "visible"])
+def test_without_pairs_stamps_that_stand_still_are_to_blame(stands):
+    """As soon as there are no pairs: the other camera is not blamed in between."""
+    watches = {"infrared": CameraWatch(0.0), "visible": CameraWatch(0.0)}
+    for name, watch in watches.items():
+        feed(watch, 0.0, 0.51, stamp_ns=5 if name == stands else None)
+    of_both = dict(zip(watches, find_faults(*watches.values(), 0.51), strict=True))
+    assert of_both == {"infrared": None, "visible": None}
+    for name, watch in watches.items():
+        feed(watch, 0.51, 0.2, stamp_ns=5 if name == stands else None)
+    of_both = dict(zip(watches, find_faults(*watches.values(), 0.71), strict=True))
+    assert {name: fault and fault.text for name, fault in of_both.items()} == {
+        "infrared": None,
+        "visible": None,
+        stands: "its stamps stand still",
+    }
+
+
 def test_a_camera_that_returns_is_given_time_to_find_partners():
     infrared, visible = CameraWatch(0.0), CameraWatch(0.0)
     feed(visible, 0.0, 5.0)
