@@ -8,7 +8,7 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.clock import JumpThreshold, TimeJump
+from rclpy.clock import Clock, ClockType, JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
@@ -57,14 +57,18 @@ class FusionNode(LifecycleNode):
         self.add_on_set_parameters_callback(self._check_parameters)
         self._jumps = self.get_clock().create_jump_callback(
             JumpThreshold(
-                min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True
+                min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False
             ),
             post_callback=self._on_clock_jump,
         )
-        self.create_timer(FOLLOW_PERIOD_S, self._follow_publishers)
-        self.create_timer(HEALTH_PERIOD_S, self._watch_health)
-        self.create_timer(SILENCE_PERIOD_S, self._report_silence)
-        self.create_timer(REPORT_PERIOD_S, self._publish_diagnostics)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)  # ROS time stands still with its bag
+        for period_s, callback in (
+            (HEALTH_PERIOD_S, self._watch_health),
+            (FOLLOW_PERIOD_S, self._follow_publishers),
+            (REPORT_PERIOD_S, self._publish_diagnostics),
+            (SILENCE_PERIOD_S, self._report_silence),
+        ):
+            self.create_timer(period_s, callback, clock=steady)
 
     def start(self) -> None:
         """Configure and activate, as ``autostart`` asks; RefusedError where that fails."""

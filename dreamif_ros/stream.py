@@ -110,6 +110,7 @@ class FusionStream:
     def clock_jumped(self) -> None:
         """ROS time was set back: what waits belongs to another time."""
         self.synchronizer.clear()
+        self._say_jump()
 
     def faults(self) -> dict[str, Fault | None]:
         """What is wrong with each camera now."""
@@ -193,10 +194,14 @@ class FusionStream:
         jumps = self.synchronizer.counts.jumps
         if jumps != self._jumps:
             self._jumps = jumps
-            self._node.get_logger().warning(
-                "the stamps went back in time (a looping bag, a clock that was set): what waited "
-                "for a partner is dropped, pairing starts anew"
-            )
+            self._say_jump()
+
+    def _say_jump(self) -> None:
+        self._node.get_logger().warning(
+            "time went back (a looping bag, a clock that was set): what waited for a partner is "
+            "dropped, pairing starts anew",
+            throttle_duration_sec=1.0,  # the stamps and /clock tell of the same jump
+        )
 
 
 def _has_no_partner(fault: Fault | None) -> bool:
