@@ -3,15 +3,18 @@
 import gc
 
 import pytest
+import rclpy
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import DescribeParameters
+from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.parameter_client import AsyncParameterClient
 from ros_processes import client, parameters, running, spin_until
 from std_msgs.msg import String
 from test_fusion_node import LATCHED, NODE, STILL, Rig
 
+from dreamif_ros import fusion_node
 from dreamif_ros.parameters import FUSION_PARAMETERS
 
 MANAGED = {"variant": "average", "autostart": "false", **STILL}
@@ -156,3 +159,18 @@ def test_a_late_listener_hears_the_mode(tmp_path):
         node.create_subscription(String, "fusion_mode", lambda m: modes.append(m.data), LATCHED)
         assert spin_until(node, lambda: modes, 5.0)
         assert modes == ["none"]
+
+
+def test_after_an_unforeseen_error_the_node_can_be_configured_again(monkeypatch):
+    rclpy.init(args=parameters(variant="average"))
+    node = fusion_node.FusionNode()
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(fusion_node, "FusionPipeline", lambda **_: 1 / 0)
+            assert node.trigger_configure() == TransitionCallbackReturn.ERROR
+        assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+        assert node.trigger_activate() == TransitionCallbackReturn.SUCCESS
+    finally:
+        node.stop()
+        node.destroy_node()
+        rclpy.try_shutdown()
