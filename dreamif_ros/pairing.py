@@ -280,7 +280,7 @@ class PairSynchronizer(Synchronizer[A, B]):
     def _is_certain(self, pair: tuple[int, int]) -> bool:
         infrared_ns, visible_ns = (w[i][0] for w, i in zip(self._waiting, pair, strict=True))
         reach_ns = abs(infrared_ns - visible_ns) * self._rule.later_share
-        return reach_ns == 0 or not (
+        return not (
             self._rhythms[INFRARED].may_bring_before(visible_ns + reach_ns)
             or self._rhythms[VISIBLE].may_bring_before(infrared_ns + reach_ns)
         )

@@ -64,7 +64,9 @@ stamps = st.lists(st.integers(0, 400), max_size=25, unique=True).map(sorted)
     st.sampled_from([pairing.CLEARLY_NEARER, 1.0]),
     st.randoms(use_true_random=False),
 )
-@example([90, 105], [100, 106], 50, 1.0, None)  # what a pair leaves before it is paired
+@example([90, 105], [100, 106], 50, 1.0, None)  # what a pair leaves before it is paired,
+@example([80, 96, 103], [90, 100, 105], 50, 1.0, None)  # and what that leaves before it
+@example([51], [0, 91], 50, 2 / 3, None)  # the earlier is beyond the slop
 def test_the_pairs_are_those_of_brute_force_however_the_streams_interleave(
     infrared, visible, slop, later_share, random
 ):
@@ -186,6 +188,21 @@ def test_nine_hertz_thermal_with_thirty_hertz_visible():
     assert max(e.skew_ns for e in emissions[5:]) <= 17 * MS
 
 
+def test_at_different_rates_the_nearest_is_taken_however_little_nearer():
+    """18.5 ms after a visible frame is 14.8 ms before the next."""
+    arrivals = trace(seconds=3.0, infrared_ms=1000 / 9, offset_ms=18.5)
+    emissions = play(PairSynchronizer(slop_s=0.05), arrivals)
+    assert max(e.skew_ns for e in emissions[5:]) <= 15 * MS
+
+
+def test_after_a_missing_frame_the_next_is_expected_as_ever():
+    """The rhythm is the shortest interval: of visible, 299 is due, not 333."""
+    synchronizer = PairSynchronizer(slop_s=0.05)
+    feed(synchronizer, [(side, stamp) for stamp in (34, 67, 100, 133, 166, 233) for side in "iv"])
+    assert feed(synchronizer, [("v", 266), ("i", 290)]) == []
+    assert feed(synchronizer, [("v", 299)]) == [(290, 299)]
+
+
 def test_the_slop_is_inclusive():
     late = [("i", 900), ("v", 900)]
     assert feed(PairSynchronizer(slop_s=0.05), [("i", 100), ("v", 150), *late])[0] == (100, 150)
@@ -231,6 +248,14 @@ def test_a_small_step_back_in_time_does_not_stall_pairing():
     assert counted(synchronizer) == 400
 
 
+def test_latecomers_among_others_are_no_step_back_in_time():
+    synchronizer = PairSynchronizer()
+    messages = [(side, 1000 + 40 * k) for k in range(20) for side in "iv"]
+    late = [("i", 990)]
+    assert len(feed(synchronizer, [m for each in messages for m in (each, *late)])) == 20
+    assert (synchronizer.counts.jumps, synchronizer.counts.too_old) == (0, 39)
+
+
 def test_a_jump_forward_pairs_at_once():
     synchronizer = PairSynchronizer()
     messages = [("i", 1000), ("v", 1000), ("i", 1040), ("i", 9_000_000), ("v", 9_000_000)]
@@ -259,6 +284,13 @@ def test_a_wild_stamp_costs_at_most_its_own_message(wild, jumps):
     assert len(regular) >= 39
     assert all(i - v == 5 for i, v in regular)
     assert synchronizer.counts.jumps == jumps
+
+
+def test_each_camera_s_wild_stamp_is_a_jump_of_its_own():
+    usual = [(side, 5000 + 33 * k) for k in range(40) for side in "vi"]
+    synchronizer = PairSynchronizer()
+    feed(synchronizer, [*usual[:20], ("i", HOUR), *usual[20:40], ("v", HOUR), *usual[40:]])
+    assert synchronizer.counts.jumps == 2
 
 
 def test_clear_forgets_what_waits_and_is_no_jump():
