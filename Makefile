@@ -15,7 +15,8 @@ ifdef AMENT_PREFIX_PATH
 unexport LD_LIBRARY_PATH
 endif
 
-.PHONY: help demo test lint format benchmark benchmark-gpu benchmark-metrics ablation clean
+.PHONY: help demo test lint format benchmark benchmark-gpu benchmark-metrics benchmark-pairing \
+    ablation clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile
@@ -43,6 +44,9 @@ benchmark-gpu: .venv/.installed-test  ## the tests that need a GPU, then its tab
 
 benchmark-metrics: .venv/.installed-test  ## the metrics beside plain scipy: time and values
 	$(BIN)/python benchmarks/metrics.py
+
+benchmark-pairing: .venv/.installed-test  ## pairing beside message_filters, if installed
+	$(BIN)/python benchmarks/pairing.py
 
 ablation: .venv/.installed-test  ## 21 short trainings on DATA (ir/, vi/ in folders), then Table 4
 	$(BIN)/python benchmarks/ablation.py --data-root $(DATA)
