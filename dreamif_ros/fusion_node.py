@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.clock import Clock, ClockType, JumpThreshold, TimeJump
+from rclpy.clock import (  # type: ignore[attr-defined]  # Humble has no rclpy.clock_type
+    Clock,
+    ClockType,
+    JumpThreshold,
+    TimeJump,
+)
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
@@ -27,6 +33,7 @@ from dreamif_ros.stream import FusionStream
 
 FOLLOW_PERIOD_S = 0.5
 HEALTH_PERIOD_S = 0.1
+STALL_S = 0.3  # between two looks at the cameras' health, of which the second tells nothing
 REPORT_PERIOD_S = 1.0
 SILENCE_PERIOD_S = 3.0  # between two log lines about a silent input
 LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
@@ -51,6 +58,7 @@ class FusionNode(LifecycleNode):
         self._outputs: Outputs | None = None
         self._stream: FusionStream | None = None
         self._mode: FusionMode | None = None
+        self._watched_s, self._stalled = time.monotonic(), False
         self._infos = CameraInfos(None)
         self._modes = self.create_publisher(String, "fusion_mode", LATCHED)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", QOS)
@@ -195,7 +203,7 @@ class FusionNode(LifecycleNode):
             self._stream.follow_publishers()
 
     def _watch_health(self) -> None:
-        if not self._stream:
+        if self._has_stalled() or not self._stream:
             return
         self._stream.use_lone_frames()
         mode = self._stream.mode()
@@ -209,6 +217,16 @@ class FusionNode(LifecycleNode):
             self.get_logger().warning(text)
         self._mode = mode
         self._modes.publish(String(data=mode.value))
+
+    def _has_stalled(self) -> bool:
+        """Whether the process was held up: what the cameras sent meanwhile is yet to be taken.
+
+        Never twice in a row, or a busy machine would never judge them.
+        """
+        now_s = time.monotonic()
+        self._stalled = not self._stalled and now_s - self._watched_s > STALL_S
+        self._watched_s = now_s
+        return self._stalled
 
     def _report_silence(self) -> None:
         if not self._stream:

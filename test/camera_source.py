@@ -33,6 +33,7 @@ class Settings:
     rate_hz: float = 30.0  # 0 is silence
     pictures: int = 3  # that follow one another over and over; 1 is a frozen camera
     blank: bool = False  # nothing but a little noise
+    nan: bool = False  # 32FC1 of nothing else; otherwise only some rows are NaN and ±Inf
     stamps: str = "now"  # or zero, stopped, backwards
     ahead_s: float = 0.0  # of the true time
     step: int | None = None  # instead of the right one
@@ -50,12 +51,13 @@ def picture(camera, number, settings):
     if settings.encoding == "mono16":
         return rng.integers(29_000, 31_000, shape, np.uint16)
     if settings.encoding == "32FC1":
-        return _with_holes(rng.uniform(10, 40, shape).astype(np.float32))
+        return _with_holes(rng.uniform(10, 40, shape).astype(np.float32), settings.nan)
     return rng.integers(0, 256, shape, np.uint8)
 
 
-def _with_holes(degrees):
-    degrees[::5], degrees[1::7], degrees[2::7] = np.nan, np.inf, -np.inf
+def _with_holes(degrees, nan):
+    degrees[:: 1 if nan else 5] = np.nan
+    degrees[1::7], degrees[2::7] = (np.nan, np.nan) if nan else (np.inf, -np.inf)
     return degrees
 
 

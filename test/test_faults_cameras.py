@@ -4,10 +4,9 @@ import signal
 import time
 
 import pytest
-from camera_rig import CAMERAS, camera_rig
+from camera_rig import CAMERAS, DECLARED_S, WITHOUT, camera_rig
 from diagnostic_msgs.msg import DiagnosticStatus
 
-WITHOUT = {"infrared": "visible_only", "visible": "infrared_only"}
 FAULTS = [
     ("silent", {"rate_hz": 0.0}),
     ("stale", {"stamps": "stopped"}),
@@ -28,7 +27,7 @@ def rigs(tmp_path_factory):
 @pytest.fixture
 def rig(rigs):
     """Everything runs well."""
-    rigs.hear("fused")
+    rigs.recover()
     return rigs
 
 
@@ -54,3 +53,43 @@ def test_a_killed_camera_and_a_new_one(rig, camera):
     rig.process.wait_for_output(f"no {camera} image on /{camera}/image_raw: 1 publisher(s): ", 5.0)
     rig.cameras[camera].start()
     rig.expect("fused", time.monotonic())
+
+
+def test_both_cameras_killed_and_new_ones(rig):
+    killed_s = time.monotonic()
+    for camera in CAMERAS:
+        rig.cameras[camera].kill()
+    rig.wait_for_mode("none", killed_s)
+    rig.wait_for_status(DiagnosticStatus.ERROR, "infrared is silent; visible is silent")
+    for camera in CAMERAS:
+        words = (
+            f"no {camera} image on /{camera}/image_raw: 1 publisher(s): /{camera}_camera (reliable"
+        )
+        rig.process.wait_for_output(words, 5.0)
+    rig.images.clear()
+    rig.spin(0.5)
+    assert rig.images == []
+    for camera in CAMERAS:
+        rig.cameras[camera].start()
+    rig.expect("fused", time.monotonic())
+
+
+@pytest.mark.parametrize("camera", CAMERAS)
+def test_a_camera_that_is_stopped_for_5_seconds(rig, camera):
+    stopped_s = time.monotonic()
+    rig.cameras[camera].signal(signal.SIGSTOP)
+    rig.expect(WITHOUT[camera], stopped_s)
+    rig.spin(5.0 - (time.monotonic() - stopped_s))
+    continued_s = time.monotonic()
+    rig.cameras[camera].signal(signal.SIGCONT)
+    rig.expect("fused", continued_s)
+
+
+def test_the_node_stopped_for_5_seconds_blames_no_camera(rig):
+    modes = len(rig.modes)
+    rig.process.popen.send_signal(signal.SIGSTOP)
+    rig.spin(5.0)
+    rig.process.popen.send_signal(signal.SIGCONT)
+    rig.spin(DECLARED_S)
+    rig.hear("fused")
+    assert rig.modes[modes:] == []
