@@ -34,6 +34,7 @@ from dreamif_model.device import (
 )
 from dreamif_model.errors import ConfigError
 from dreamif_model.network import DreamIF
+from dreamif_model.temporal import DominanceSmoother
 from dreamif_model.variants import AVERAGE, VARIANTS
 
 STAGES = ("prepare", "network", "finish")
@@ -53,7 +54,8 @@ class FusionEngine:
     """Runs one variant on one device; not thread-safe.
 
     precision: ``fp32``, ``fp16`` (CUDA only), ``bf16``, or ``auto``: fp16 on CUDA, fp32 on the
-    CPU. network: taken over in place of one with weights from a file.
+    CPU. network: taken over in place of one with weights from a file. smoother: of the dominance
+    maps of one sequence; off at first.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class FusionEngine:
         self.variant, self.device = variant, resolve_device(device)
         self.precision = resolve_precision(precision, self.device)
         self._dtype = DTYPES[self.precision]
+        self.smoother = DominanceSmoother()
         self._network: DreamIF | None = None
         if variant != AVERAGE:
             self._network = self._place(network or load_network(variant, weights))
@@ -107,7 +110,8 @@ class FusionEngine:
             after()
             fused_layers = fuse_layers(*layers)
             after()
-            fused, dominance = self._download(*finish(source, *fused_layers))
+            pixels, maps = finish(source, *fused_layers)
+            fused, dominance = self._download(pixels, self.smoother.smooth(maps, *layers))
             after()
         return EngineOutput(fused, dominance)
 

@@ -37,8 +37,9 @@ class FusionPipeline:
     variant: one of :data:`dreamif_model.VARIANTS`. device: ``auto``, ``cpu``, ``cuda`` or
     ``cuda:N``. weights: a safetensors file instead of the packaged weights. precision: ``auto``
     (fp16 on CUDA, fp32 on the CPU), ``fp32``, ``fp16`` (CUDA only) or ``bf16``. registration: how
-    infrared lies on the visible image; without, it is resized to it. Raises ConfigError,
-    DeviceError or WeightsError when one of them cannot be had. Not thread-safe.
+    infrared lies on the visible image; without, it is resized to it. dominance_smoothing: see the
+    attribute. Raises ConfigError, DeviceError or WeightsError when one of them cannot be had. Not
+    thread-safe.
     """
 
     def __init__(
@@ -49,10 +50,24 @@ class FusionPipeline:
         thermal: ThermalConfig | None = None,
         precision: str = "auto",
         registration: Calibration | None = None,
+        dominance_smoothing: float = 0.0,
     ) -> None:
         self.engine = FusionEngine(variant, device, weights, precision)
         self._registrar = Registrar(registration, self.engine.device) if registration else None
         self.normalizer = ThermalNormalizer(thermal)
+        self.dominance_smoothing = dominance_smoothing
+
+    @property
+    def dominance_smoothing(self) -> float:
+        """Share of the last dominance maps that stays where nothing moves, in [0, 1); 0 is off.
+
+        May be set at any time. The fused image is the same with it.
+        """
+        return self.engine.smoother.share
+
+    @dominance_smoothing.setter
+    def dominance_smoothing(self, share: float) -> None:
+        self.engine.smoother.share = share
 
     def fuse(
         self,
@@ -62,11 +77,11 @@ class FusionPipeline:
     ) -> FusionResult:
         """Fuse one pair of images of the same moment.
 
-        visible: (H, W, 3) RGB or (H, W) gray, uint8. infrared: (h, w) uint8 or uint16, registered
-        or, without registration, resized to (H, W) where it differs. Where registered infrared
-        does not reach, the fused image is the visible one and dominance is 0 and 1. Raises
-        ImageError for other shapes or types, or sizes that the registration is not for.
-        score_alignment: also judge how well the edges lie on each other, a few milliseconds.
+        visible: (H, W, 3) RGB or (H, W) gray, uint8. infrared: (h, w) counts, uint8 or uint16, or
+        °C, float32, registered or, without registration, resized to (H, W) where it differs. Where
+        registered infrared does not reach, the fused image is the visible one and dominance is 0
+        and 1. Raises ImageError for other shapes or types, or sizes that the registration is not
+        for. score_alignment: also judge how well the edges lie on each other, a few milliseconds.
         """
         started = time.perf_counter()
         pixels = _checked_visible(visible)
@@ -130,6 +145,7 @@ class FusionPipeline:
         height, width = self._own_shape() or WARM_UP_SHAPE
         blank = np.zeros((height, width), np.float32)
         self.engine.fuse(blank.astype(np.uint8), blank)
+        self.engine.smoother.reset()
 
     def _own_shape(self) -> tuple[int, int] | None:
         """(H, W) of the visible images that the registration is for."""
