@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 _ANCHORS = np.array([[40, 110, 240], [128, 128, 128], [255, 120, 0]])
 _COLORS = np.stack(
     [np.interp(np.linspace(0, 2, 256), (0, 1, 2), channel) for channel in _ANCHORS.T], axis=1
-).astype(np.uint16)
+).astype(np.uint8)
 
 
 def dominance_overlay(
@@ -24,5 +24,5 @@ def dominance_overlay(
     """
     total = np.maximum(dominance_infrared + dominance_visible, np.float32(1e-6))
     share = (dominance_infrared / total * 255).astype(np.uint8)
-    tinted: NDArray[np.uint8] = ((fused + _COLORS[share]) >> 1).astype(np.uint8)
-    return tinted
+    tint: NDArray[np.uint8] = np.take(_COLORS, share, axis=0)
+    return (fused & tint) + ((fused ^ tint) >> 1)  # the mean, without a wider type

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
+from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -16,31 +18,39 @@ from dreamif_model import FusionResult
 from dreamif_model.overlay import dominance_overlay
 from dreamif_ros import codec
 
-QOS = QoSProfile(depth=5)  # reliable: matches every subscriber
-Make = Callable[[FusionResult, Header, int], Any]  # result, header, JPEG quality to message
+try:
+    from rclpy.event_handler import PublisherEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import PublisherEventCallbacks
 
-_IMAGES: dict[str, tuple[type[Any], Make]] = {
-    "fused/image_raw": (Image, lambda r, header, _: codec.encode(r.fused, "rgb8", header)),
-    "fused/image_raw/compressed": (
-        CompressedImage,
-        lambda r, header, quality: codec.compress(r.fused, header, quality),
-    ),
-    "dominance/infrared": (
-        Image,
-        lambda r, header, _: codec.encode(r.dominance_infrared, "32FC1", header),
-    ),
-    "dominance/visible": (
-        Image,
-        lambda r, header, _: codec.encode(r.dominance_visible, "32FC1", header),
-    ),
-    "dominance/overlay": (
-        Image,
-        lambda r, header, _: codec.encode(_overlay(r), "bgr8", header),
-    ),
-    "dominance/overlay/compressed": (
-        CompressedImage,
-        lambda r, header, quality: codec.compress(_overlay(r), header, quality),
-    ),
+QOS = QoSProfile(depth=5)  # reliable: matches every subscriber
+JPEG = "jpeg"
+Picture = Callable[[FusionResult], NDArray[Any]]
+
+
+def _fused(result: FusionResult) -> NDArray[Any]:
+    return result.fused
+
+
+def _dominance_infrared(result: FusionResult) -> NDArray[Any]:
+    return result.dominance_infrared
+
+
+def _dominance_visible(result: FusionResult) -> NDArray[Any]:
+    return result.dominance_visible
+
+
+def _overlay(result: FusionResult) -> NDArray[Any]:
+    return dominance_overlay(result.fused, result.dominance_infrared, result.dominance_visible)
+
+
+_IMAGES: dict[str, tuple[Picture, str]] = {  # by topic: what, and in which encoding
+    "fused/image_raw": (_fused, "rgb8"),
+    "fused/image_raw/compressed": (_fused, JPEG),
+    "dominance/infrared": (_dominance_infrared, "32FC1"),
+    "dominance/visible": (_dominance_visible, "32FC1"),
+    "dominance/overlay": (_overlay, "bgr8"),
+    "dominance/overlay/compressed": (_overlay, JPEG),
 }
 
 
@@ -49,7 +59,10 @@ class Outputs:
 
     def __init__(self, node: LifecycleNode) -> None:
         self._node = node
-        self._images = {topic: self._advertise(kind, topic) for topic, (kind, _) in _IMAGES.items()}
+        self._images = {
+            topic: self._advertise(CompressedImage if encoding == JPEG else Image, topic)
+            for topic, (_, encoding) in _IMAGES.items()
+        }
         self._camera_info = self._advertise(CameraInfo, "fused/camera_info")
 
     def wanted(self) -> bool:
@@ -61,10 +74,12 @@ class Outputs:
     ) -> dict[str, float]:
         """Send what is wanted under ``header``; returns the seconds of encode and publish."""
         seconds = {"encode": 0.0, "publish": 0.0}
+        drawn = cache(lambda picture: picture(result))  # once, however many encodings it has
         for topic, publisher in self._images.items():
             if publisher.get_subscription_count():
                 started = time.perf_counter()
-                message = _IMAGES[topic][1](result, header, quality)
+                picture, encoding = _IMAGES[topic]
+                message = _message(drawn(picture), encoding, header, quality)
                 encoded = time.perf_counter()
                 publisher.publish(message)
                 seconds["encode"] += encoded - started
@@ -87,8 +102,12 @@ class Outputs:
             self._node.resolve_topic_name(base) + compressed if compressed else topic,
             QOS,
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            # The executor looks at each event at each message; a subscriber warns of it as well.
+            event_callbacks=PublisherEventCallbacks(use_default_callbacks=False),
         )
 
 
-def _overlay(result: FusionResult) -> Any:
-    return dominance_overlay(result.fused, result.dominance_infrared, result.dominance_visible)
+def _message(image: NDArray[Any], encoding: str, header: Header, quality: int) -> Any:
+    if encoding == JPEG:
+        return codec.compress(image, header, quality)
+    return codec.encode(image, encoding, header)
