@@ -1,5 +1,6 @@
 """The worker takes the newest item; statistics count and rank."""
 
+import queue
 import threading
 
 import pytest
@@ -25,6 +26,28 @@ def test_the_newest_item_wins_and_the_overtaken_one_is_reported():
         pass
     worker.stop()
     assert done == [1, 4]
+
+
+def test_a_slow_worker_begins_with_the_newest_each_time_and_never_with_an_older_one():
+    begun, go_on = queue.SimpleQueue(), threading.Semaphore(0)
+
+    def process(item):
+        begun.put(item)
+        go_on.acquire()
+
+    worker = NewestWorker(process)
+    newest = 0
+    worker.offer(newest)
+    assert begun.get(timeout=5) == newest
+    for came_meanwhile in (1, 6, 2, 60):
+        superseded = [worker.offer(newest + k) for k in range(1, came_meanwhile + 1)]
+        assert superseded == [False] + [True] * (came_meanwhile - 1)
+        newest += came_meanwhile
+        go_on.release()
+        assert begun.get(timeout=5) == newest
+    go_on.release()
+    worker.stop()
+    assert begun.empty()
 
 
 def test_stop_ends_an_idle_worker_and_drops_what_waits():
