@@ -74,6 +74,9 @@ def _stream_values(stream: FusionStream) -> dict[str, Value]:
         values[f"pairs {reason}"] = counts.get(reason, 0)
     for camera in CAMERAS:
         values[f"{camera} refused"] = counts.get(f"{camera} refused", 0)
+        lost = stream.inputs[camera].lost.count
+        if lost is not None:
+            values[f"{camera} lost"] = lost
     for reason in DROPS_OF_MESSAGES:
         values[f"messages {reason}"] = getattr(pairing, reason)
     values["messages waiting"] = sum(stream.synchronizer.waiting)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from rclpy.subscription import Subscription
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 from sensor_msgs.msg import CompressedImage, Image
 
+from dreamif_ros.lost_messages import LostMessages
 from dreamif_ros.qos_overrides import qos_overrides
 
 try:
@@ -31,6 +32,7 @@ PROFILES_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILE
 MESSAGE_TYPES: dict[str, type[Any]] = {"raw": Image, "compressed": CompressedImage}
 TRANSPORTS = tuple(MESSAGE_TYPES)  # as image_transport names them
 RELIABLE, BEST_EFFORT = QoSReliabilityPolicy.RELIABLE, QoSReliabilityPolicy.BEST_EFFORT
+NUMBERS_MESSAGES = hasattr(Subscription, "CallbackType")  # not Humble
 INPUT_DEPTH = 10  # messages; the callbacks only store, so this covers a stall of 0.3 s at 30 Hz
 
 
@@ -87,12 +89,15 @@ class FollowingSubscription:
 
     The user's parameters ``qos_overrides.<topic>.subscription.reliability``, ``depth`` and
     ``history`` win, ConfigError where their values are no policy; a given reliability stays.
+
+    lost: messages that were lost on their way, or overran a full queue.
     """
 
     def __init__(
         self, node: Node, message_type: type[Any], topic: str, callback: Callable[[Any], None]
     ) -> None:
         self._node, self._type, self._callback = node, message_type, callback
+        self.lost = LostMessages()
         self._name = topic  # before remapping, which happens at every subscribing
         self.topic: str = node.resolve_topic_name(topic)  # resolved and remapped
         overrides = qos_overrides(node, self.topic, "subscription")
@@ -132,9 +137,16 @@ class FollowingSubscription:
     def _subscribe(self) -> Subscription[Any]:
         # rclpy's own callbacks warn of lost messages although the next follow() cures it.
         quiet = SubscriptionEventCallbacks(use_default_callbacks=False)
+        callback = self._on_numbered if NUMBERS_MESSAGES else self._callback
         return self._node.create_subscription(
-            self._type, self._name, self._callback, self._qos, event_callbacks=quiet
+            self._type, self._name, callback, self._qos, event_callbacks=quiet
         )
+
+    def _on_numbered(self, message: Any, info: Mapping[str, Any]) -> None:
+        publisher, number = info.get("publisher_gid"), info.get("publication_sequence_number")
+        if number is not None and (publisher or self._subscription.get_publisher_count() == 1):
+            self.lost.take(publisher["data"] if publisher else b"", number)
+        self._callback(message)
 
     def _publishers(self) -> list[TopicEndpointInfo]:
         return self._node.get_publishers_info_by_topic(self._name)

@@ -90,10 +90,15 @@ class CameraRig:
         self.node, self.process = node, process
         self.cameras = {camera.name: camera for camera in cameras}
         self.images, self.infrared_shares, self.modes, self.statuses = [], [], [], {}
-        node.create_subscription(Image, "fused/image_raw", self.images.append, QOS)
+        self.heard = 0  # images
+        node.create_subscription(Image, "fused/image_raw", self._on_image, QOS)
         node.create_subscription(Image, "dominance/infrared", self._on_dominance, QOS)
         node.create_subscription(String, "fusion_mode", self._on_mode, LATCHED)
         node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, QOS)
+
+    def _on_image(self, message):
+        self.heard += 1
+        self.images.append(message)
 
     def _on_dominance(self, message):
         self.infrared_shares.append(np.unique(np.frombuffer(message.data, np.float32)).tolist())
@@ -157,11 +162,18 @@ class CameraRig:
 
         assert spin_until(self.node, said, 5.0), self.report()
 
-    def values(self):
-        """The figures of the next diagnostics, by their key."""
+    def pause(self):
+        """Both cameras fall silent; returns what the cameras, the node and we count until then."""
+        sent = {f"{name} sent": camera.tell(rate_hz=0.0) for name, camera in self.cameras.items()}
+        self.spin(SETTLED_S)
+        return self.counts() | sent | {"heard": self.heard}
+
+    def counts(self):
+        """The counts of the next diagnostics, by their key."""
         self.statuses.clear()
         assert spin_until(self.node, lambda: "/fusion_node" in self.statuses, 5.0), self.report()
-        return {item.key: item.value for item in self.statuses["/fusion_node"].values}
+        values = self.statuses["/fusion_node"].values
+        return {item.key: int(item.value) for item in values if item.value.isdigit()}
 
     def report(self):
         """What a failed test shows."""
@@ -202,12 +214,23 @@ def _rgb(image):
     return image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
 
 
-def accounts(values):
-    """Messages and moments that diagnostics (their values by key) leave unaccounted for."""
-    count = {key: int(value) for key, value in values.items() if value.isdigit()}
-    messages = count["infrared received"] + count["visible received"] - 2 * count["pairs"]
-    messages -= count["messages waiting"]
-    messages -= sum(count[f"messages {reason}"] for reason in DROPS_OF_MESSAGES)
-    moments = count["pairs"] + count["images used alone"] - count["published"]
-    moments -= sum(count[f"pairs {reason}"] for reason in DROPS_OF_PAIRS)
-    return messages, moments
+def unaccounted(before, after):
+    """Of the counts at two pauses of a rig: what became of images that nobody counted.
+
+    All are 0: messages sent, messages received, pairs and lone images, images published.
+    """
+    n = {key: count - before.get(key, 0) for key, count in after.items()}
+    received = {name: n[f"{name} received"] for name in CAMERAS}
+    messages = sum(received.values()) - 2 * n["pairs"]
+    messages -= sum(n[f"messages {reason}"] for reason in (*DROPS_OF_MESSAGES, "waiting"))
+    moments = n["pairs"] + n["images used alone"] - n["published"]
+    moments -= sum(n[f"pairs {reason}"] for reason in DROPS_OF_PAIRS)
+    return {
+        **{
+            f"{name} sent": n[f"{name} sent"] - n[f"{name} lost"] - received[name]
+            for name in CAMERAS
+        },
+        "received": messages,
+        "pairs": moments,
+        "published": n["published"] - n["heard"],
+    }
