@@ -15,8 +15,8 @@ ifdef AMENT_PREFIX_PATH
 unexport LD_LIBRARY_PATH
 endif
 
-.PHONY: help demo test lint format benchmark benchmark-gpu benchmark-metrics benchmark-pairing \
-    ablation clean
+.PHONY: help demo test lint format benchmark benchmark-gpu benchmark-metrics benchmark-node \
+    benchmark-pairing ablation clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile
@@ -47,6 +47,9 @@ benchmark-metrics: .venv/.installed-test  ## the metrics beside plain scipy: tim
 
 benchmark-pairing: .venv/.installed-test  ## pairing beside message_filters, if installed
 	$(BIN)/python benchmarks/pairing.py
+
+benchmark-node: .venv/.installed-test  ## the node without its model: CPU beside a plain one, latency
+	$(BIN)/python benchmarks/node.py
 
 ablation: .venv/.installed-test  ## 21 short trainings on DATA (ir/, vi/ in folders), then Table 4
 	$(BIN)/python benchmarks/ablation.py --data-root $(DATA)

@@ -1,0 +1,292 @@
+"""What the fusion node costs beside its model, and how old the newest frame is.
+
+    make benchmark-node
+    .venv/bin/python benchmarks/node.py --only latency --seconds 30
+
+Stages: CPU time of each per pair of 640×480 images (mono16 and bgr8, 30 Hz, registered, variant
+average), all threads of the process, the model left out; then of a plain rclpy node that does the
+same, measured alike. Whole: both as they are beside each other, CPU time from /proc, models and
+all. Latency: cameras at 60 Hz and a model of 100 ms; the age of each frame where it arrives.
+Cameras, nodes and subscriber are processes of their own. Compare figures of one run only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import plain_node
+import rclpy
+import torch
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from dreamif_model import Calibration
+from dreamif_model.device import machine_name
+from dreamif_model.registration.file import write_calibration
+from dreamif_model.registration.geometry import Homography
+from dreamif_ros.transport import choose_dds_settings
+
+FOLDER = Path(__file__).resolve().parent
+PROCESSES, PLAIN_NODE = (str(FOLDER / name) for name in ("node_processes.py", "plain_node.py"))
+SIZE = (640, 480)
+CAMERA_HZ, FAST_CAMERA_HZ = 30.0, 60.0
+MODEL_S, MARGIN_S = 0.1, 0.02
+WARM_UP_S = 3.0
+START_S, STOP_S = 60.0, 20.0  # until the first frame, and until a process has ended
+NAMED = ("decode", "pair", "normalize", "warp", "encode", "publish")
+STAGES = (*NAMED, "receive", "transport", "other")
+FUSED, PLAIN = "fused/image_raw", "plain/image_raw"
+ALL_OUTPUTS: dict[str, type[Any]] = {
+    FUSED: Image,
+    f"{FUSED}/compressed": CompressedImage,
+    "fused/camera_info": CameraInfo,
+    "dominance/infrared": Image,
+    "dominance/visible": Image,
+    "dominance/overlay": Image,
+    "dominance/overlay/compressed": CompressedImage,
+}
+Samples = dict[str, np.ndarray]  # milliseconds by stage
+
+
+class Listener:
+    """Subscribes, and notes how old each frame is when it comes."""
+
+    def __init__(self, topics: dict[str, type[Any]]) -> None:
+        self.ages_ms: dict[str, list[float]] = defaultdict(list)
+        self._node = Node("benchmark_listener")
+        for topic, kind in topics.items():
+            self._subscribe(topic, kind)
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self._node)
+
+    def listen(self, seconds: float) -> None:
+        """Start anew for so long."""
+        self.ages_ms.clear()
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self._executor.spin_once(timeout_sec=left)
+
+    def wait_for(self, *topics: str) -> None:
+        """Until each of them has brought a frame; RuntimeError when one does not."""
+        end = time.monotonic() + START_S
+        while not all(self.ages_ms[topic] for topic in topics):
+            if time.monotonic() > end:
+                raise RuntimeError(f"nothing on {' or '.join(topics)} within {START_S:.0f} s")
+            self._executor.spin_once(timeout_sec=0.1)
+
+    def close(self) -> None:
+        """Unsubscribe."""
+        self._executor.shutdown()
+        self._node.destroy_node()
+
+    def _subscribe(self, topic: str, kind: type[Any]) -> None:
+        def note(message: Any) -> None:
+            stamp = message.header.stamp
+            self.ages_ms[topic].append((time.time() - stamp.sec - stamp.nanosec / 1e9) * 1e3)
+
+        self._node.create_subscription(kind, topic, note, QoSProfile(depth=10))
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--only", choices=("stages", "whole", "latency"))
+    parser.add_argument("--seconds", type=float, default=15.0, help="of each row (default: 15)")
+    options = parser.parse_args()
+    print(
+        f"{os.cpu_count()} cores of {machine_name(torch.device('cpu'))}, Python "
+        f"{platform.python_version()}, torch {torch.__version__}, OpenCV {cv2.__version__}; load "
+        f"{os.getloadavg()[0]:.1f} at the start"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ.setdefault("ROS_DOMAIN_ID", "82")
+        os.environ["ROS_LOG_DIR"] = folder
+        choose_dds_settings()
+        rclpy.init()
+        calibration = Path(folder) / "calibration.yaml"
+        write_calibration(Calibration(Homography(plain_node.HOMOGRAPHY), SIZE, SIZE), calibration)
+        parts = {"stages": print_stages, "whole": print_whole, "latency": print_latency}
+        for name, part in parts.items():
+            if options.only in (None, name):
+                part(options.seconds, calibration)
+        rclpy.try_shutdown()
+
+
+def print_stages(seconds: float, calibration: Path) -> None:
+    """Median and 10th to 90th percentile of each stage."""
+    fusion = fusion_arguments(calibration, cpu_threads=1)  # more would escape the clocks
+    rows = {
+        "fusion node": measure("fusion", fusion, {FUSED: Image}, seconds),
+        "fusion node, all outputs": measure("fusion", fusion, ALL_OUTPUTS, seconds),
+    }
+    for how in plain_node.NORMALIZE:
+        samples = measure("plain", plain_arguments(how), {PLAIN: Image}, seconds)
+        rows[f"plain node, {how}"] = samples
+    print("\nCPU ms per pair, the model left out: median (p10-p90)\n")
+    names = ("total", "named", *STAGES, "model")
+    print(f"| | pairs | {' | '.join(names)} |")
+    print(f"| --- | ---: |{' ---: |' * len(names)}")
+    for row, samples in rows.items():
+        cells = " | ".join(_spread(samples[name]) for name in names)
+        print(f"| {row} | {len(samples['total'])} | {cells} |")
+    print(f"\nnamed: {', '.join(NAMED)}. Ratios of medians, fusion node to plain node:")
+    for how in plain_node.NORMALIZE:
+        theirs = rows[f"plain node, {how}"]
+        ratios = [
+            np.median(rows["fusion node"][name]) / np.median(theirs[name])
+            for name in ("total", "named")
+        ]
+        print(f"{how}: {ratios[0]:.2f} of all, {ratios[1]:.2f} of the named")
+
+
+def print_whole(seconds: float, calibration: Path) -> None:
+    """CPU time of the node processes over the same frames of the same cameras."""
+    fusion = ["-m", "dreamif_ros.fusion_node", *fusion_arguments(calibration)]
+    commands = {FUSED: fusion} | {
+        f"{how}/image_raw": [PLAIN_NODE, *plain_arguments(how), "-r", f"{PLAIN}:={how}/image_raw"]
+        for how in plain_node.NORMALIZE
+    }
+    with ExitStack() as stack:
+        listener = stack.enter_context(listening(dict.fromkeys(commands, Image)))
+        nodes = {t: stack.enter_context(running(*words)) for t, words in commands.items()}
+        stack.enter_context(running(PROCESSES, "cameras", str(CAMERA_HZ), "0"))
+        listener.wait_for(*nodes)
+        listener.listen(WARM_UP_S)
+        before = {topic: cpu_seconds(node) for topic, node in nodes.items()}
+        listener.listen(seconds)
+        spent = {topic: cpu_seconds(node) - before[topic] for topic, node in nodes.items()}
+    pairs = {topic: len(listener.ages_ms[topic]) for topic in nodes}
+    print("\nCPU ms per fused pair of whole processes, their models too, over the same frames\n")
+    print("| | pairs | CPU ms | fusion node : it |\n| --- | ---: | ---: | ---: |")
+    cost = {topic: 1e3 * spent[topic] / pairs[topic] for topic in nodes}
+    names = ("fusion node", *(f"plain node, {how}" for how in plain_node.NORMALIZE))
+    for name, topic in zip(names, nodes, strict=True):
+        print(f"| {name} | {pairs[topic]} | {cost[topic]:.2f} | {cost[FUSED] / cost[topic]:.2f} |")
+
+
+def print_latency(seconds: float, calibration: Path) -> None:
+    """Age at arrival of what a slow model publishes, with both cameras in step or not."""
+    period_s = 1 / FAST_CAMERA_HZ
+    bar_ms = 1e3 * (MODEL_S + period_s + MARGIN_S)
+    print(f"\nAge of a frame at its arrival in ms; a model of {MODEL_S * 1e3:.0f} ms, cameras at")
+    print(f"{FAST_CAMERA_HZ:.0f} Hz; the bar is {bar_ms:.1f}\n")
+    print("| infrared after visible | frames | p50 | p99 | worst | above the bar |")
+    print("| ---: | ---: | ---: | ---: | ---: | ---: |")
+    for delay_s in (0.0, 0.003, period_s / 2):
+        with ExitStack() as stack:
+            listener = stack.enter_context(listening({FUSED: Image}))
+            stack.enter_context(
+                running(PROCESSES, "slow", str(MODEL_S), *fusion_arguments(calibration))
+            )
+            stack.enter_context(running(PROCESSES, "cameras", str(FAST_CAMERA_HZ), str(delay_s)))
+            listener.wait_for(FUSED)
+            listener.listen(WARM_UP_S)
+            listener.listen(seconds)
+        ages = np.array(listener.ages_ms[FUSED])
+        print(
+            f"| {delay_s * 1e3:.1f} ms | {len(ages)} | {np.median(ages):.1f} | "
+            f"{np.percentile(ages, 99):.1f} | {ages.max():.1f} | {(ages > bar_ms).sum()} |"
+        )
+
+
+def measure(
+    kind: str, arguments: list[str], topics: dict[str, type[Any]], seconds: float
+) -> Samples:
+    """Run a node that measures itself; its samples after the warm-up."""
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        samples = Path(folder) / "samples.json"
+        listener = stack.enter_context(listening(topics))
+        node = stack.enter_context(running(PROCESSES, "measured", kind, str(samples), *arguments))
+        stack.enter_context(running(PROCESSES, "cameras", str(CAMERA_HZ), "0"))
+        listener.wait_for(*(topic for topic in topics if topic.endswith("image_raw")))
+        listener.listen(WARM_UP_S + seconds)
+        stop(node)
+        pairs = json.loads(samples.read_text())[round(WARM_UP_S * CAMERA_HZ) :]
+    names = {name for pair in pairs for name in pair}
+    found = {name: 1e3 * np.array([pair.get(name, 0.0) for pair in pairs]) for name in names}
+    return found | {"named": np.sum([found[name] for name in NAMED], axis=0)}
+
+
+def fusion_arguments(calibration: Path, **others: Any) -> list[str]:
+    """ROS arguments of the fusion node."""
+    values = {"variant": "average", "device": "cpu", "registration.file": calibration}
+    return parameters(values | others)
+
+
+def plain_arguments(normalize: str) -> list[str]:
+    """ROS arguments of the plain node."""
+    return parameters({"normalize": normalize})
+
+
+def parameters(values: dict[str, Any]) -> list[str]:
+    """As ROS arguments."""
+    given = (("-p", f"{name}:={value}") for name, value in values.items())
+    return ["--ros-args", *itertools.chain(*given)]
+
+
+@contextmanager
+def listening(topics: dict[str, type[Any]]) -> Iterator[Listener]:
+    """A listener for the block."""
+    listener = Listener(topics)
+    try:
+        yield listener
+    finally:
+        listener.close()
+
+
+@contextmanager
+def running(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A Python process for the block; what it logged is shown when it failed."""
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen([sys.executable, *arguments], stdout=log, stderr=log)
+        try:
+            yield process
+        finally:
+            stop(process)
+            if process.returncode:
+                log.seek(0)
+                print(log.read().decode(), file=sys.stderr)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """By the signal of Ctrl-C."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+    try:
+        process.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+
+
+def cpu_seconds(process: subprocess.Popen[bytes]) -> float:
+    """User and system time so far."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _spread(milliseconds: np.ndarray) -> str:
+    low, middle, high = np.percentile(milliseconds, (10, 50, 90))
+    return f"{middle:.2f} ({low:.2f}-{high:.2f})"
+
+
+if __name__ == "__main__":
+    main()
