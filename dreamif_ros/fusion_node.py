@@ -27,7 +27,8 @@ from dreamif_ros.camera_infos import CameraInfos
 from dreamif_ros.diagnostics import fusion_diagnostics
 from dreamif_ros.health import FusionMode
 from dreamif_ros.outputs import QOS, Outputs
-from dreamif_ros.parameters import FUSION_PARAMETERS, changed, declare, group
+from dreamif_ros.parameter_tables import FUSION_PARAMETERS
+from dreamif_ros.parameters import changed, declare, group
 from dreamif_ros.runtime import RefusedError, run_node
 from dreamif_ros.stream import FusionStream
 

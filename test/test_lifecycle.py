@@ -15,7 +15,7 @@ from std_msgs.msg import String
 from test_fusion_node import LATCHED, NODE, STILL, Rig
 
 from dreamif_ros import fusion_node
-from dreamif_ros.parameters import FUSION_PARAMETERS
+from dreamif_ros.parameter_tables import FUSION_PARAMETERS
 
 MANAGED = {"variant": "average", "autostart": "false", **STILL}
 

@@ -1,0 +1,1 @@
+"""Recordings: written from image pairs, read back, replayed, calibrated from."""
