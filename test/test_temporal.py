@@ -173,8 +173,8 @@ def test_the_pipeline_smooths_its_maps_alone(nano_weights, rng):
     assert np.array_equal(off.dominance_infrared, plain[3].dominance_infrared)
 
 
-def fused(variant, pairs, share):
-    pipeline = FusionPipeline(variant, "cpu", dominance_smoothing=share)
+def fused(pairs, share):
+    pipeline = FusionPipeline("nano", "cpu", dominance_smoothing=share)
     return [pipeline.fuse(*pair) for pair in pairs]
 
 
@@ -190,14 +190,9 @@ def street():
     return [(scene.visible(t), scene.infrared(t)) for t in times], [scene.boxes(t) for t in times]
 
 
-@pytest.fixture(scope="module", params=["nano", "tiny"])
-def variant(request):
-    return request.param
-
-
 @pytest.fixture(scope="module")
-def plain(variant, street):
-    return fused(variant, street[0], 0.0)
+def plain(street):
+    return fused(street[0], 0.0)
 
 
 def people(boxes):
@@ -228,9 +223,9 @@ def map_change(results, pairs):
 
 
 @pytest.mark.slow
-def test_maps_of_the_street_are_steadier_and_nobody_leaves_a_ghost(variant, street, plain):
+def test_maps_of_the_street_are_steadier_and_nobody_leaves_a_ghost(street, plain):
     pairs, boxes = street
-    results = fused(variant, pairs, SHARE)
+    results = fused(pairs, SHARE)
     found = ghosts(plain, results, boxes)
     assert len(found) > FRAMES / 2
     assert np.mean(found) <= 0.01
@@ -239,23 +234,23 @@ def test_maps_of_the_street_are_steadier_and_nobody_leaves_a_ghost(variant, stre
 
 
 @pytest.mark.slow
-def test_the_bar_is_one_that_smoothing_without_a_gate_misses(variant, street, plain, monkeypatch):
+def test_the_bar_is_one_that_smoothing_without_a_gate_misses(street, plain, monkeypatch):
     monkeypatch.setattr(temporal, "LEAST", 10.0)  # nothing ever counts as a change
     monkeypatch.setattr(temporal, "MOST", 10.0)
-    found = ghosts(plain, fused(variant, street[0], SHARE), street[1])
+    found = ghosts(plain, fused(street[0], SHARE), street[1])
     assert np.mean(found) > 5 * 0.01
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_flicker_of_a_real_sequence(variant, pairs_root):
+def test_flicker_of_a_real_sequence(pairs_root):
     """30 frames of one fixed camera at night."""
     names = [f"0100{number:02d}.jpg" for number in range(1, 31)]
     pairs = [
         (read_rgb(pairs_root / "llvip/vi" / name), read_gray(pairs_root / "llvip/ir" / name))
         for name in names
     ]
-    results = fused(variant, pairs, SHARE)
+    results = fused(pairs, SHARE)
     frames = (
         (result.fused[..., 1], infrared, visible[..., 1])
         for result, (visible, infrared) in zip(results, pairs, strict=True)
