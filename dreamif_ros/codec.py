@@ -46,6 +46,11 @@ _LAYOUTS = {
 }
 
 
+def use_one_thread() -> None:
+    """Keep OpenCV to the thread that calls it: its others spin for longer than an image takes."""
+    cv2.setNumThreads(1)
+
+
 def decode_visible(message: ImageMessage) -> NDArray[np.uint8]:
     """(H, W, 3) RGB or (H, W) gray, uint8; ImageError for anything that cannot be that."""
     image = _decode(message)

@@ -81,6 +81,7 @@ class Fuser:
     ) -> None:
         self._node, self._pipeline, self._outputs, self._infos = node, pipeline, outputs, infos
         self.values = values
+        codec.use_one_thread()
         self.statistics = Statistics()
         self.watches = {name: CameraWatch(time.monotonic()) for name in CAMERAS}
         self.visible = VisibleCamera()
