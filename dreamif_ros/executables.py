@@ -9,7 +9,9 @@ from __future__ import annotations
 import importlib
 import os
 import signal
+import sys
 from types import FrameType
+from typing import Any
 
 
 def fusion_node() -> int:
@@ -23,13 +25,19 @@ def simulated_cameras() -> int:
 
 
 def _run(module: str) -> int:
-    handlers = {number: signal.signal(number, _leave) for number in (signal.SIGINT, signal.SIGTERM)}
-    node = importlib.import_module(module)
-    for number, handler in handlers.items():  # rclpy chains its own to these
-        signal.signal(number, handler)
-    status: int = node.main()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave)
+    status: int = importlib.import_module(module).main()
     return status
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:
-    os._exit(0)  # nothing has begun: there is nothing to clean up, and no import to unwind
+    if not _rclpy_handles_signals():
+        os._exit(0)  # nothing has begun: there is nothing to clean up, and no import to unwind
+
+
+def _rclpy_handles_signals() -> bool:
+    """Whether its handlers are installed, which end the node and call ours as well."""
+    signals: Any = sys.modules.get("rclpy.signals")
+    options = getattr(signals, "get_current_signal_handlers_options", None)
+    return options is not None and options() != signals.SignalHandlerOptions.NO

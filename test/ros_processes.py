@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from unittest import mock
 
 import rclpy
@@ -19,13 +20,14 @@ STOP_TIMEOUT_S = 15.0
 
 
 class Process:
-    """One of our nodes (or any module) with its output in a file."""
+    """One of our commands, or any module, with its output in a file."""
 
     def __init__(self, module, arguments, log):
         self.log, self._forgotten = log, 0
-        command = [sys.executable, "-m", module, *arguments]
+        command = Path(sys.executable).with_name(module)
+        start = [command] if command.is_file() else [sys.executable, "-m", module]
         with log.open("w") as output:
-            self.popen = subprocess.Popen(command, stdout=output, stderr=output)
+            self.popen = subprocess.Popen([*start, *arguments], stdout=output, stderr=output)
 
     def output(self):
         return self.log.read_text()[self._forgotten :]
@@ -68,13 +70,13 @@ def parameters(**values):
 
 
 @contextmanager
-def client(name="test_client"):
+def client(name="test_client", namespace=""):
     """A node in this process, in a ROS context of its own; leaves the environment as it was."""
     context = Context()
     with mock.patch.dict(os.environ):
         choose_dds_settings()
         rclpy.init(context=context)
-        node = Node(name, context=context)
+        node = Node(name, context=context, namespace=namespace)
     node.spinner = SingleThreadedExecutor(context=context)
     node.spinner.add_node(node)
     try:
