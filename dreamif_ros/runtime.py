@@ -71,11 +71,10 @@ def run_node(create: Callable[[], Node], args: list[str] | None = None) -> int:
 
 
 def _spin(executor: SingleThreadedExecutor) -> None:
-    """Spin until the context ends."""
-    while True:
+    """Spin until the context ends: spin() raises or, where that is during a callback, returns."""
+    while rclpy.ok():
         try:
             executor.spin()
         except rclpy_implementation.RCLError as error:  # Jazzy's answer to an impossible transition
-            if not rclpy.ok():
-                return
-            get_logger("dreamif_ros").error(str(error))
+            if rclpy.ok():
+                get_logger("dreamif_ros").error(str(error))
