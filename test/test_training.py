@@ -272,3 +272,14 @@ def test_refuses(tmp_path, text, message):
 def test_missing_file(tmp_path):
     with pytest.raises(ConfigError, match=r"cannot read .*none\.yaml"):
         TrainConfig.load(tmp_path / "none.yaml")
+
+
+def test_the_average_of_a_short_run_has_forgotten_its_random_start():
+    """A weight that jumps from 0 to 1 at once: after 100 steps nearly all of the average is 1."""
+    average = [torch.zeros(3)]
+    for count in range(1, 101):
+        training._blend(0.999, average, [torch.ones(3)], torch.tensor(count))
+    assert (average[0] > 0.9999).all()
+    slow = [torch.zeros(3)]
+    training._blend(0.999, slow, [torch.ones(3)], torch.tensor(100_000))
+    torch.testing.assert_close(slow[0], torch.full((3,), 0.001))

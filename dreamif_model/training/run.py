@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, cast
@@ -20,7 +21,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
 from dreamif_model.checkpoints import load_network, save_weights
@@ -114,9 +115,7 @@ class _Run:
         self.network = self._build()
         self.model = DistributedDataParallel(self.network) if self.world > 1 else self.network
         self.teacher = self._load_teacher()
-        self.average = AveragedModel(
-            self.network, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay)
-        )
+        self.average = AveragedModel(self.network, multi_avg_fn=partial(_blend, config.ema_decay))
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
@@ -283,3 +282,14 @@ def _device() -> torch.device:
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     torch.cuda.set_device(device)
     return device
+
+
+@torch.no_grad()
+def _blend(decay: float, average: list[Tensor], newest: list[Tensor], count: Tensor) -> None:
+    """Move the exponential moving average of the weights on by one step.
+
+    Its first ``count`` steps are weighted as a growing mean: with 0.999 alone, a run of a thousand
+    steps would still be a third of the random weights that it began with.
+    """
+    decay = min(decay, (1 + int(count)) / (10 + int(count)))
+    torch._foreach_lerp_(average, newest, 1 - decay)
