@@ -16,7 +16,7 @@ unexport LD_LIBRARY_PATH
 endif
 
 .PHONY: help demo test lint format benchmark benchmark-gpu benchmark-metrics benchmark-node \
-    benchmark-pairing ablation clean
+    benchmark-pairing soak ablation clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile
@@ -50,6 +50,9 @@ benchmark-pairing: .venv/.installed-test  ## pairing beside message_filters, if 
 
 benchmark-node: .venv/.installed-test  ## the node without its model: CPU beside a plain one, latency
 	$(BIN)/python benchmarks/node.py
+
+soak: .venv/.installed-test  ## ten minutes of the fusion node at 30 Hz: memory, and every image counted
+	$(BIN)/python benchmarks/soak.py
 
 ablation: .venv/.installed-test  ## 21 short trainings on DATA (ir/, vi/ in folders), then Table 4
 	$(BIN)/python benchmarks/ablation.py --data-root $(DATA)

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import time
+from collections import deque
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 
@@ -19,6 +20,7 @@ from std_msgs.msg import String
 
 from dreamif_model import FusionPipeline, ThermalConfig
 from dreamif_ros.diagnostics import DROPS_OF_MESSAGES, DROPS_OF_PAIRS
+from dreamif_ros.lost_messages import LostMessages
 
 NODE = "dreamif_ros.fusion_node"
 CAMERAS = ("infrared", "visible")
@@ -89,19 +91,22 @@ class CameraRig:
     def __init__(self, node, process, cameras):
         self.node, self.process = node, process
         self.cameras = {camera.name: camera for camera in cameras}
-        self.images, self.infrared_shares, self.modes, self.statuses = [], [], [], {}
-        self.heard = 0  # images
+        self.images = deque(maxlen=1000)
+        self.infrared_shares, self.modes, self.statuses = deque(maxlen=1000), [], {}
+        self.heard, self.missed = 0, LostMessages()  # images
         node.create_subscription(Image, "fused/image_raw", self._on_image, QOS)
         node.create_subscription(Image, "dominance/infrared", self._on_dominance, QOS)
         node.create_subscription(String, "fusion_mode", self._on_mode, LATCHED)
         node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, QOS)
 
-    def _on_image(self, message):
+    def _on_image(self, message, info):
         self.heard += 1
+        self.missed.take(b"", info["publication_sequence_number"])
         self.images.append(message)
 
     def _on_dominance(self, message):
-        self.infrared_shares.append(np.unique(np.frombuffer(message.data, np.float32)).tolist())
+        shares = np.frombuffer(message.data, np.float32)
+        self.infrared_shares.append({shares.min(), shares.max()})
 
     def _on_mode(self, message):
         self.modes.append((time.monotonic(), message.data))
@@ -144,7 +149,7 @@ class CameraRig:
         kinds = [possible.get(bytes(image.data), "unknown") for image in self.images]
         assert set(kinds) == {mode}, (kinds, self.report())
         assert len(kinds) >= least_hz * seconds, (len(kinds), self.report())
-        assert all(shares == [INFRARED_SHARE[mode]] for shares in self.infrared_shares)
+        assert all(shares == {INFRARED_SHARE[mode]} for shares in self.infrared_shares)
         assert self.infrared_shares
 
     def expect(self, mode, since_s, within_s=DECLARED_S):
@@ -166,7 +171,12 @@ class CameraRig:
         """Both cameras fall silent; returns what the cameras, the node and we count until then."""
         sent = {f"{name} sent": camera.tell(rate_hz=0.0) for name, camera in self.cameras.items()}
         self.spin(SETTLED_S)
-        return self.counts() | sent | {"heard": self.heard}
+        return self.counts() | sent | {"heard": self.heard, "missed": self.missed.count or 0}
+
+    def resume(self):
+        """After a pause."""
+        for camera in self.cameras.values():
+            camera.tell(rate_hz=Settings.rate_hz)
 
     def counts(self):
         """The counts of the next diagnostics, by their key."""
@@ -232,5 +242,5 @@ def unaccounted(before, after):
         },
         "received": messages,
         "pairs": moments,
-        "published": n["published"] - n["heard"],
+        "published": n["published"] - n["heard"] - n["missed"],
     }

@@ -68,7 +68,7 @@ def test_both_cameras_killed_and_new_ones(rig):
         rig.process.wait_for_output(words, 5.0)
     rig.images.clear()
     rig.spin(0.5)
-    assert rig.images == []
+    assert not rig.images
     for camera in CAMERAS:
         rig.cameras[camera].start()
     rig.expect("fused", time.monotonic())
