@@ -133,7 +133,7 @@ def measured(kind: str, samples: str, *arguments: str) -> None:
     for call in calls:
         stages.measure(call)
     stages.measure(process, stages.end_pair)
-    cv2.setNumThreads(1)  # what other threads did would not be seen
+    cv2.setNumThreads(1)  # the plain node too: what other threads do would not be seen
     main(list(arguments))
     Path(samples).write_text(json.dumps(stages.samples))
 
