@@ -34,9 +34,9 @@ from dreamif_model import FusionPipeline, FusionResult
 from dreamif_model.engine import FusionEngine
 from dreamif_model.thermal import ThermalNormalizer
 from dreamif_ros import codec, fusion_node
-from dreamif_ros.fuser import Fuser
+from dreamif_ros.fusion.fuser import Fuser
+from dreamif_ros.fusion.stream import FusionStream
 from dreamif_ros.scene import Scene, SceneConfig
-from dreamif_ros.stream import FusionStream
 
 SIZE = (640, 480)
 MOMENTS = 8  # of the scene: drawn once, published in turns

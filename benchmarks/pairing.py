@@ -21,7 +21,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "test")]
 from pairing_traces import PERIOD_MS, mean_latency_ms, mean_skew_ms, play, trace  # noqa: E402
 
 from dreamif_model import ConfigError  # noqa: E402
-from dreamif_ros.synchronizers import make_synchronizer  # noqa: E402
+from dreamif_ros.fusion.synchronizers import make_synchronizer  # noqa: E402
 
 OFFSET_MS = 5
 TRACES: dict[str, dict[str, Any]] = {  # of 30 Hz both where nothing else is said

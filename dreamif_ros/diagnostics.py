@@ -9,9 +9,9 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from dreamif_model import FusionPipeline
 from dreamif_model.device import memory_mib
-from dreamif_ros.fuser import CAMERAS
-from dreamif_ros.health import Fault, FusionMode
-from dreamif_ros.stream import FusionStream
+from dreamif_ros.fusion.fuser import CAMERAS
+from dreamif_ros.fusion.health import Fault, FusionMode
+from dreamif_ros.fusion.stream import FusionStream
 
 Value = str | int | float
 DROPS_OF_PAIRS = ("superseded", "unwatched", "refused", "failed")

@@ -23,14 +23,14 @@ from std_msgs.msg import String
 
 from dreamif_model import DreamIFError, FusionPipeline, ThermalConfig
 from dreamif_model.device import free_memory, use_cpu_threads
-from dreamif_ros.camera_infos import CameraInfos
 from dreamif_ros.diagnostics import fusion_diagnostics
-from dreamif_ros.health import FusionMode
-from dreamif_ros.outputs import QOS, Outputs
+from dreamif_ros.fusion.camera_infos import CameraInfos
+from dreamif_ros.fusion.health import FusionMode
+from dreamif_ros.fusion.outputs import QOS, Outputs
+from dreamif_ros.fusion.stream import FusionStream
 from dreamif_ros.parameter_tables import FUSION_PARAMETERS
 from dreamif_ros.parameters import changed, declare, group
 from dreamif_ros.runtime import RefusedError, run_node
-from dreamif_ros.stream import FusionStream
 
 FOLLOW_PERIOD_S = 0.5
 HEALTH_PERIOD_S = 0.1

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dreamif_model import VARIANTS
 from dreamif_model.device import PRECISIONS
 from dreamif_model.thermal import THERMAL_MODES, ThermalConfig
-from dreamif_ros.health import HealthConfig
+from dreamif_ros.fusion.health import HealthConfig
+from dreamif_ros.fusion.synchronizers import POLICIES
 from dreamif_ros.parameters import Parameter
-from dreamif_ros.synchronizers import POLICIES
 from dreamif_ros.transport import TRANSPORTS
 
 FUSION_PARAMETERS: tuple[Parameter, ...] = (

@@ -71,7 +71,7 @@ def modules(*prefixes):
 def test_the_walk_sees_imports():
     """These rules are worth nothing if the walk finds nothing."""
     assert {"torch", "dreamif_model.engine"} <= imports("dreamif_model.pipeline")
-    assert "dreamif_ros.codec" in imports("dreamif_ros.fuser")
+    assert "dreamif_ros.codec" in imports("dreamif_ros.fusion.fuser")
     assert "cv_bridge" in imports("dreamif_ros.codec")  # inside a function
     assert "cv_bridge" not in imports("dreamif_ros.codec", inside_functions=False)
 
@@ -96,12 +96,12 @@ def test_only_some_modules_of_the_model_use_opencv():
     }
 
 
-@pytest.mark.parametrize("name", ["health", "pairing", "statistics", "worker"])
+@pytest.mark.parametrize("name", ["fusion.health", "fusion.statistics", "fusion.worker", "pairing"])
 def test_pure_modules_import_the_standard_library_only(name):
     assert tops(f"dreamif_ros.{name}") - set(sys.stdlib_module_names) == set()
 
 
-@pytest.mark.parametrize("name", ["fusion_node", "stream", "fuser", "outputs"])
+@pytest.mark.parametrize("name", ["fusion_node", "fusion.stream", "fusion.fuser", "fusion.outputs"])
 def test_the_node_only_translates(name):
     computing = {"torch", "cv2", "numpy"} & tops(f"dreamif_ros.{name}")
     assert computing <= {"numpy"}  # for types

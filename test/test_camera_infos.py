@@ -9,7 +9,7 @@ from test_fusion_node import INFRARED, NODE, STILL, VISIBLE, K, Rig
 
 from dreamif_model import ConfigError, FusionPipeline, read_calibration
 from dreamif_ros import codec
-from dreamif_ros.camera_infos import CameraInfos
+from dreamif_ros.fusion.camera_infos import CameraInfos
 
 CAMERAS = {
     "model": "cameras",

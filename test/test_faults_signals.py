@@ -35,10 +35,14 @@ def start(tmp_path):
         yield start
 
 
-def assert_ends(processes):
-    """Send each its signal."""
+def end(processes):
+    """Send each its signal; they end cleanly."""
     for space, process in processes.items():
         process.popen.send_signal(SIGNALS[space])
+    assert_ended(processes)
+
+
+def assert_ended(processes):
     for space, process in processes.items():
         assert process.popen.wait(20) == 0, (space, process.output())
         assert "Traceback" not in process.output()
@@ -47,9 +51,9 @@ def assert_ends(processes):
 def wait_until_signals_are_handled(process):
     """Python handles SIGINT from its start; SIGTERM is the command's."""
     status = Path(f"/proc/{process.popen.pid}/status")
-    end = time.monotonic() + 20
+    latest = time.monotonic() + 20
     while not int(status.read_text().split("SigCgt:")[1].split()[0], 16) >> signal.SIGTERM - 1 & 1:
-        assert time.monotonic() < end
+        assert time.monotonic() < latest
         time.sleep(0.005)
 
 
@@ -60,7 +64,7 @@ def test_while_it_imports(start, command, delay_s):
     for process in processes.values():
         wait_until_signals_are_handled(process)
     time.sleep(delay_s)
-    assert_ends(processes)
+    end(processes)
 
 
 def status_of(code):
@@ -108,14 +112,14 @@ def test_while_it_starts_configures_and_activates(start, words):
     processes = start(variant="average")
     for process in processes.values():
         process.wait_for_output(words)
-    assert_ends(processes)
+    end(processes)
 
 
 def test_unconfigured(start):
     processes = start(autostart="false")
     for process in processes.values():
         process.wait_for_output("autostart is false")
-    assert_ends(processes)
+    end(processes)
 
 
 def test_inactive(start):
@@ -123,7 +127,15 @@ def test_inactive(start):
     for space in processes:
         with client(namespace=space) as node:
             assert Manager(node).change(Transition.TRANSITION_CONFIGURE)
-    assert_ends(processes)
+    end(processes)
+
+
+def send_until(rig, done):
+    latest = time.monotonic() + 20
+    while not done():
+        assert time.monotonic() < latest, rig.process.output()
+        rig.send(*rig.good_pair())
+        spin_until(rig.node, lambda: False, 0.02)
 
 
 def test_while_it_fuses(start):
@@ -132,13 +144,7 @@ def test_while_it_fuses(start):
     with ExitStack() as stack:
         for space, process in processes.items():
             rig = Rig(stack.enter_context(client(namespace=space)), process)
-            for _ in range(5):
-                rig.send(*rig.good_pair())
-                spin_until(rig.node, lambda: False, 0.02)
-            rig.wait(1)
+            send_until(rig, lambda rig=rig: rig.heard["fused/image_raw"])
             process.popen.send_signal(SIGNALS[space])
-            end = time.monotonic() + 20
-            while process.popen.poll() is None and time.monotonic() < end:
-                rig.send(*rig.good_pair())
-                spin_until(rig.node, lambda: False, 0.02)
-        assert_ends(processes)
+            send_until(rig, lambda process=process: process.popen.poll() is not None)
+    assert_ended(processes)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dreamif_ros.health import (
+from dreamif_ros.fusion.health import (
     FAULTS,
     CameraWatch,
     FusionMode,

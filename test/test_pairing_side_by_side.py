@@ -16,7 +16,7 @@ from pairing_traces import (
     trace,
 )
 
-from dreamif_ros.synchronizers import make_synchronizer
+from dreamif_ros.fusion.synchronizers import make_synchronizer
 
 pytestmark = pytest.mark.skipif(
     find_spec("message_filters") is None, reason="needs message_filters, as ROS installations have"

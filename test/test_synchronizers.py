@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from pairing_traces import counted, feed
 
 from dreamif_model import ConfigError
+from dreamif_ros.fusion.synchronizers import MessageFiltersSynchronizer, make_synchronizer
 from dreamif_ros.pairing import PairSynchronizer
-from dreamif_ros.synchronizers import MessageFiltersSynchronizer, make_synchronizer
 
 FILTERS = ("approximate", "exact")
 

@@ -18,15 +18,22 @@ from sensor_msgs.msg import CameraInfo
 
 from dreamif_model import ConfigError, FusionPipeline
 from dreamif_ros import codec
-from dreamif_ros.camera_infos import CameraInfos
-from dreamif_ros.fuser import CAMERAS, NANOSECONDS, Frame, Fuser, Moment
-from dreamif_ros.health import Fault, FusionMode, HealthConfig, choose_mode, find_faults, severity
-from dreamif_ros.outputs import Outputs
+from dreamif_ros.fusion.camera_infos import CameraInfos
+from dreamif_ros.fusion.fuser import CAMERAS, NANOSECONDS, Frame, Fuser, Moment
+from dreamif_ros.fusion.health import (
+    Fault,
+    FusionMode,
+    HealthConfig,
+    choose_mode,
+    find_faults,
+    severity,
+)
+from dreamif_ros.fusion.outputs import Outputs
+from dreamif_ros.fusion.synchronizers import make_synchronizer
+from dreamif_ros.fusion.worker import NewestWorker
 from dreamif_ros.pairing import Pair, Synchronizer
 from dreamif_ros.parameters import group
-from dreamif_ros.synchronizers import make_synchronizer
 from dreamif_ros.transport import subscribe_images
-from dreamif_ros.worker import NewestWorker
 
 PARTNERLESS = ("silent", "stale")  # faults of a camera that pairs cannot be expected with
 
