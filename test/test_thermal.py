@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 
+from dreamif_model import thermal
 from dreamif_model.errors import ConfigError, ImageError
 from dreamif_model.thermal import PATIENCE, SteadyRange, ThermalConfig, ThermalNormalizer
 
@@ -309,3 +310,11 @@ def test_the_range_follows_a_lasting_change_slowly(rng):
     normalize = normalizer().normalize
     first, *_, last = [normalize(frame)[80:].mean() for frame in frames]
     assert last < first - 0.1
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 19200])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_percentiles_are_those_of_numpy(rng, size, dtype):
+    sample = rng.integers(0, 256, size).astype(dtype)
+    expected = np.percentile(sample, thermal.PERCENTILES)
+    np.testing.assert_allclose(thermal._percentiles(sample), expected, rtol=1e-12)
