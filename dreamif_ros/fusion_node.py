@@ -31,6 +31,7 @@ from dreamif_ros.fusion.stream import FusionStream
 from dreamif_ros.parameter_tables import FUSION_PARAMETERS
 from dreamif_ros.parameters import changed, declare, group
 from dreamif_ros.runtime import RefusedError, run_node
+from dreamif_ros.transport import QUIET_PUBLISHER
 
 FOLLOW_PERIOD_S = 0.5
 HEALTH_PERIOD_S = 0.1
@@ -61,8 +62,11 @@ class FusionNode(LifecycleNode):
         self._mode: FusionMode | None = None
         self._watched_s, self._stalled = time.monotonic(), False
         self._infos = CameraInfos(None)
-        self._modes = self.create_publisher(String, "fusion_mode", LATCHED)
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", QOS)
+        quiet = QUIET_PUBLISHER
+        self._modes = self.create_publisher(String, "fusion_mode", LATCHED, event_callbacks=quiet)
+        self._diagnostics = self.create_publisher(
+            DiagnosticArray, "/diagnostics", QOS, event_callbacks=quiet
+        )
         self.add_on_set_parameters_callback(self._check_parameters)
         self._jumps = self.get_clock().create_jump_callback(
             JumpThreshold(

@@ -17,9 +17,9 @@ from dreamif_ros.lost_messages import LostMessages
 from dreamif_ros.qos_overrides import qos_overrides
 
 try:
-    from rclpy.event_handler import SubscriptionEventCallbacks
+    from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
 except ImportError:  # Humble
-    from rclpy.qos_event import SubscriptionEventCallbacks
+    from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
 
 # With Fast DDS defaults nearly all best-effort images of 0.9 MB are lost between two processes.
 # Larger socket buffers deliver them and still talk to every other process, unlike LARGE_DATA.
@@ -34,6 +34,10 @@ TRANSPORTS = tuple(MESSAGE_TYPES)  # as image_transport names them
 RELIABLE, BEST_EFFORT = QoSReliabilityPolicy.RELIABLE, QoSReliabilityPolicy.BEST_EFFORT
 NUMBERS_MESSAGES = hasattr(Subscription, "CallbackType")  # not Humble
 INPUT_DEPTH = 10  # messages; the callbacks only store, so this covers a stall of 0.3 s at 30 Hz
+# Without rclpy's warnings: its executor looks at each event at each message, 0.4 ms per pair. The
+# other side of a topic warns as well, and what loses messages is cured by the next follow().
+QUIET_PUBLISHER = PublisherEventCallbacks(use_default_callbacks=False)
+QUIET_SUBSCRIPTION = SubscriptionEventCallbacks(use_default_callbacks=False)
 
 
 def choose_dds_settings(environment: MutableMapping[str, str] = os.environ) -> str:
@@ -135,11 +139,9 @@ class FollowingSubscription:
         self._node.destroy_subscription(self._subscription)
 
     def _subscribe(self) -> Subscription[Any]:
-        # rclpy's own callbacks warn of lost messages although the next follow() cures it.
-        quiet = SubscriptionEventCallbacks(use_default_callbacks=False)
         callback = self._on_numbered if NUMBERS_MESSAGES else self._callback
         return self._node.create_subscription(
-            self._type, self._name, callback, self._qos, event_callbacks=quiet
+            self._type, self._name, callback, self._qos, event_callbacks=QUIET_SUBSCRIPTION
         )
 
     def _on_numbered(self, message: Any, info: Mapping[str, Any]) -> None:

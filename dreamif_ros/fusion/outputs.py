@@ -17,11 +17,7 @@ from std_msgs.msg import Header
 from dreamif_model import FusionResult
 from dreamif_model.overlay import dominance_overlay
 from dreamif_ros import codec
-
-try:
-    from rclpy.event_handler import PublisherEventCallbacks
-except ImportError:  # Humble
-    from rclpy.qos_event import PublisherEventCallbacks
+from dreamif_ros.transport import QUIET_PUBLISHER
 
 QOS = QoSProfile(depth=5)  # reliable: matches every subscriber
 JPEG = "jpeg"
@@ -102,8 +98,7 @@ class Outputs:
             self._node.resolve_topic_name(base) + compressed if compressed else topic,
             QOS,
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-            # The executor looks at each event at each message; a subscriber warns of it as well.
-            event_callbacks=PublisherEventCallbacks(use_default_callbacks=False),
+            event_callbacks=QUIET_PUBLISHER,
         )
 
 

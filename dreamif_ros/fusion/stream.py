@@ -33,7 +33,7 @@ from dreamif_ros.fusion.synchronizers import make_synchronizer
 from dreamif_ros.fusion.worker import NewestWorker
 from dreamif_ros.pairing import Pair, Synchronizer
 from dreamif_ros.parameters import group
-from dreamif_ros.transport import subscribe_images
+from dreamif_ros.transport import QUIET_SUBSCRIPTION, subscribe_images
 
 PARTNERLESS = ("silent", "stale")  # faults of a camera that pairs cannot be expected with
 
@@ -78,6 +78,7 @@ class FusionStream:
                 f"{camera}/camera_info",
                 partial(self._on_camera_info, camera),
                 qos_profile_sensor_data,
+                event_callbacks=QUIET_SUBSCRIPTION,
             )
             for camera in {"visible", *infos.missing}
         ]
