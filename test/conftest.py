@@ -58,3 +58,19 @@ def nano_weights(nano, tmp_path):
     path.parent.mkdir()
     save_weights(nano, "nano", path)
     return path
+
+
+@pytest.fixture(scope="module")
+def module_rig(tmp_path_factory):
+    """A fusion node and two cameras as processes, for all tests of one module."""
+    from camera_rig import camera_rig  # needs ROS, which most tests do without
+
+    with camera_rig(tmp_path_factory.mktemp("faults") / "log") as rig:
+        yield rig
+
+
+@pytest.fixture
+def rig(module_rig):
+    """The module's cameras and node, everything well."""
+    module_rig.recover()
+    return module_rig

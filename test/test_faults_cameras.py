@@ -4,7 +4,7 @@ import signal
 import time
 
 import pytest
-from camera_rig import CAMERAS, DECLARED_S, FOUND_S, WITHOUT, camera_rig
+from camera_rig import CAMERAS, DECLARED_S, FOUND_S, WITHOUT
 from diagnostic_msgs.msg import DiagnosticStatus
 
 FAULTS = [
@@ -16,19 +16,6 @@ FAULTS = [
     ("broken", {"data_bytes": 100}),
     ("broken", {"told_encoding": "yuv9"}),
 ]
-
-
-@pytest.fixture(scope="module")
-def rigs(tmp_path_factory):
-    with camera_rig(tmp_path_factory.mktemp("faults") / "log") as rig:
-        yield rig
-
-
-@pytest.fixture
-def rig(rigs):
-    """Everything runs well."""
-    rigs.recover()
-    return rigs
 
 
 @pytest.mark.parametrize("camera", CAMERAS)

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 import numpy as np
 import pytest
-from camera_rig import NODE, camera_rig, unaccounted
+from camera_rig import NODE, unaccounted
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.parameter import Parameter, parameter_value_to_python
 from rclpy.parameter_client import AsyncParameterClient
@@ -58,19 +58,6 @@ def test_two_nodes_in_two_namespaces(tmp_path):
             assert spin_until(rigs[side].node, lambda rig=rigs[side]: "fused" in rig.modes, 5.0)
         both = {"/left/fusion_node", "/right/fusion_node"}
         assert spin_until(rigs["left"].node, lambda: names == both, 5.0), names
-
-
-@pytest.fixture(scope="module")
-def rigs(tmp_path_factory):
-    with camera_rig(tmp_path_factory.mktemp("faults") / "log") as rig:
-        yield rig
-
-
-@pytest.fixture
-def rig(rigs):
-    """Everything runs well."""
-    rigs.recover()
-    return rigs
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from camera_rig import CAMERAS, WITHOUT, camera_rig
+from camera_rig import CAMERAS, WITHOUT
 from camera_source import Settings
 from diagnostic_msgs.msg import DiagnosticStatus
 
@@ -14,19 +14,6 @@ FORMATS = [  # visible, infrared
     ({"encoding": "mono8", "width": 33, "height": 65}, {"encoding": "32FC1", "height": 9}),
     ({}, {}),
 ]
-
-
-@pytest.fixture(scope="module")
-def rigs(tmp_path_factory):
-    with camera_rig(tmp_path_factory.mktemp("faults") / "log") as rig:
-        yield rig
-
-
-@pytest.fixture
-def rig(rigs):
-    """Everything runs well."""
-    rigs.recover()
-    return rigs
 
 
 def test_size_and_encoding_change_mid_stream(rig):
