@@ -3,12 +3,13 @@
 import signal
 import struct
 
+import cv2
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from ros_processes import client, parameters, running, spin_until
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header, String
 
 from dreamif_model import FusionPipeline
@@ -245,3 +246,27 @@ def test_a_silent_input_is_named_with_its_publishers(tmp_path):
     with running(NODE, *parameters(variant="average"), log=tmp_path / "log") as process:
         process.wait_for_output("no infrared image on /infrared/image_raw", timeout_s=20.0)
         assert "it has no publisher" in process.output()
+
+
+def test_compressed_inputs_and_outputs_follow_the_remapped_names(tmp_path):
+    """PNG in, which loses nothing, by `<topic>/compressed`; JPEG out, which loses little."""
+    remap = ["-r", "visible/image_raw:=/cam/image", "-r", "fused/image_raw:=/seen/image"]
+    arguments = parameters(variant="average", image_transport="compressed")
+    smooth = np.indices((48, 64)).sum(axis=0).astype(np.uint8)
+    with running(NODE, *arguments, *remap, log=tmp_path / "log") as process, client() as node:
+        heard = []
+        node.create_subscription(CompressedImage, "/seen/image/compressed", heard.append, QOS)
+        visible = node.create_publisher(CompressedImage, "/cam/image/compressed", QOS)
+        infrared = node.create_publisher(CompressedImage, "infrared/image_raw/compressed", QOS)
+        process.wait_for_output("/cam/image/compressed: subscribed reliable")
+        process.wait_for_output("/infrared/image_raw/compressed: subscribed reliable")
+        header = Header(frame_id="rgb")
+        header.stamp.sec = 5
+        for publisher, image in ((visible, 2 * smooth), (infrared, smooth)):
+            data = cv2.imencode(".png", image)[1].tobytes()
+            publisher.publish(CompressedImage(header=header, format="mono8; png", data=data))
+        assert spin_until(node, lambda: heard, 20.0), process.output()
+        assert heard[0].header == header
+        assert heard[0].format == "rgb8; jpeg compressed bgr8"
+        fused = codec.decode_visible(heard[0]).astype(int)
+        assert abs(fused - 1.5 * smooth[..., None]).mean() < 2.0
