@@ -39,7 +39,7 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from dreamif_model import Calibration
-from dreamif_model.device import machine_name
+from dreamif_model.device import machine_name, settle_memory
 from dreamif_model.registration.file import write_calibration
 from dreamif_model.registration.geometry import Homography
 from dreamif_ros.transport import choose_dds_settings
@@ -70,6 +70,7 @@ class Listener:
     """Subscribes, and notes how old each frame is when it comes."""
 
     def __init__(self, topics: dict[str, type[Any]]) -> None:
+        settle_memory()  # a full collection here, 90 ms, would be read as age
         self.ages_ms: dict[str, list[float]] = defaultdict(list)
         self._node = Node("benchmark_listener")
         for topic, kind in topics.items():

@@ -22,7 +22,7 @@ from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from std_msgs.msg import String
 
 from dreamif_model import DreamIFError, FusionPipeline, ThermalConfig
-from dreamif_model.device import free_memory, use_cpu_threads
+from dreamif_model.device import free_memory, settle_memory, use_cpu_threads
 from dreamif_ros.diagnostics import fusion_diagnostics
 from dreamif_ros.fusion.camera_infos import CameraInfos
 from dreamif_ros.fusion.health import FusionMode
@@ -158,10 +158,11 @@ class FusionNode(LifecycleNode):
             thermal=self._thermal(),
             precision=values["precision"],
             registration=self._infos.calibration(),
-            # TMP dominance_smoothing=values["dominance.smoothing"],
+            dominance_smoothing=values["dominance.smoothing"],
         )
         self._pipeline.warm_up()
         self._outputs = Outputs(self)
+        settle_memory()
         engine = self._pipeline.engine
         self.get_logger().info(f"fusing with {engine.variant} on {engine.device}")
 

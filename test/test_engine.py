@@ -1,5 +1,6 @@
 """The engine on every device and in every precision, and how it uses CUDA graphs."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -184,6 +185,14 @@ class TestCpu:
 
     def test_no_quota_without_cgroups(self, tmp_path):
         assert devices.cpu_quota(tmp_path / "none") is None
+
+    def test_what_has_settled_is_left_out_of_collections_until_memory_is_freed(self):
+        devices.settle_memory()
+        try:
+            assert gc.get_freeze_count() > 10_000
+        finally:
+            devices.free_memory()
+        assert gc.get_freeze_count() == 0
 
     @pytest.mark.parametrize(("given", "expected"), [(None, "passive"), ("active", "active")])
     def test_threads_sleep_while_they_wait_unless_told(self, given, expected):
