@@ -67,7 +67,10 @@ clean:  ## remove caches and build output; .venv and out/ stay
 	@touch $@
 
 .venv/.installed-test: setup.py constraints.txt pyproject.toml | $(BIN)/python
-	$(PIP_INSTALL) '.[ros,test]'
+	$(PIP_INSTALL) '.[ros,test,messages,detect,openvino,report,ray,view]'
+	@# torchvision is compiled for one build of torch: where pip mixed two, take PyPI's of both.
+	$(BIN)/python -c 'import torchvision' 2>/dev/null || \
+	    $(BIN)/python -m pip install --constraint constraints.txt 'torch===2.13.0'
 	@touch .venv/.installed-demo $@
 
 $(BIN)/python:

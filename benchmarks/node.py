@@ -42,7 +42,7 @@ from dreamif_model import Calibration
 from dreamif_model.device import machine_name, settle_memory
 from dreamif_model.registration.file import write_calibration
 from dreamif_model.registration.geometry import Homography
-from dreamif_ros.transport import choose_dds_settings
+from dreamif_ros.node.transport import choose_dds_settings
 
 FOLDER = Path(__file__).resolve().parent
 PROCESSES, PLAIN_NODE = (str(FOLDER / name) for name in ("node_processes.py", "plain_node.py"))

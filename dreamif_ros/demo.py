@@ -27,8 +27,8 @@ from sensor_msgs.msg import Image
 from dreamif_model.errors import DreamIFError
 from dreamif_model.thermal import ThermalNormalizer
 from dreamif_ros import codec
+from dreamif_ros.node.transport import choose_dds_settings
 from dreamif_ros.pictures import Picture, gray_to_rgb
-from dreamif_ros.transport import choose_dds_settings
 
 NAMESPACE = f"/dreamif_demo_{os.getpid()}"  # two demos on one network do not meet
 START_TIMEOUT_S = 60.0  # until the first fused frame: imports, weights, the scene

@@ -28,10 +28,10 @@ from dreamif_ros.fusion.camera_infos import CameraInfos
 from dreamif_ros.fusion.health import FusionMode
 from dreamif_ros.fusion.outputs import QOS, Outputs
 from dreamif_ros.fusion.stream import FusionStream
+from dreamif_ros.node.parameters import changed, declare, group
+from dreamif_ros.node.runtime import RefusedError, run_node
+from dreamif_ros.node.transport import QUIET_PUBLISHER
 from dreamif_ros.parameter_tables import FUSION_PARAMETERS
-from dreamif_ros.parameters import changed, declare, group
-from dreamif_ros.runtime import RefusedError, run_node
-from dreamif_ros.transport import QUIET_PUBLISHER
 
 FOLLOW_PERIOD_S = 0.5
 HEALTH_PERIOD_S = 0.1

@@ -7,8 +7,8 @@ from dreamif_model.device import PRECISIONS
 from dreamif_model.thermal import THERMAL_MODES, ThermalConfig
 from dreamif_ros.fusion.health import HealthConfig
 from dreamif_ros.fusion.synchronizers import POLICIES
-from dreamif_ros.parameters import Parameter
-from dreamif_ros.transport import TRANSPORTS
+from dreamif_ros.node.parameters import Parameter
+from dreamif_ros.node.transport import TRANSPORTS
 
 FUSION_PARAMETERS: tuple[Parameter, ...] = (
     Parameter("autostart", True, "Configure and activate at the start, without a manager."),

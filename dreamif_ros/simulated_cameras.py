@@ -21,9 +21,9 @@ from std_msgs.msg import Header
 from dreamif_model import ConfigError
 from dreamif_model.thermal import ThermalNormalizer
 from dreamif_ros import codec
+from dreamif_ros.node.parameters import declare
+from dreamif_ros.node.runtime import run_node
 from dreamif_ros.parameter_tables import SIMULATION_PARAMETERS
-from dreamif_ros.parameters import declare
-from dreamif_ros.runtime import run_node
 from dreamif_ros.scene import Scene, SceneConfig
 from dreamif_ros.scene.camera import visible_camera
 

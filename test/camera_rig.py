@@ -20,7 +20,7 @@ from std_msgs.msg import String
 
 from dreamif_model import FusionPipeline, ThermalConfig
 from dreamif_ros.diagnostics import DROPS_OF_MESSAGES, DROPS_OF_PAIRS
-from dreamif_ros.lost_messages import LostMessages
+from dreamif_ros.node.lost_messages import LostMessages
 
 NODE = "dreamif_ros.fusion_node"
 CAMERAS = ("infrared", "visible")

@@ -14,7 +14,7 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
-from dreamif_ros.transport import choose_dds_settings
+from dreamif_ros.node.transport import choose_dds_settings
 
 STOP_TIMEOUT_S = 15.0
 

@@ -96,7 +96,7 @@ def test_only_some_modules_of_the_model_use_opencv():
     }
 
 
-@pytest.mark.parametrize("name", ["fusion.health", "fusion.statistics", "fusion.worker", "pairing"])
+@pytest.mark.parametrize("name", ["fusion.health", "node.statistics", "node.worker", "pairing"])
 def test_pure_modules_import_the_standard_library_only(name):
     assert tops(f"dreamif_ros.{name}") - set(sys.stdlib_module_names) == set()
 

@@ -90,7 +90,7 @@ def test_while_a_callback_is_at_work():
     code = """
 import os, signal, sys, time
 from rclpy.node import Node
-from dreamif_ros.runtime import run_node
+from dreamif_ros.node.runtime import run_node
 
 class Busy(Node):
     def __init__(self):

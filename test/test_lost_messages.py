@@ -1,6 +1,6 @@
 """Messages that never came, by the numbers of those that did."""
 
-from dreamif_ros.lost_messages import LostMessages
+from dreamif_ros.node.lost_messages import LostMessages
 
 
 def lost(*messages):

@@ -7,8 +7,8 @@ import yaml
 
 from dreamif_model import ConfigError
 from dreamif_ros import parameters
+from dreamif_ros.node.parameters import Parameter
 from dreamif_ros.parameter_tables import FUSION_PARAMETERS, SIMULATION_PARAMETERS
-from dreamif_ros.parameters import Parameter
 
 ROOT = Path(__file__).resolve().parent.parent
 ROWS = {row.name: row for row in (*FUSION_PARAMETERS, *SIMULATION_PARAMETERS)}

@@ -11,7 +11,7 @@ from sensor_msgs.msg import Image
 
 from dreamif_model.data import read_rgb
 from dreamif_ros import cli, codec
-from dreamif_ros.bags.bag import START_NS
+from dreamif_ros.bag.storage import START_NS
 
 FRAMES = 30
 PACE = 1.8  # the bag's period over the time of one fusion, so that the node keeps up

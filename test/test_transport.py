@@ -14,7 +14,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from dreamif_model import ConfigError
 from dreamif_ros import codec
-from dreamif_ros.transport import (
+from dreamif_ros.node.transport import (
     BUILTIN_TRANSPORTS,
     PROFILES_FILE,
     PROFILES_VARIABLES,

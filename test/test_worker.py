@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from dreamif_ros.fusion.statistics import Statistics
-from dreamif_ros.fusion.worker import NewestWorker
+from dreamif_ros.node.statistics import Statistics
+from dreamif_ros.node.worker import NewestWorker
 
 
 def test_the_newest_item_wins_and_the_overtaken_one_is_reported():

@@ -9,7 +9,7 @@ from typing import Any
 from tqdm import tqdm
 
 from dreamif_model.data import find_pairs
-from dreamif_ros.bags.bag import write_pairs
+from dreamif_ros.bag.storage import write_pairs
 
 MAKE_EXAMPLES = """examples:
   dreamif bag make --ir recording/ir --vi recording/vi --rate 25 --out pairs_bag
@@ -105,7 +105,7 @@ def run_make(options: argparse.Namespace) -> int:
 
 def run_replay(options: argparse.Namespace) -> int:
     """Publish the bag and tell what was published."""
-    from dreamif_ros.bags.replay import replay  # the one action here that needs ROS
+    from dreamif_ros.bag.replay import replay  # the one action here that needs ROS
 
     published = replay(
         options.bag,

@@ -19,7 +19,7 @@ from dreamif_ros import codec
 from dreamif_ros.fusion.camera_infos import CameraInfos
 from dreamif_ros.fusion.health import CameraWatch, FusionMode, Severity, choose_mode, severity
 from dreamif_ros.fusion.outputs import Outputs
-from dreamif_ros.fusion.statistics import Statistics
+from dreamif_ros.node.statistics import Statistics
 
 CAMERAS = ("infrared", "visible")
 RECORDED_S = 60.0  # stamps older than this are a recording's: their age is no latency

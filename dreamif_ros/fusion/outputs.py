@@ -17,7 +17,7 @@ from std_msgs.msg import Header
 from dreamif_model import FusionResult
 from dreamif_model.overlay import dominance_overlay
 from dreamif_ros import codec
-from dreamif_ros.transport import QUIET_PUBLISHER
+from dreamif_ros.node.transport import QUIET_PUBLISHER
 
 QOS = QoSProfile(depth=5)  # reliable: matches every subscriber
 JPEG = "jpeg"

@@ -30,10 +30,10 @@ from dreamif_ros.fusion.health import (
 )
 from dreamif_ros.fusion.outputs import Outputs
 from dreamif_ros.fusion.synchronizers import make_synchronizer
-from dreamif_ros.fusion.worker import NewestWorker
+from dreamif_ros.node.parameters import group
+from dreamif_ros.node.transport import QUIET_SUBSCRIPTION, subscribe_images
+from dreamif_ros.node.worker import NewestWorker
 from dreamif_ros.pairing import Pair, Synchronizer
-from dreamif_ros.parameters import group
-from dreamif_ros.transport import QUIET_SUBSCRIPTION, subscribe_images
 
 PARTNERLESS = ("silent", "stale")  # faults of a camera that pairs cannot be expected with
 

@@ -13,8 +13,8 @@ from rclpy.subscription import Subscription
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 from sensor_msgs.msg import CompressedImage, Image
 
-from dreamif_ros.lost_messages import LostMessages
-from dreamif_ros.qos_overrides import qos_overrides
+from dreamif_ros.node.lost_messages import LostMessages
+from dreamif_ros.node.qos_overrides import qos_overrides
 
 try:
     from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks

@@ -14,7 +14,7 @@ from rclpy.node import Node
 from rclpy.utilities import remove_ros_args
 
 from dreamif_model import DreamIFError
-from dreamif_ros.transport import choose_dds_settings
+from dreamif_ros.node.transport import choose_dds_settings
 
 
 class RefusedError(Exception):

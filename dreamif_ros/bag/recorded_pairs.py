@@ -17,8 +17,8 @@ from dreamif_model.registration.clock_offset import Activity, ClockOffset, clock
 from dreamif_model.registration.estimate import align, evenly
 from dreamif_model.registration.geometry import Homography
 from dreamif_model.registration.warp import Calibration, Registrar
-from dreamif_ros.bags.bag import IMAGE, BagError, Topic, read_messages, read_topics
-from dreamif_ros.bags.footage import Footage, Gray, thermal_gray, visible_luma
+from dreamif_ros.bag.footage import Footage, Gray, thermal_gray, visible_luma
+from dreamif_ros.bag.storage import IMAGE, BagError, Topic, read_messages, read_topics
 from dreamif_ros.codec import decode_infrared, decode_visible, stamp_ns
 
 LONGEST_S = 60.0  # of the recording that is looked at

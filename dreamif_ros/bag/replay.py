@@ -20,8 +20,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 
 from dreamif_model.errors import ConfigError
-from dreamif_ros.bags.bag import BagError, BagMessage, Topic, read_messages, read_topics
-from dreamif_ros.transport import choose_dds_settings
+from dreamif_ros.bag.storage import BagError, BagMessage, Topic, read_messages, read_topics
+from dreamif_ros.node.transport import choose_dds_settings
 
 DEPTH = 10  # messages kept for a subscriber that is slow to acknowledge
 CLOCK_TOPIC = "/clock"
