@@ -1,0 +1,134 @@
+"""What the evaluation of a bag finds: plain values, from which its report and files are written.
+
+All of it but :attr:`Evaluation.latency_ms` follows from the bag and the settings alone: the same
+numbers at every run. Times are seconds since the bag's first message.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+METHODS = ("fused", "average", "max")  # fused: by the variant asked for; the others to compare
+DETECTED_IN = ("visible", "infrared", "fused")
+
+
+@dataclass(frozen=True)
+class Spell:
+    """A time in which something was so: a frozen camera, a gap without messages."""
+
+    start_s: float
+    duration_s: float
+
+
+@dataclass(frozen=True)
+class Camera:
+    """One camera's topic, as recorded."""
+
+    topic: str
+    type_name: str
+    encodings: tuple[str, ...]
+    size: tuple[int, int] | None  # (width, height) of the first image; None: no image was read
+    messages: int
+    rate_hz: float  # by the median distance of two stamps; 0 below two messages
+    first_s: float
+    last_s: float
+    unstamped: int = 0  # messages with a zero stamp: the time they were recorded is taken
+    disordered: int = 0  # messages stamped before the one that came before
+    refused: int = 0  # messages that are no image that can be fused
+    refusal: str = ""  # why the first of them was refused
+    gaps: tuple[Spell, ...] = ()  # without messages, longer than three of its periods and 0.25 s
+    freezes: tuple[Spell, ...] = ()  # of one picture repeated, at least 0.25 s
+    sizes_changed: int = 0
+
+
+@dataclass(frozen=True)
+class FrameRow:
+    """One fused pair: a row of frames.csv."""
+
+    index: int
+    time_s: float
+    stamp_ns: int  # of the visible image, as in its header
+    skew_ms: float  # infrared minus visible stamp, offsets added
+    thermal_low: float  # counts or °C shown black
+    thermal_high: float  # counts or °C shown white
+    alignment: float | None  # of the edges, in [-1, 1]; None where it was not judged
+    dominance_infrared: float  # mean of the map, in [0, 1]
+    dominance_visible: float
+    # By method and metric ({"fused": {"Qabf": …}}); empty where this frame was not measured.
+    metrics: dict[str, dict[str, float]] = field(default_factory=dict)
+    # Detected objects in each of DETECTED_IN; empty where no detector was asked for.
+    detections: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over the measured frames with its 95 % confidence interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class ClockOffsetFound:
+    """How far the infrared clock is from the visible one, by the motion in both pictures."""
+
+    seconds: float | None  # to add to infrared stamps; None where it cannot be told
+    uncertainty_s: float | None
+    reason: str = ""  # why it cannot be told
+
+
+@dataclass(frozen=True)
+class AlignmentFound:
+    """How infrared lies on the visible image, estimated from the pictures."""
+
+    homography: tuple[tuple[float, ...], ...] | None  # 3×3, infrared to visible pixels, or None
+    score_before: float | None  # of the edges in [-1, 1], as the evaluation fused them
+    score_after: float | None  # with the estimated homography
+    shift_px: float | None  # mean distance that the corners move, in visible pixels
+    reason: str = ""  # why it cannot be told
+
+
+@dataclass(frozen=True)
+class FilmFrame:
+    """The pictures of one frame of the filmstrip, JPEG bytes each, by what they show.
+
+    Keys: infrared, visible, fused, dominance, and boxes where objects were detected.
+    """
+
+    row: FrameRow
+    pictures: dict[str, bytes]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything that is known of one bag."""
+
+    bag: str
+    settings: dict[str, Any]  # variant, device, precision, slop, offsets, …: what was asked for
+    duration_s: float
+    infrared: Camera
+    visible: Camera
+    pairs: int
+    fused: int
+    drops: dict[str, int]  # messages and pairs that did not come out, by reason
+    # Counts in windows of one second: {"time_s": […], "infrared": […], "visible": […],
+    # "fused": […], and a list for each reason of drops}.
+    rates: dict[str, list[float]]
+    rows: tuple[FrameRow, ...]
+    skew_ms: dict[str, float]  # median, p95, greatest: of the absolute skew; empty without pairs
+    clock_offset: ClockOffsetFound
+    alignment: AlignmentFound
+    metrics: dict[str, dict[str, Interval]]  # by method and metric
+    flicker: dict[str, float]  # by method; empty below two frames
+    detections: dict[str, dict[str, float]]  # by DETECTED_IN: objects, confidence; or empty
+    faults: tuple[str, ...]  # what is wrong with the bag itself: cut off, no index, …
+    warnings: tuple[str, ...]  # what its owner should do, in plain words, most important first
+    latency_ms: dict[str, dict[str, float]]  # by stage: median, p99; differs from run to run
+    film: tuple[FilmFrame, ...]
+    # JPEG pictures of the alignment, "before" and "after", where a homography was found.
+    alignment_pictures: dict[str, bytes] = field(default_factory=dict)
+    video: Path | None = None
+    fused_bag: Path | None = None
