@@ -4,149 +4,64 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
-from rcl_interfaces.msg import SetParametersResult
-from rclpy.clock import (  # type: ignore[attr-defined]  # Humble has no rclpy.clock_type
-    Clock,
-    ClockType,
-    JumpThreshold,
-    TimeJump,
-)
-from rclpy.duration import Duration
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.parameter import Parameter
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from std_msgs.msg import String
 
-from dreamif_model import DreamIFError, FusionPipeline, ThermalConfig
+from dreamif_model import FusionPipeline, ThermalConfig
 from dreamif_model.device import free_memory, settle_memory, use_cpu_threads
 from dreamif_ros.diagnostics import fusion_diagnostics
 from dreamif_ros.fusion.camera_infos import CameraInfos
+from dreamif_ros.fusion.fuser import Listener
 from dreamif_ros.fusion.health import FusionMode
-from dreamif_ros.fusion.outputs import QOS, Outputs
+from dreamif_ros.fusion.outputs import Outputs
 from dreamif_ros.fusion.stream import FusionStream
-from dreamif_ros.node.parameters import changed, declare, group
-from dreamif_ros.node.runtime import RefusedError, run_node
+from dreamif_ros.node.managed_node import ManagedNode
+from dreamif_ros.node.parameters import group
+from dreamif_ros.node.runtime import run_nodes
 from dreamif_ros.node.transport import QUIET_PUBLISHER
 from dreamif_ros.parameter_tables import FUSION_PARAMETERS
 
 FOLLOW_PERIOD_S = 0.5
 HEALTH_PERIOD_S = 0.1
-STALL_S = 0.3  # between two looks at the cameras' health, of which the second tells nothing
-REPORT_PERIOD_S = 1.0
+STALL_S = 0.3  # between two looks at the cameras' health; so long they are given to catch up
 SILENCE_PERIOD_S = 3.0  # between two log lines about a silent input
 LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
-SUCCESS, FAILURE, ERROR = (
-    TransitionCallbackReturn.SUCCESS,
-    TransitionCallbackReturn.FAILURE,
-    TransitionCallbackReturn.ERROR,
-)
 
 
-class FusionNode(LifecycleNode):
+class FusionNode(ManagedNode):
     """Subscribes to two cameras, publishes fused images and dominance maps.
 
     Configured it holds the model, active also the subscriptions and the worker's thread.
+    listener: takes every fused image in memory, beside those who subscribe.
     """
 
-    def __init__(self) -> None:
-        super().__init__("fusion_node", automatically_declare_parameters_from_overrides=True)
-        self._values = declare(self, FUSION_PARAMETERS)
-        self._thermal()  # settings that contradict each other are refused at once
+    def __init__(self, also_known: Sequence[str] = (), listener: Listener | None = None) -> None:
+        super().__init__("fusion_node", FUSION_PARAMETERS, also_known)
+        self._listener = listener
         self._pipeline: FusionPipeline | None = None
         self._outputs: Outputs | None = None
         self._stream: FusionStream | None = None
         self._mode: FusionMode | None = None
-        self._watched_s, self._stalled = time.monotonic(), False
+        self._stall = _Stall()
         self._infos = CameraInfos(None)
-        quiet = QUIET_PUBLISHER
-        self._modes = self.create_publisher(String, "fusion_mode", LATCHED, event_callbacks=quiet)
-        self._diagnostics = self.create_publisher(
-            DiagnosticArray, "/diagnostics", QOS, event_callbacks=quiet
+        self._modes = self.create_publisher(
+            String, "fusion_mode", LATCHED, event_callbacks=QUIET_PUBLISHER
         )
-        self.add_on_set_parameters_callback(self._check_parameters)
-        self._jumps = self.get_clock().create_jump_callback(
-            JumpThreshold(
-                min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False
-            ),
-            post_callback=self._on_clock_jump,
-        )
-        steady = Clock(clock_type=ClockType.STEADY_TIME)  # ROS time stands still with its bag
-        for period_s, callback in (
-            (HEALTH_PERIOD_S, self._watch_health),
-            (FOLLOW_PERIOD_S, self._follow_publishers),
-            (REPORT_PERIOD_S, self._publish_diagnostics),
-            (SILENCE_PERIOD_S, self._report_silence),
-        ):
-            self.create_timer(period_s, callback, clock=steady)
+        self.every(HEALTH_PERIOD_S, self._watch_health)
+        self.every(FOLLOW_PERIOD_S, self._follow_publishers)
+        self.every(SILENCE_PERIOD_S, self._report_silence)
 
-    def start(self) -> None:
-        """Configure and activate, as ``autostart`` asks; RefusedError where that fails."""
-        if not self._values["autostart"]:
-            self.get_logger().info("autostart is false: waiting to be configured")
-        elif self.trigger_configure() != SUCCESS or self.trigger_activate() != SUCCESS:
-            raise RefusedError
+    def check(self, values: dict[str, Any]) -> None:
+        """Refuse thermal settings that contradict each other."""
+        _thermal(values)
 
-    def stop(self) -> None:
-        """Finish the frame at work and end the worker thread."""
-        if self._stream:
-            self._stream.close()
-            self._stream = None
-
-    # -- Transitions. An exception out of one would be swallowed: each says itself what failed.
-
-    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load the model and warm it up; refused with the reason where that fails."""
-        try:
-            self._configure()
-        except DreamIFError as error:
-            self.get_logger().error(f"cannot configure: {error}")
-            self._release()
-            return FAILURE
-        except Exception as error:
-            return self._fail("configure", error)
-        return super().on_configure(state)
-
-    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Subscribe to the cameras."""
-        assert self._pipeline
-        assert self._outputs
-        try:
-            self._stream = FusionStream(
-                self, self._pipeline, self._outputs, self._infos, self._values
-            )
-        except DreamIFError as error:
-            self.get_logger().error(f"cannot activate: {error}")
-            return FAILURE
-        except Exception as error:
-            return self._fail("activate", error)
-        return super().on_activate(state)
-
-    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Unsubscribe; the model stays loaded."""
-        self.stop()
-        self._mode = None
-        return super().on_deactivate(state)
-
-    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Let go of the model, and of its memory on the GPU."""
-        self._release()
-        return super().on_cleanup(state)
-
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """As from any state to the end."""
-        self._release()
-        return super().on_shutdown(state)
-
-    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Let go of everything: the node can be configured again."""
-        self._release()
-        return super().on_error(state)
-
-    def _configure(self) -> None:
+    def configure(self) -> None:
+        """Load the model and warm it up."""
         values = self._values
         use_cpu_threads(values["cpu_threads"])
         path = values["registration.file"]
@@ -155,7 +70,7 @@ class FusionNode(LifecycleNode):
             variant=values["variant"],
             device=values["device"],
             weights=Path(values["weights"]) if values["weights"] else None,
-            thermal=self._thermal(),
+            thermal=_thermal(values),
             precision=values["precision"],
             registration=self._infos.calibration(),
             dominance_smoothing=values["dominance.smoothing"],
@@ -166,50 +81,59 @@ class FusionNode(LifecycleNode):
         engine = self._pipeline.engine
         self.get_logger().info(f"fusing with {engine.variant} on {engine.device}")
 
-    def _release(self) -> None:
-        self.stop()
+    def activate(self) -> None:
+        """Subscribe to the cameras."""
+        assert self._pipeline
+        assert self._outputs
+        self._stream = FusionStream(
+            self, self._pipeline, self._outputs, self._infos, self._values, self._listener
+        )
+
+    def deactivate(self) -> None:
+        """Unsubscribe, finish the frame at work; the model stays loaded."""
+        if self._stream:
+            self._stream.close()
+        self._stream = self._mode = None
+
+    def release(self) -> None:
+        """Let go of the model."""
         if self._outputs:
             self._outputs.destroy()
-        self._pipeline = self._outputs = self._mode = None
+        self._pipeline = self._outputs = None
         free_memory()
 
-    def _fail(self, what: str, error: Exception) -> TransitionCallbackReturn:
-        self.get_logger().error(f"cannot {what}: {error!r}")
-        return ERROR
-
-    # -- Parameters.
-
-    def _check_parameters(self, changes: list[Parameter[Any]]) -> SetParametersResult:
-        """Refuse with the reason, or take over."""
-        try:
-            configured = self._pipeline is not None
-            values = changed(self._values, changes, FUSION_PARAMETERS, configured)
-            thermal = ThermalConfig(**group(values, "thermal"))
-        except DreamIFError as error:
-            return SetParametersResult(successful=False, reason=str(error))
-        self._values = values
-        if self._pipeline:
-            self._pipeline.normalizer.config = thermal
-            self._pipeline.dominance_smoothing = values["dominance.smoothing"]
+    def apply(self, values: dict[str, Any]) -> None:
+        """Take the live parameters."""
+        assert self._pipeline
+        self._pipeline.normalizer.config = _thermal(values)
+        self._pipeline.dominance_smoothing = values["dominance.smoothing"]
         if self._stream:
             self._stream.apply(values)
-        return SetParametersResult(successful=True)
 
-    def _thermal(self) -> ThermalConfig:
-        return ThermalConfig(**group(self._values, "thermal"))
-
-    # -- Timers.
-
-    def _on_clock_jump(self, _: TimeJump) -> None:
+    def clock_jumped(self) -> None:
+        """What waits for a partner belongs to another time."""
         if self._stream:
             self._stream.clock_jumped()
+
+    def describe(self) -> DiagnosticArray:
+        """One status of the node, one of each camera."""
+        return fusion_diagnostics(
+            self.get_fully_qualified_name(),
+            self.get_clock().now().to_msg(),
+            self.state,
+            self._pipeline,
+            self._stream,
+            self._mode,
+        )
+
+    # -- Timers.
 
     def _follow_publishers(self) -> None:
         if self._stream:
             self._stream.follow_publishers()
 
     def _watch_health(self) -> None:
-        if self._has_stalled() or not self._stream:
+        if self._stall.lasts(time.monotonic()) or not self._stream:
             return
         self._stream.use_lone_frames()
         mode = self._stream.mode()
@@ -224,16 +148,6 @@ class FusionNode(LifecycleNode):
         self._mode = mode
         self._modes.publish(String(data=mode.value))
 
-    def _has_stalled(self) -> bool:
-        """Whether the process was held up: what the cameras sent meanwhile is yet to be taken.
-
-        Never twice in a row, or a busy machine would never judge them.
-        """
-        now_s = time.monotonic()
-        self._stalled = not self._stalled and now_s - self._watched_s > STALL_S
-        self._watched_s = now_s
-        return self._stalled
-
     def _report_silence(self) -> None:
         if not self._stream:
             return
@@ -244,22 +158,33 @@ class FusionNode(LifecycleNode):
                     f"no {name} image on {subscription.topic}: {subscription.describe_publishers()}"
                 )
 
-    def _publish_diagnostics(self) -> None:
-        self._diagnostics.publish(
-            fusion_diagnostics(
-                self.get_fully_qualified_name(),
-                self.get_clock().now().to_msg(),
-                self._state_machine.current_state[1],
-                self._pipeline,
-                self._stream,
-                self._mode,
-            )
-        )
+
+class _Stall:
+    """Whether the process was held up: what the cameras sent meanwhile is yet to be taken."""
+
+    def __init__(self) -> None:
+        self._looked_s = time.monotonic()
+        self._until_s = 0.0
+        self._noticed = False
+
+    def lasts(self, now_s: float) -> bool:
+        """Called at every look. Never for long, or a busy machine would never judge cameras."""
+        gap_s, self._looked_s = now_s - self._looked_s, now_s
+        if now_s < self._until_s:
+            return True
+        self._noticed = not self._noticed and gap_s > STALL_S
+        if self._noticed:
+            self._until_s = now_s + STALL_S
+        return self._noticed
+
+
+def _thermal(values: dict[str, Any]) -> ThermalConfig:
+    return ThermalConfig(**group(values, "thermal"))
 
 
 def main(args: list[str] | None = None) -> int:
     """Entry point of ``ros2 run dreamif_ros fusion_node``."""
-    return run_node(FusionNode, args)
+    return run_nodes([FusionNode], args)
 
 
 if __name__ == "__main__":

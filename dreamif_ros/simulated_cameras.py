@@ -22,7 +22,7 @@ from dreamif_model import ConfigError
 from dreamif_model.thermal import ThermalNormalizer
 from dreamif_ros import codec
 from dreamif_ros.node.parameters import declare
-from dreamif_ros.node.runtime import run_node
+from dreamif_ros.node.runtime import run_nodes
 from dreamif_ros.parameter_tables import SIMULATION_PARAMETERS
 from dreamif_ros.scene import Scene, SceneConfig
 from dreamif_ros.scene.camera import visible_camera
@@ -194,7 +194,7 @@ def _camera_info(size: tuple[int, int]) -> CameraInfo:
 
 def main(args: list[str] | None = None) -> int:
     """Entry point of ``ros2 run dreamif_ros simulated_cameras``."""
-    return run_node(SimulatedCameras, args)
+    return run_nodes([SimulatedCameras], args)
 
 
 if __name__ == "__main__":

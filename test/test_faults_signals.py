@@ -90,7 +90,7 @@ def test_while_a_callback_is_at_work():
     code = """
 import os, signal, sys, time
 from rclpy.node import Node
-from dreamif_ros.node.runtime import run_node
+from dreamif_ros.node.runtime import run_nodes
 
 class Busy(Node):
     def __init__(self):
@@ -102,7 +102,7 @@ class Busy(Node):
         while self.context.ok():
             time.sleep(0.01)
 
-sys.exit(run_node(Busy))
+sys.exit(run_nodes([Busy]))
 """
     assert status_of(code) == 0
 

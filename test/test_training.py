@@ -161,11 +161,12 @@ def test_two_processes_have_the_gradients_of_one(pairs, tmp_path):
         out = tmp_path / f"{count}"
         out.mkdir()
         command = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
+        command += ["--local-addr=127.0.0.1"]  # whatever this machine's name resolves to
         subprocess.run(
             [sys.executable, *command, script, pairs.path, out],
             check=True,
             timeout=120,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            env=os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
         )
         gradients.append(torch.load(out / "gradients.pt", weights_only=True))
         losses.append(json.loads((out / LOG).read_text().splitlines()[0])["total"])

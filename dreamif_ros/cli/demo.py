@@ -90,6 +90,7 @@ def summarize(recording: Recording, seconds: float) -> dict[str, Any]:
         "seconds": seconds,
         "received": {name: int(state[f"{name} received"]) for name in ("infrared", "visible")},
         "pairs": int(state["pairs"]),
+        "used_alone": int(state["images used alone"]),
         "published": int(state["published"]),
         "recorded": len(recording.fused),
         "published_hz": round(len(recording.fused) / seconds, 2),
@@ -109,7 +110,8 @@ def describe(summary: dict[str, Any]) -> str:
     lines = {
         "model": f"{summary['variant']} on {summary['device']}",
         "frames in": f"{received['infrared']} infrared, {received['visible']} visible",
-        "pairs": f"{summary['pairs']}, of which {summary['published']} fused and published",
+        "pairs": f"{summary['pairs']}, and {summary['used_alone']} images without a partner; "
+        f"{summary['published']} of these were published",
         "dropped": ", ".join(f"{reason}: {count}" for reason, count in dropped.items()),
         "unpaired": f"{sum(summary['unpaired_messages'].values())} messages",
         "rate": f"{summary['published_hz']:g} Hz fused",

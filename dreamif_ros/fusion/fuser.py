@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
@@ -64,6 +64,16 @@ class VisibleCamera:
     frame_id: str = ""
 
 
+class Listener(Protocol):
+    """Who takes fused images in memory, in the worker's thread."""
+
+    def wants_fused(self) -> bool:
+        """Whether it has a use for the next one."""
+
+    def take_fused(self, result: FusionResult, header: Header) -> None:
+        """Take one; returns at once."""
+
+
 class Fuser:
     """Turns moments into published images.
 
@@ -78,9 +88,10 @@ class Fuser:
         outputs: Outputs,
         infos: CameraInfos,
         values: dict[str, Any],
+        listener: Listener | None = None,
     ) -> None:
         self._node, self._pipeline, self._outputs, self._infos = node, pipeline, outputs, infos
-        self.values = values
+        self.values, self._listener = values, listener
         codec.use_one_thread()
         self.statistics = Statistics()
         self.watches = {name: CameraWatch(time.monotonic()) for name in CAMERAS}
@@ -106,7 +117,8 @@ class Fuser:
         waited_s = time.monotonic() - max(frame.arrived_s for frame in moment.frames().values())
         images = self._decode(moment)
         decoded = time.perf_counter()
-        if not self._outputs.wanted():
+        listener = self._listener if self._listener and self._listener.wants_fused() else None
+        if not listener and not self._outputs.wanted():
             self.statistics.count("unwatched")
             self._accept(images)
             return
@@ -115,6 +127,8 @@ class Fuser:
             self.statistics.count("refused")
             return
         header = self._header(moment)
+        if listener:
+            listener.take_fused(result, header)
         seconds = self._outputs.publish(
             result, header, self.visible.info, self.values["jpeg_quality"]
         )

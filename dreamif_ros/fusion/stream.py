@@ -19,7 +19,7 @@ from sensor_msgs.msg import CameraInfo
 from dreamif_model import ConfigError, FusionPipeline
 from dreamif_ros import codec
 from dreamif_ros.fusion.camera_infos import CameraInfos
-from dreamif_ros.fusion.fuser import CAMERAS, NANOSECONDS, Frame, Fuser, Moment
+from dreamif_ros.fusion.fuser import CAMERAS, NANOSECONDS, Frame, Fuser, Listener, Moment
 from dreamif_ros.fusion.health import (
     Fault,
     FusionMode,
@@ -41,8 +41,9 @@ PARTNERLESS = ("silent", "stale")  # faults of a camera that pairs cannot be exp
 class FusionStream:
     """Everything that an active fusion node owns; :meth:`close` ends it.
 
-    infos: of the registration, if any. values: those of FUSION_PARAMETERS. All of it runs in the
-    node's executor; only the fuser works in the worker's thread.
+    infos: of the registration, if any. values: those of FUSION_PARAMETERS. listener: takes fused
+    images in memory. All of it runs in the node's executor; only the fuser works in the worker's
+    thread.
     """
 
     def __init__(
@@ -52,9 +53,10 @@ class FusionStream:
         outputs: Outputs,
         infos: CameraInfos,
         values: dict[str, Any],
+        listener: Listener | None = None,
     ) -> None:
         self._node, self._pipeline, self._infos = node, pipeline, infos
-        self.fuser = Fuser(node, pipeline, outputs, infos, values)
+        self.fuser = Fuser(node, pipeline, outputs, infos, values, listener)
         self.statistics, self.watches = self.fuser.statistics, self.fuser.watches
         self.synchronizer: Synchronizer[Frame, Frame] = make_synchronizer(
             values["sync.policy"], values["sync.slop_s"], values["sync.queue_size"]

@@ -82,16 +82,26 @@ class Parameter:
         return descriptor
 
 
-def declare(node: Node, table: Sequence[Parameter], read_only: bool = False) -> dict[str, Any]:
+def declare(
+    node: Node,
+    table: Sequence[Parameter],
+    read_only: bool = False,
+    also_known: Sequence[str] = (),
+) -> dict[str, Any]:
     """Declare a table on a node and return its values, checked.
 
     The node must be created with ``automatically_declare_parameters_from_overrides=True``: so
     a misspelt name in a YAML file is seen here, where rclpy would ignore it. ConfigError for an
-    unknown name, a wrong type or a value out of range.
+    unknown name, a wrong type or a value out of range. also_known: names of other nodes in the
+    process, which are given to this one too where nobody says whose they are.
     """
     given = {name: p.value for name, p in node.get_parameters_by_prefix("").items()}
     given = {n: value for n, value in given.items() if not n.startswith(_KNOWN_TO_RCLPY)}
-    _refuse_unknown(given, [row.name for row in table])
+    own = [row.name for row in table]
+    for name in [name for name in given if name in also_known and name not in own]:
+        node.undeclare_parameter(name)
+        del given[name]
+    _refuse_unknown(given, own)
     values = {row.name: row.check(given.get(row.name, row.default)) for row in table}
     for row in table:
         if node.has_parameter(row.name):

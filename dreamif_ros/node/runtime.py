@@ -1,9 +1,9 @@
-"""Starts and stops a node process: DDS settings, one-line errors, clean exit on a signal."""
+"""Starts and stops a process of nodes: DDS settings, one-line errors, clean exit on a signal."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import rclpy
 from rclpy.exceptions import ParameterException
@@ -21,11 +21,11 @@ class RefusedError(Exception):
     """A node cannot start, and has logged why."""
 
 
-def run_node(create: Callable[[], Node], args: list[str] | None = None) -> int:
-    """Create a node and spin it until SIGINT or SIGTERM; returns the exit status.
+def run_nodes(create: Sequence[Callable[[], Node]], args: list[str] | None = None) -> int:
+    """Create nodes in one process and spin them until SIGINT or SIGTERM; returns the exit status.
 
-    0 after a signal, 1 when the node refused to start: one line on stderr says why. A node may
-    have ``start()``, called before it spins, and ``stop()``, which ends its threads.
+    0 after a signal, 1 when a node refused to start: one line on stderr says why. A node may
+    have ``start()``, called before they spin, and ``stop()``, which ends its threads.
     """
     dds = choose_dds_settings()
     try:
@@ -41,14 +41,16 @@ def run_node(create: Callable[[], Node], args: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    node: Node | None = None
+    nodes: list[Node] = []
     executor = SingleThreadedExecutor()
     try:
         get_logger("dreamif_ros").info(dds)
-        node = create()
-        executor.add_node(node)
-        if hasattr(node, "start"):
-            node.start()
+        for make in create:
+            nodes.append(make())
+            executor.add_node(nodes[-1])
+        for node in nodes:
+            if hasattr(node, "start"):
+                node.start()
         _spin(executor)
     except RefusedError:
         return 1 if rclpy.ok() else 0  # a signal while it started is no refusal
@@ -60,9 +62,9 @@ def run_node(create: Callable[[], Node], args: list[str] | None = None) -> int:
     except Exception:
         if rclpy.ok():
             raise
-        # A signal while the node was being created: its context is gone, nothing is wrong.
+        # A signal while the nodes were being created: their context is gone, nothing is wrong.
     finally:
-        if node is not None:
+        for node in nodes:
             if hasattr(node, "stop"):
                 node.stop()
             node.destroy_node()
