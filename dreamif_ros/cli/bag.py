@@ -1,18 +1,23 @@
-"""``dreamif bag``: recordings of the two cameras, made from files and published again."""
+"""``dreamif bag``: recordings of the two cameras: made from files, looked into, published again."""
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from dreamif_model.data import find_pairs
-from dreamif_ros.bag.storage import write_pairs
+from dreamif_model.errors import ConfigError
+from dreamif_ros.bag.make import make_bag
+from dreamif_ros.bag.sources import SPLITS, Cameras, open_cameras, open_data_set
 
 MAKE_EXAMPLES = """examples:
   dreamif bag make --ir recording/ir --vi recording/vi --rate 25 --out pairs_bag
+  dreamif bag make LLVIP --split test --rate 25 --out llvip_bag
+  dreamif bag make --ir thermal.mkv --vi color.mp4 --out drive_bag
+  dreamif bag make --ir thermal.mkv --vi color.mp4 --infrared-offset 0.15 --out late_bag
   dreamif bag make --ir thermal.png --vi color.png --rate 1 --out one_pair_bag"""
 REPLAY_EXAMPLES = """examples:
   dreamif bag replay pairs_bag
@@ -24,7 +29,7 @@ def add_parser(verbs: Any) -> None:
     """Add this verb to the command."""
     parser = verbs.add_parser(
         "bag",
-        help="make a bag from image files, publish a bag live",
+        help="make a bag from files, tell what is in one, publish it live",
         description="Recordings (rosbag2) of an infrared and a visible camera.",
         epilog="`dreamif bag ACTION --help` has each action's units, defaults and examples.",
     )
@@ -36,20 +41,56 @@ def add_parser(verbs: Any) -> None:
 def _add_make(actions: Any) -> None:
     parser = actions.add_parser(
         "make",
-        help="write two folders of images as a bag",
-        description="Write two folders of images with equal names as a rosbag2 folder (MCAP) with "
-        "/infrared/image_raw (mono8, or mono16 for 16-bit files), /visible/image_raw (rgb8) and "
-        "/visible/camera_info (uncalibrated). Pair i, in the order of the names, is stamped "
-        "1 s + i / rate.",
+        help="write image files, videos or a data set as a bag",
+        description="Write images of both cameras as a rosbag2 folder (MCAP) with "
+        "/infrared/image_raw (mono8, or mono16 where they have 16 bit), /visible/image_raw (rgb8) "
+        "and /visible/camera_info (uncalibrated). With --rate, pair i is stamped 1 s + i / rate: "
+        "files in the order of their names, frame i of both videos. Without, the frames of videos "
+        "have their own times, and both videos begin at 1 s.",
         epilog=MAKE_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--ir", type=Path, required=True, help="infrared image or folder, 8 or 16 bit"
+        "data_set",
+        type=Path,
+        nargs="?",
+        metavar="DATASET",
+        help="folder of LLVIP, MSRS, M3FD or RoadScene as it unpacks, or one with ir/ and vi/, "
+        "instead of --ir and --vi",
     )
-    parser.add_argument("--vi", type=Path, required=True, help="visible image or folder, 8 bit")
     parser.add_argument(
-        "--rate", type=float, required=True, metavar="HZ", help="pairs per second, up to 1000"
+        "--ir", type=Path, metavar="PATH", help="infrared image, folder or video, 8 or 16 bit"
+    )
+    parser.add_argument(
+        "--vi",
+        type=Path,
+        metavar="PATH",
+        help="visible image, folder (8 bit, names as in --ir) or video",
+    )
+    parser.add_argument(
+        "--split",
+        choices=SPLITS,
+        help="part of DATASET, as `dreamif train` divides it (default: all)",
+    )
+    parser.add_argument(
+        "--rate",
+        type=float,
+        metavar="HZ",
+        help="pairs per second, up to 1000; videos have their own where it is left out",
+    )
+    parser.add_argument(
+        "--infrared-offset",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="added to the stamps of infrared, for videos that begin apart or to try an offset, "
+        "-3600 to 3600 s (default: %(default)g s)",
+    )
+    parser.add_argument(
+        "--compressed",
+        choices=("jpeg", "png"),
+        help="write CompressedImage on <topic>/compressed instead: JPEG of quality 95, or PNG, "
+        "which 16-bit infrared is in either case",
     )
     parser.add_argument(
         "--out", type=Path, required=True, help="folder to write, which must not exist"
@@ -95,12 +136,40 @@ def _add_replay(actions: Any) -> None:
 
 
 def run_make(options: argparse.Namespace) -> int:
-    """Write the pairs, with a progress bar."""
-    pairs = find_pairs(options.ir, options.vi)
-    count = write_pairs(tqdm(pairs, unit="pair", disable=None), options.rate, options.out)
-    plural = "s" if count > 1 else ""
-    print(f"{count} pair{plural}, {count / options.rate:.2f} s, in {options.out}")
+    """Write the images, with a progress bar."""
+    cameras = _cameras(options)
+    shown = tqdm(cameras.visible, total=cameras.expected, unit="image", disable=None)
+    infrared, visible = make_bag(
+        replace(cameras, visible=iter(shown)),
+        options.out,
+        infrared_offset_s=options.infrared_offset,
+        codec=options.compressed,
+    )
+    for note in cameras.notes:
+        print(note)
+    if cameras.by_index:
+        plural = "s" if visible.count > 1 else ""
+        print(
+            f"{visible.count} pair{plural}, {visible.count / options.rate:.2f} s, in {options.out}"
+        )
+        return 0
+    for name, camera in (("infrared", infrared), ("visible", visible)):
+        seconds = camera.last_ns / 1e9
+        print(f"{name}: {camera.count} images in {seconds:.2f} s, {camera.rate_hz:.2f} Hz")
+    print(f"in {options.out}")
     return 0
+
+
+def _cameras(options: argparse.Namespace) -> Cameras:
+    from_files = options.ir is not None and options.vi is not None
+    from_data_set = options.data_set is not None
+    if from_files == from_data_set or (options.ir is None) != (options.vi is None):
+        raise ConfigError("give either DATASET, or both --ir and --vi")
+    if from_data_set:
+        return open_data_set(options.data_set, options.split or "all", options.rate)
+    if options.split:
+        raise ConfigError("--split is a part of DATASET: leave it out with --ir and --vi")
+    return open_cameras(options.ir, options.vi, options.rate)
 
 
 def run_replay(options: argparse.Namespace) -> int:
