@@ -1,0 +1,170 @@
+"""Objects in an image, and the same objects in the next: arrays in, boxes out, no ROS."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dreamif_model.device import prepare_cpu
+from dreamif_model.errors import ImageError
+from dreamif_ros.detection.config import TRACKERS, DetectorConfig, check_live, class_keys
+from dreamif_ros.detection.letterbox import Letterbox
+from dreamif_ros.detection.model_file import find_model
+from dreamif_ros.detection.yolo import Network, Tracker
+
+__all__ = ["TRACKERS", "UNTRACKED", "Detections", "Detector", "DetectorConfig"]
+
+UNTRACKED = -1
+_WARM_UP_SHAPE = (480, 640, 3)
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What was found in one image, best first; n may be 0."""
+
+    boxes: NDArray[np.float32]  # (n, 4) x1, y1, x2, y2 in pixels of the image, x1 < x2, y1 < y2
+    scores: NDArray[np.float32]  # (n,) in [0, 1], descending
+    classes: NDArray[np.int64]  # (n,) keys of Detector.names
+    # (n,) identities from 1 on, UNTRACKED where the tracker has not confirmed the box: an object
+    # that is new is confirmed in its second image. None without a tracker.
+    tracks: NDArray[np.int64] | None = None
+
+
+class _Live(NamedTuple):
+    config: DetectorConfig
+    keys: list[int] | None  # of the classes that are kept
+
+
+class Detector:
+    """A YOLO network and its tracker.
+
+    Raises WeightsError for a model that is missing, damaged or not for boxes, DeviceError for a
+    device that is not there, ConfigError for a setting that does not fit the model and for a
+    package that is missing. Nothing is downloaded or installed. Safe to use from several threads,
+    one image at a time.
+    """
+
+    def __init__(self, config: DetectorConfig) -> None:
+        file = find_model(config.model)
+        prepare_cpu()
+        self._network = Network(file, config.device, config.half)
+        self.names = self._network.names
+        self.device = self._network.device
+        self._limit = self._network.input_size(config.image_size)
+        self._live = _Live(config, class_keys(config.classes, self.names))
+        self._tracker = None if config.tracker == "none" else Tracker(config.tracker)
+        self._tracked_size: tuple[int, int] | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def config(self) -> DetectorConfig:
+        """May be set at any time, for the next image, where nothing but the fields LIVE changes.
+
+        ConfigError for another change and for a class that the model lacks.
+        """
+        return self._live.config
+
+    @config.setter
+    def config(self, config: DetectorConfig) -> None:
+        check_live(self.config, config)
+        self._live = _Live(config, class_keys(config.classes, self.names))
+
+    def warm_up(self) -> None:
+        """Do what only the first image costs. WeightsError when the network is no YOLO network."""
+        blank = np.zeros(_WARM_UP_SHAPE, np.uint8)
+        with self._lock, torch.inference_mode():
+            for _ in range(2):
+                self._find(blank, self._live, self.config.confidence)
+
+    def detect(self, image: NDArray[np.uint8] | Tensor) -> Detections:
+        """Find objects in one image.
+
+        image: (H, W, 3) RGB or (H, W) gray uint8, of any size. A tensor is scaled on its device,
+        and only what the network sees goes to the network's. With a tracker, images are those of
+        one camera in their order; another size begins a new sequence. Tracker ``botsort`` follows
+        the camera's motion in arrays and CPU tensors, not in CUDA tensors. Raises ImageError for
+        other shapes and types.
+        """
+        _check_image(image)
+        live = self._live
+        confidence = live.config.confidence
+        with self._lock, torch.inference_mode():
+            if self._tracker is None:
+                return _detections(self._find(image, live, confidence), None)
+            rows = self._find(image, live, self._tracker.least_confidence(confidence))
+            tracks = self._identify(self._tracker, rows, image, confidence)
+        given = rows[:, 4] > confidence
+        return _detections(rows[given], tracks[given])
+
+    def reset_tracks(self) -> None:
+        """Begin a new sequence: identities start at 1 again."""
+        with self._lock:
+            if self._tracker is not None:
+                self._tracker.reset()
+
+    def _find(
+        self, image: NDArray[np.uint8] | Tensor, live: _Live, confidence: float
+    ) -> NDArray[np.float32]:
+        """(n, 6): x1, y1, x2, y2 in pixels of the image, score, class; best first."""
+        height, width = image.shape[:2]
+        letterbox = Letterbox.fit((height, width), *self._limit)
+        rows = self._network.boxes(
+            self._network.predict(letterbox.fill(image)),
+            confidence,
+            live.config.iou,
+            live.keys,
+            live.config.max_detections,
+        )
+        rows[:, :4] = letterbox.to_image(rows[:, :4])
+        return rows[(rows[:, 2] > rows[:, 0]) & (rows[:, 3] > rows[:, 1])]  # not in the bars alone
+
+    def _identify(
+        self,
+        tracker: Tracker,
+        rows: NDArray[np.float32],
+        image: NDArray[np.uint8] | Tensor,
+        confidence: float,
+    ) -> NDArray[np.int64]:
+        height, width = image.shape[:2]
+        if (height, width) != self._tracked_size:
+            tracker.reset()
+            self._tracked_size = (height, width)
+        picture = _gray_on_host(image) if tracker.follows_camera else None
+        return tracker.identify(rows, (height, width), picture, confidence)
+
+
+def _detections(rows: NDArray[np.float32], tracks: NDArray[np.int64] | None) -> Detections:
+    return Detections(
+        boxes=np.ascontiguousarray(rows[:, :4]),
+        scores=rows[:, 4].clip(0, 1),
+        classes=rows[:, 5].astype(np.int64),
+        tracks=tracks,
+    )
+
+
+def _gray_on_host(image: NDArray[np.uint8] | Tensor) -> NDArray[np.uint8] | None:
+    """(H, W) gray; None for a tensor that would have to be copied from its device."""
+    if isinstance(image, Tensor):
+        if image.device.type != "cpu":
+            return None
+        image = image.numpy()
+    return image if image.ndim == 2 else np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
+
+
+def _check_image(image: object) -> None:
+    if not isinstance(image, (np.ndarray, Tensor)):
+        raise ImageError(f"an image is an array or a tensor, got {type(image).__name__}")
+    if str(image.dtype) not in ("uint8", "torch.uint8"):
+        raise ImageError(f"images for detection are uint8, got {image.dtype}")
+    shape = tuple(image.shape)
+    if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] != 3):
+        raise ImageError(f"images for detection are (H, W, 3) RGB or (H, W) gray, got {shape}")
+    if 0 in shape:
+        raise ImageError(f"the image is empty: its shape is {shape}")

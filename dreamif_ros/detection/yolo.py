@@ -1,0 +1,342 @@
+"""Networks and trackers of ultralytics (AGPL-3.0): the only module that imports it.
+
+Imported late, since it is optional, and so that it neither asks the network for anything, nor
+installs packages, nor runs code out of a weights file, nor prints, nor writes to the home folder.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dreamif_model.device import resolve_device
+from dreamif_model.errors import ConfigError, DeviceError, WeightsError
+from dreamif_ros.detection.letterbox import Size
+from dreamif_ros.detection.model_file import ModelFile
+
+_OLDEST = (8, 4, 190)  # the first that was tried
+_INSTALL = "pip install 'dreamif_ros[detect]' (ultralytics is AGPL-3.0)"
+_TASKS = ("detect", "segment", "pose", "obb")  # those that give boxes
+_HALF_FORMATS = ("pt", "torchscript")
+_DEFAULT_SIZE = 640
+_ENVIRONMENT = {
+    "YOLO_OFFLINE": "true",  # no look-ups, no statistics
+    "YOLO_AUTOINSTALL": "false",
+    "ULTRALYTICS_SAFE_LOAD": "true",  # torch.load(weights_only=True), its own layers allowed
+}
+# What its import sets for the whole process and those it starts, and what is set for its import.
+_RESTORED = ("OMP_NUM_THREADS", "NUMEXPR_MAX_THREADS", "YOLO_VERBOSE", "YOLO_CONFIG_DIR")
+
+
+class Network:
+    """A detection network: pixels in, boxes out.
+
+    device: as for :func:`resolve_device`; auto is CUDA where there is one and the format runs
+    there. half: fp16. Raises WeightsError for a file that cannot be used, DeviceError for a device
+    that is not there or not for this format, ConfigError for ``half`` where it cannot be had and
+    for packages that are missing.
+    """
+
+    def __init__(self, file: ModelFile, device: str, half: bool) -> None:
+        wanted = _device(file, device)
+        if half and (wanted.type == "cpu" or file.format not in _HALF_FORMATS):
+            raise ConfigError(
+                f"half is for a .pt or .torchscript model on CUDA, here {file.path.name} is to run "
+                f"on {wanted}: leave it false (an export has the precision it was exported with)"
+            )
+        _import_ultralytics()
+        self.path = file.path
+        self._backend, self.task, self._own_size = _load(file, wanted, half)
+        self.device: torch.device = self._backend.device
+        if device.startswith("cuda") and self.device.type != "cuda":
+            raise DeviceError(
+                f"{file.path} cannot run on {device} with the onnxruntime that is installed: "
+                "install onnxruntime-gpu, or use device cpu"
+            )
+        self.names: dict[int, str] = dict(self._backend.names)
+        free = file.format == "pt" or bool(self._backend.dynamic)
+        self._stride = int(self._backend.stride) if free else None
+
+    def input_size(self, image_size: int) -> tuple[Size, int | None]:
+        """Largest (height, width) of the input, and the stride to which it may be cut, if at all.
+
+        image_size: the longer side that is wanted, 0 for the model's own. ConfigError where the
+        model was exported for another one.
+        """
+        if self._stride is None:
+            if image_size not in (0, max(self._own_size)):
+                raise ConfigError(
+                    f"image_size is {image_size}, but {self.path} was exported for "
+                    f"{max(self._own_size)}: leave it 0, or export again with imgsz={image_size}"
+                )
+            return self._own_size, None
+        height, width = (image_size, image_size) if image_size else self._own_size
+        return (_up(height, self._stride), _up(width, self._stride)), self._stride
+
+    def predict(self, pixels: Tensor) -> Tensor:
+        """(1, 3, h, w) uint8 RGB to what the network says, which :meth:`boxes` understands.
+
+        WeightsError when that is not what a YOLO network says.
+        """
+        floats = pixels.to(self.device).contiguous().float().div_(255)
+        output = self._backend(floats)
+        found: Tensor = output[0] if isinstance(output, (list, tuple)) else output
+        self._check_output(found)
+        return found.float()
+
+    def boxes(
+        self,
+        prediction: Tensor,
+        confidence: float,
+        iou: float,
+        keys: list[int] | None,
+        most: int,
+    ) -> NDArray[np.float32]:
+        """The best boxes without their duplicates, best first.
+
+        keys: of the classes that are kept, None for all. Returns (n, 6): x1, y1, x2, y2 in pixels
+        of the input, score, class. A rotated box is given by the upright one around it.
+        """
+        from ultralytics.utils.nms import non_max_suppression
+
+        [rows] = non_max_suppression(
+            prediction,
+            confidence,
+            iou,
+            keys,
+            max_det=most,
+            nc=len(self.names),
+            rotated=self.task == "obb",
+            end2end=bool(self._backend.end2end),
+        )
+        if self.task == "obb":
+            rows = _upright(rows)
+        found: NDArray[np.float32] = rows[:, :6].cpu().numpy()
+        return found[np.argsort(-found[:, 4], kind="stable")]
+
+    def _check_output(self, found: Tensor) -> None:
+        channels = found.shape[-1 if self._backend.end2end else 1] if found.ndim == 3 else 0
+        wanted = 6 if self._backend.end2end else 4 + len(self.names)
+        if channels != wanted and (channels < wanted or self.task == "detect"):
+            raise WeightsError(
+                f"the model {self.path} gives numbers of shape {tuple(found.shape)}, which is no "
+                f"YOLO network of {len(self.names)} classes: RT-DETR and others are not supported"
+            )
+
+
+class Tracker:
+    """Follows boxes from image to image; ConfigError where its package is missing.
+
+    name: ``bytetrack``, or ``botsort``, which also follows the camera's own motion.
+    """
+
+    def __init__(self, name: str) -> None:
+        _import_ultralytics()
+        try:
+            importlib.import_module("lap")  # ultralytics would look for it with pip
+        except ImportError:
+            raise ConfigError(f"tracker {name} needs the package lap: pip install lap") from None
+        from ultralytics.trackers import BOTSORT, BYTETracker
+        from ultralytics.utils import ROOT, YAML, IterableSimpleNamespace
+
+        yaml: Any = YAML
+        self._options = IterableSimpleNamespace(**yaml.load(ROOT / f"cfg/trackers/{name}.yaml"))
+        self._options.device = torch.device("cpu")
+        self._tracker: Any = {"bytetrack": BYTETracker, "botsort": BOTSORT}[name](self._options)
+        self.follows_camera = name == "botsort"
+
+    def least_confidence(self, confidence: float) -> float:
+        """Score from which it wants boxes: weak ones keep a track that has begun alive."""
+        return min(confidence, float(self._options.track_low_thresh))
+
+    def identify(
+        self,
+        rows: NDArray[np.float32],
+        size: Size,
+        picture: NDArray[np.uint8] | None,
+        confidence: float,
+    ) -> NDArray[np.int64]:
+        """Identity of each row of :meth:`Network.boxes`, -1 where it is of no confirmed track.
+
+        picture: (H, W) gray, for the camera's motion. confidence: from which a track may begin.
+        """
+        from ultralytics.engine.results import Boxes
+
+        self._options.track_high_thresh = self._options.new_track_thresh = confidence
+        shown = None if picture is None else picture[..., None]
+        tracked = self._tracker.update(Boxes(rows, size), shown)
+        found = np.full(len(rows), -1, np.int64)
+        if len(tracked):  # x1, y1, x2, y2, identity, score, class, row
+            found[tracked[:, 7].astype(np.int64)] = tracked[:, 4].astype(np.int64)
+        return found
+
+    def reset(self) -> None:
+        """Forget all tracks; identities start at 1 again."""
+        self._tracker.reset()
+
+
+@cache
+def _import_ultralytics() -> None:
+    """ConfigError, with what to install, where it cannot be imported or is too old."""
+    os.environ.update(_ENVIRONMENT)
+    try:
+        with _process_left_alone(), tempfile.TemporaryDirectory() as settings:
+            os.environ.update(YOLO_VERBOSE="false", YOLO_CONFIG_DIR=settings)
+            importlib.import_module("torchvision")  # its fast NMS, which ultralytics then takes
+            tasks: Any = importlib.import_module("ultralytics.nn.tasks")
+            checks: Any = importlib.import_module("ultralytics.utils.checks")
+            from ultralytics import __version__
+    except (ImportError, RuntimeError, OSError) as error:  # also of another torch's torchvision
+        raise ConfigError(f"detection cannot start ({_first_line(error)}): {_INSTALL}") from error
+    version = tuple(int(part) for part in re.findall("[0-9]+", __version__)[:3])
+    if version < _OLDEST:
+        raise ConfigError(
+            f"ultralytics {__version__} is too old, expected {'.'.join(map(str, _OLDEST))}: "
+            f"{_INSTALL}"
+        )
+    # Where somebody imported it before us.
+    logging.getLogger("ultralytics").setLevel(logging.ERROR)
+    checks.AUTOINSTALL = False
+    tasks.SAFE_LOAD = True
+
+
+@contextmanager
+def _process_left_alone() -> Iterator[None]:
+    """Put back what the import of ultralytics turns off or down for the whole process."""
+    before = {name: os.environ.get(name) for name in _RESTORED}
+    threads = cv2.getNumThreads()
+    try:
+        with np.printoptions():
+            yield
+    finally:
+        cv2.setNumThreads(threads)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _device(file: ModelFile, name: str) -> torch.device:
+    device = resolve_device(name)
+    if file.format == "openvino" and device.type == "cuda":
+        if name != "auto":
+            raise DeviceError(
+                f"{file.path} is for OpenVINO, which does not run on {name}: use device cpu or "
+                "auto, or a .pt, .onnx or .engine model"
+            )
+        return torch.device("cpu")
+    if file.format == "engine" and device.type == "cpu":
+        raise DeviceError(f"{file.path} is for TensorRT, which needs a CUDA device, not {device}")
+    if device.type == "cuda" and device.index is None:
+        return torch.device("cuda", torch.cuda.current_device())
+    return device
+
+
+def _load(file: ModelFile, device: torch.device, half: bool) -> tuple[Any, str, Size]:
+    """The backend, its task and the model's own (height, width)."""
+    from ultralytics.nn.autobackend import AutoBackend
+
+    try:
+        model = _checkpoint(file.path) if file.format == "pt" else str(file.path)
+        backend: Any = AutoBackend(model=model, device=device, fp16=half, verbose=False)
+        backend.eval()
+    except ImportError as error:
+        raise ConfigError(
+            f"a model of format {file.format} needs the package {error.name}, which is not "
+            f"installed: pip install {error.name}"
+        ) from error
+    except WeightsError:
+        raise
+    except Exception as error:  # each format's loader has errors of its own
+        raise WeightsError(
+            f"the model {file.path} cannot be loaded as {file.format}, it is damaged or of another "
+            f"kind: copy or export it again ({_first_line(error)})"
+        ) from error
+    task, size = _told(file, backend)
+    return backend, task, size
+
+
+def _told(file: ModelFile, backend: Any) -> tuple[str, Size]:
+    """Task and input size, as a checkpoint's module or an export's metadata tells them."""
+    if file.format == "pt":
+        task, size = backend.model.task, backend.model.args.get("imgsz") or _DEFAULT_SIZE
+    else:
+        task, size = backend.metadata.get("task"), backend.metadata.get("imgsz", _DEFAULT_SIZE)
+        if task is None or not backend.metadata.get("names"):
+            raise WeightsError(
+                f"the model {file.path} lacks ultralytics' metadata, which tells its task and "
+                "class names: export it with `yolo export`, and copy metadata.yaml along"
+            )
+    if task not in _TASKS:
+        raise WeightsError(
+            f"the model {file.path} is for {task}, which gives no boxes: "
+            f"expected one for {', '.join(_TASKS)}"
+        )
+    if backend.channels != 3:
+        raise WeightsError(f"the model {file.path} takes {backend.channels} channels, expected 3")
+    height, width = (size, size) if isinstance(size, int) else size
+    return str(task), (int(height), int(width))
+
+
+def _checkpoint(path: Path) -> torch.nn.Module:
+    """The network of a .pt file, which is a pickle: only known layers are built, no code is run."""
+    from ultralytics.nn import tasks
+
+    load: Any = tasks.load_checkpoint
+    if not hasattr(torch.serialization, "get_unsafe_globals_in_checkpoint"):
+        raise WeightsError(
+            f"torch {torch.__version__} would run what the file {path} holds: "
+            "use torch 2.6 or newer, or a model exported to ONNX or OpenVINO"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder) / "model.pt"  # by some names it would look for another file
+        link.symlink_to(path)
+        try:
+            module: torch.nn.Module = load(str(link))[0]
+        except Exception as error:
+            raise WeightsError(
+                f"the model {path} {_refusal(error)}; nothing in it was run: copy it again, or "
+                "export it with `yolo export format=onnx` where it is trusted"
+            ) from error
+    return module
+
+
+def _refusal(error: Exception) -> str:
+    found = re.search(r"GLOBAL (\S+)", f"{error} {error.__cause__}")
+    if found:
+        return f"holds {found[1]}, which is no layer that ultralytics or torch knows"
+    return "is damaged, or no checkpoint of ultralytics"
+
+
+def _upright(rows: Tensor) -> Tensor:
+    """(n, 7) centre, width, height, score, class, angle to the boxes around them, (n, 6)."""
+    x, y, width, height, score, key, angle = rows[:, :7].unbind(1)
+    cos, sin = angle.cos().abs(), angle.sin().abs()
+    half_width = (width * cos + height * sin) / 2
+    half_height = (width * sin + height * cos) / 2
+    corners = (x - half_width, y - half_height, x + half_width, y + half_height)
+    return torch.stack((*corners, score, key), 1)
+
+
+def _up(size: int, stride: int) -> int:
+    return -(-size // stride) * stride
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:200]
