@@ -31,6 +31,7 @@ class Case:
     frames: int = 20
     warmup: int = 3  # frames before those that count; a CUDA graph is captured at the second
     threads: int = 0  # of the CPU; 0 leaves it to torch
+    backend: str = "torch"
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Figures:
     weights: str  # packaged, random or none
     width: int
     height: int
+    backend: str
     precision: str
     threads: int
     cuda_graph: bool
@@ -62,7 +64,13 @@ def measure(case: Case) -> Figures:
     """Fuse random pairs of one size and take times."""
     use_cpu_threads(case.threads)
     network, weights = _network(case.variant)
-    engine = FusionEngine(case.variant, case.device, precision=case.precision, network=network)
+    engine = FusionEngine(
+        case.variant,
+        case.device,
+        precision=case.precision,
+        network=network,
+        backend=case.backend,
+    )
     rng = np.random.default_rng(0)
     visible = rng.integers(0, 256, (case.height, case.width, 3), dtype=np.uint8)
     infrared = rng.random((case.height, case.width), dtype=np.float32)
@@ -75,6 +83,7 @@ def measure(case: Case) -> Figures:
         weights=weights,
         width=case.width,
         height=case.height,
+        backend=engine.backend,
         precision=engine.precision,
         threads=torch.get_num_threads(),
         cuda_graph=engine.uses_cuda_graph,

@@ -21,22 +21,35 @@ from dreamif_model.errors import ConfigError, DeviceError
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 PRECISIONS = ("auto", *DTYPES)
+BACKENDS = ("torch", "openvino")  # what runs the network
 
 _CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container, as docker --cpus sets it
 # Parameters of glibc's mallopt(3).
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
 
 
-def resolve_device(name: str) -> torch.device:
+def resolve_backend(name: str) -> str:
+    """One of :data:`BACKENDS`; ConfigError for another name."""
+    if name not in BACKENDS:
+        raise ConfigError(f"unknown backend {name!r}: choose {' or '.join(BACKENDS)}")
+    return name
+
+
+def resolve_device(name: str, backend: str = "torch") -> torch.device:
     """``auto`` (CUDA where there is one, else the CPU), ``cpu``, ``cuda`` or ``cuda:N``.
 
-    DeviceError when a CUDA device is asked for and missing: never a silent fallback.
+    DeviceError when a CUDA device is asked for and missing: never a silent fallback. backend:
+    ``openvino`` has the CPU only; ConfigError when it is asked for CUDA.
     """
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+        name = "cuda" if torch.cuda.is_available() and backend != "openvino" else "cpu"
     if not re.fullmatch("cpu|cuda(:(0|[1-9][0-9]*))?", name):
         raise ConfigError(f"unknown device {name!r}: choose auto, cpu, cuda or cuda:N")
     kind, _, index = name.partition(":")
+    if kind == "cuda" and backend == "openvino":
+        raise ConfigError(
+            f"backend openvino runs on the CPU only: got device {name!r}, choose cpu or auto"
+        )
     if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
         raise DeviceError(
             f"device {name!r} was asked for, but torch {torch.__version__} sees "

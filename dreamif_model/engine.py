@@ -5,8 +5,9 @@ work on the device, each captured as a CUDA graph on CUDA::
 
     visible, infrared ── upload ── prepare ── network ── finish ── download ── fused, dominance
 
-The network's convolutions and matrix products run in ``precision``, by autocast; the images,
-colour and dominance maps outside it are fp32 always, and so is the sum of sources and residual.
+The network's convolutions and matrix products run in ``precision``, by autocast or in OpenVINO;
+the images, colour and dominance maps outside it are fp32 always, and so is the sum of sources and
+residual.
 """
 
 from __future__ import annotations
@@ -29,11 +30,14 @@ from dreamif_model.device import (
     DTYPES,
     exact_arithmetic,
     prepare_cpu,
+    resolve_backend,
     resolve_device,
     resolve_precision,
 )
 from dreamif_model.errors import ConfigError
+from dreamif_model.layers import frame_layers
 from dreamif_model.network import DreamIF
+from dreamif_model.openvino_network import OpenVINONetwork
 from dreamif_model.temporal import DominanceSmoother
 from dreamif_model.variants import AVERAGE, VARIANTS
 
@@ -54,8 +58,9 @@ class FusionEngine:
     """Runs one variant on one device; not thread-safe.
 
     precision: ``fp32``, ``fp16`` (CUDA only), ``bf16``, or ``auto``: fp16 on CUDA, fp32 on the
-    CPU. network: taken over in place of one with weights from a file. smoother: of the dominance
-    maps of one sequence; off at first.
+    CPU. network: taken over in place of one with weights from a file. backend: what runs the
+    network, ``torch`` or, on the CPU only, ``openvino``, which compiles it on the first pair of a
+    size. smoother: of the dominance maps of one sequence; off at first.
     """
 
     def __init__(
@@ -65,21 +70,27 @@ class FusionEngine:
         weights: Path | str | None = None,
         precision: str = "auto",
         network: DreamIF | None = None,
+        backend: str = "torch",
     ) -> None:
         if variant not in VARIANTS:
             raise ConfigError(f"unknown variant {variant!r}: choose one of {', '.join(VARIANTS)}")
-        self.variant, self.device = variant, resolve_device(device)
+        self.variant, self.backend = variant, resolve_backend(backend)
+        self.device = resolve_device(device, self.backend)
         self.precision = resolve_precision(precision, self.device)
         self._dtype = DTYPES[self.precision]
         self.smoother = DominanceSmoother()
-        self._network: DreamIF | None = None
-        if variant != AVERAGE:
-            self._network = self._place(network or load_network(variant, weights))
-        config = self._network.config if self._network else None
-        self._luma = config is None or config.luma
-        self._multiple = config.size_multiple if config else 1
         if self.device.type == "cpu":
             prepare_cpu()
+        self._luma, self._multiple = True, 1
+        self._network: DreamIF | None = None
+        self._openvino: OpenVINONetwork | None = None
+        if variant != AVERAGE:
+            network = network or load_network(variant, weights)
+            self._luma, self._multiple = network.config.luma, network.config.size_multiple
+            if self.backend == "openvino":
+                self._openvino = OpenVINONetwork(network, self.precision)
+            else:
+                self._network = self._place(network)
         stages: tuple[Stage, ...] = (self._prepare, self._fuse_layers, self._finish)
         if self.device.type == "cuda":
             stages = tuple(CapturedStage(stage) for stage in stages)
@@ -175,21 +186,14 @@ class FusionEngine:
 
     def _fuse_layers(self, infrared: Tensor, visible: Tensor) -> Tensors:
         """Two (1, 1 or 3, H', W') to fused, dominance (1, 2, H', W') and, if any, restored."""
+        if self._openvino:
+            return self._openvino(infrared, visible)
         if self._network is None:
             return (visible + infrared) / 2, visible.new_full((1, 2, *visible.shape[2:]), 0.5)
         half = self._dtype != torch.float32
         with torch.autocast(self.device.type, self._dtype, enabled=half):
             output = self._network(infrared, visible)
-        dominance = visible.new_full((1, 2, *visible.shape[2:]), 0.5)
-        if output.dominance:
-            dominance = F.interpolate(
-                output.dominance[-1].float(),
-                visible.shape[2:],
-                mode="bilinear",
-                align_corners=False,
-            )
-        restored = () if output.restored is None else (output.restored.float(),)
-        return (output.fused.float(), dominance, *restored)
+        return frame_layers(output)
 
     def _finish(
         self, source: Tensor, fused: Tensor, dominance: Tensor, restored: Tensor | None = None

@@ -117,12 +117,12 @@ class TestBenchmark:
         printed = capfd.readouterr().out
         table = [line for line in printed.splitlines() if line.startswith("|")]
         assert table[0].startswith(
-            "| variant | weights | size | precision | ms | p10-p90 | prepare"
+            "| variant | weights | size | backend | precision | ms | p10-p90 | prepare"
         )
         assert len(table) == 5
         for row, line in zip(written["rows"], table[2:], strict=True):
-            assert f"| {row['variant']} | {row['weights']} | 64x48 | {row['precision']} |" in line
-            assert f"| {row['median_ms']:.2f} |" in line
+            assert f"| {row['variant']} | {row['weights']} | 64x48 | torch |" in line
+            assert f"| {row['precision']} | {row['median_ms']:.2f} |" in line
         assert written["machine"]["CPU"] in printed
         assert ("Random weights: nano" in printed) == (written["rows"][0]["weights"] == "random")
 
@@ -136,6 +136,8 @@ class TestBenchmark:
             (["--warmup", "-1"], "--warmup is -1, expected 0 or more"),
             (["--threads", "-2"], "--threads is -2, expected 0 or more"),
             (["--device", "gpu"], "unknown device 'gpu'"),
+            (["--device", "cuda", "--backend", "openvino"], "openvino runs on the CPU only"),
+            (["--backend", "openvino", "--precision", "fp16"], "on the CPU choose fp32 or bf16"),
         ],
     )
     def test_a_bad_option_is_refused_before_anything_is_measured(self, options, words, capfd):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,36 @@ from tqdm import tqdm
 
 from dreamif_model import VARIANTS, ConfigError
 from dreamif_model.benchmark import Case, Figures, measure_apart
-from dreamif_model.device import PRECISIONS, machine_name, resolve_device, resolve_precision
+from dreamif_model.device import (
+    BACKENDS,
+    PRECISIONS,
+    machine_name,
+    resolve_device,
+    resolve_precision,
+)
 from dreamif_model.engine import STAGES
+from dreamif_model.openvino_network import import_openvino
 from dreamif_model.variants import AVERAGE
 from dreamif_ros.cli.table import markdown_table, parse_size, text_table
 
 EXAMPLES = """examples:
   dreamif benchmark --variant nano --variant tiny --precision fp32 --precision bf16
+  dreamif benchmark --backend torch --backend openvino --precision bf16 --size 640x480
   dreamif benchmark --device cuda --size 640x512 --size 1280x1024 --markdown
 
 Nothing else should run meanwhile. `base` takes minutes per frame on a CPU."""
-HEADER = ("variant", "weights", "size", "precision", "ms", "p10-p90", *STAGES, "ratio", "MiB")
+HEADER = (
+    "variant",
+    "weights",
+    "size",
+    "backend",
+    "precision",
+    "ms",
+    "p10-p90",
+    *STAGES,
+    "ratio",
+    "MiB",
+)
 
 
 def add_parser(verbs: Any) -> None:
@@ -51,6 +71,13 @@ def add_parser(verbs: Any) -> None:
         action="append",
         metavar="WxH",
         help=f"of both images, in pixels (default: 640x512){several}",
+    )
+    parser.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        action="append",
+        help="what runs the network (default: torch); openvino is for the CPU, where then all rows "
+        f"are measured{several}",
     )
     parser.add_argument(
         "--precision",
@@ -80,10 +107,13 @@ def add_parser(verbs: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure every case, print the machine and one row per case."""
-    device = resolve_device(options.device)
-    cases = list(_cases(options, device))
+    backends = list(dict.fromkeys(options.backend or ["torch"]))
+    device = resolve_device(options.device, "openvino" if "openvino" in backends else "torch")
+    cases = list(_cases(options, device, backends))
     figures = [measure_apart(case) for case in tqdm(cases, unit="case", disable=None)]
     machine = describe_machine(device, figures[0].threads)
+    if "openvino" in backends:
+        machine["OpenVINO"] = version("openvino")
     first = figures[0].median_ms
     table = markdown_table if options.markdown else text_table
     print(", ".join(f"{name} {value}" for name, value in machine.items()))
@@ -106,8 +136,10 @@ def describe_machine(device: torch.device, threads: int) -> dict[str, str]:
     return machine
 
 
-def _cases(options: argparse.Namespace, device: torch.device) -> Iterator[Case]:
-    """By size, then variant, then precision; all options are checked before any is measured."""
+def _cases(
+    options: argparse.Namespace, device: torch.device, backends: Sequence[str]
+) -> Iterator[Case]:
+    """By size, variant, backend and precision; all options are checked before any is measured."""
     least_warmup = 2 if device.type == "cuda" else 0
     for name, value, least in (
         ("--frames", options.frames, 1),
@@ -120,19 +152,24 @@ def _cases(options: argparse.Namespace, device: torch.device) -> Iterator[Case]:
     precisions = list(dict.fromkeys(resolve_precision(name, device) for name in asked))
     variants = dict.fromkeys([*(options.variant or ["nano"]), AVERAGE])
     sizes = [parse_size(text) for text in options.size or ["640x512"]]
+    if "openvino" in backends:
+        import_openvino()
     for width, height in sizes:
         for variant in variants:
-            for precision in precisions if variant != AVERAGE else ["fp32"]:
-                yield Case(
-                    variant,
-                    width,
-                    height,
-                    str(device),
-                    precision,
-                    options.frames,
-                    options.warmup,
-                    options.threads,
-                )
+            plain = variant == AVERAGE  # nothing in it depends on these two
+            for backend in ["torch"] if plain else backends:
+                for precision in ["fp32"] if plain else precisions:
+                    yield Case(
+                        variant,
+                        width,
+                        height,
+                        str(device),
+                        precision,
+                        options.frames,
+                        options.warmup,
+                        options.threads,
+                        backend,
+                    )
 
 
 def _texts(row: Figures, ratio: float) -> tuple[str, ...]:
@@ -140,6 +177,7 @@ def _texts(row: Figures, ratio: float) -> tuple[str, ...]:
         row.variant,
         row.weights,
         f"{row.width}x{row.height}",
+        row.backend,
         row.precision,
         f"{row.median_ms:.2f}",
         f"{row.p10_ms:.2f}-{row.p90_ms:.2f}",
