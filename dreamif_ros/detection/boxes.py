@@ -18,6 +18,7 @@ _BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
 _GOLDEN_RATIO = 0.618034  # steps of the hue by which neighbours differ most
 
 Color = tuple[int, int, int]
+Box = tuple[int, int, int, int]  # left, top, right, bottom
 
 
 def draw_boxes(
@@ -26,17 +27,19 @@ def draw_boxes(
     """A copy of the picture with a box, class, score and track of each detection.
 
     image: (H, W, 3) RGB uint8 of any size; lines and letters grow with it. names: of the classes,
-    as :attr:`Detector.names`. The best detection lies on top; a label that is larger than the
+    as :attr:`Detector.names`. The best detection's box lies on top; a label that is larger than the
     picture is left out. Raises ImageError for other shapes and types.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
         raise ImageError(f"boxes are drawn into (H, W, 3) uint8, got {image.shape} {image.dtype}")
     picture = np.array(image, order="C")
-    for index in reversed(range(len(detections.boxes))):
-        color = class_color(int(detections.classes[index]))
-        box = _pixels(detections.boxes[index], picture.shape)
+    boxes = [_pixels(box, picture.shape) for box in detections.boxes]
+    colors = [class_color(int(key)) for key in detections.classes]
+    for box, color in zip(reversed(boxes), reversed(colors), strict=True):
         _draw_frame(picture, box, color)
-        _draw_label(picture, box, _label(detections, index, names), color)
+    taken: list[Box] = []
+    for index, (box, color) in enumerate(zip(boxes, colors, strict=True)):
+        _draw_label(picture, box, _label(detections, index, names), color, taken)
     return picture
 
 
@@ -55,34 +58,53 @@ def _label(detections: Detections, index: int, names: Mapping[int, str]) -> str:
     return f"{text} #{detections.tracks[index]}"
 
 
-def _pixels(box: NDArray[np.float32], shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+def _pixels(box: NDArray[np.float32], shape: tuple[int, ...]) -> Box:
     height, width = shape[:2]
     left, top, right, bottom = (round(float(side)) for side in box)
-    return max(left, 0), max(top, 0), min(right, width) - 1, min(bottom, height) - 1
+    return max(left, 0), max(top, 0), min(right, width), min(bottom, height)
 
 
-def _draw_frame(picture: NDArray[np.uint8], box: tuple[int, int, int, int], color: Color) -> None:
+def _draw_frame(picture: NDArray[np.uint8], box: Box, color: Color) -> None:
+    left, top, right, bottom = box
     thickness = max(1, round(min(picture.shape[:2]) / 320))
     for line, width in ((_BLACK, thickness + 2), (color, thickness)):  # seen on any background
-        cv2.rectangle(picture, box[:2], box[2:], line, width)
+        cv2.rectangle(picture, (left, top), (right - 1, bottom - 1), line, width)
 
 
 def _draw_label(
-    picture: NDArray[np.uint8], box: tuple[int, int, int, int], text: str, color: Color
+    picture: NDArray[np.uint8], box: Box, text: str, color: Color, taken: list[Box]
 ) -> None:
-    """Above the box, in it where there is no room above."""
+    """Where it covers no label that is there: those are ``taken``, and this is added to them."""
     height, width = picture.shape[:2]
-    size = float(np.clip(min(height, width) / 1000, 0.35, 3))
+    size = float(np.clip(min(height, width) / 1400, 0.35, 3))
     thickness = max(1, round(1.5 * size))
     (text_width, text_height), below = cv2.getTextSize(text, _FONT, size, thickness)
-    label_width, label_height = text_width + 2 * below, text_height + 2 * below
-    if label_width > width or label_height > height:
+    label = text_width + 2 * below, text_height + 2 * below
+    if label[0] > width or label[1] > height:
         return
-    left = min(box[0], width - label_width)
-    top = box[1] - label_height if box[1] >= label_height else box[1]
-    top = min(top, height - label_height)
-    corner = left + label_width - 1, top + label_height - 1
-    cv2.rectangle(picture, (left, top), corner, color, cv2.FILLED)
+    places = [_inside(place, label, (width, height)) for place in _places(box, label)]
+    left, top, right, bottom = next((p for p in places if not _overlaps(p, taken)), places[0])
+    taken.append((left, top, right, bottom))
+    cv2.rectangle(picture, (left, top), (right - 1, bottom - 1), color, cv2.FILLED)
     letters = _BLACK if np.dot(color, (0.299, 0.587, 0.114)) > 128 else _WHITE
     where = left + below, top + below + text_height
     cv2.putText(picture, text, where, _FONT, size, letters, thickness, cv2.LINE_AA)
+
+
+def _places(box: Box, label: tuple[int, int]) -> list[tuple[int, int]]:
+    """Left and top of a label above the box, below and in it, the best place first."""
+    left, top, right, bottom = box
+    columns = left, right - label[0]
+    return [(x, y) for y in (top - label[1], bottom, top) for x in columns]
+
+
+def _inside(place: tuple[int, int], label: tuple[int, int], picture: tuple[int, int]) -> Box:
+    left, top = (
+        min(max(at, 0), side - size) for at, size, side in zip(place, label, picture, strict=True)
+    )
+    return left, top, left + label[0], top + label[1]
+
+
+def _overlaps(box: Box, others: list[Box]) -> bool:
+    left, top, right, bottom = box
+    return any(left < r and x < right and top < b and y < bottom for x, y, r, b in others)

@@ -93,10 +93,11 @@ class Network:
         WeightsError when that is not what a YOLO network says.
         """
         floats = pixels.to(self.device).contiguous().float().div_(255)
-        output = self._backend(floats)
-        found: Tensor = output[0] if isinstance(output, (list, tuple)) else output
+        found: Any = self._backend(floats)
+        while isinstance(found, (list, tuple)):  # masks and raw maps come after the boxes
+            found = found[0]
         self._check_output(found)
-        return found.float()
+        return torch.as_tensor(found, dtype=torch.float32)
 
     def boxes(
         self,
@@ -253,7 +254,13 @@ def _load(file: ModelFile, device: torch.device, half: bool) -> tuple[Any, str, 
 
     try:
         model = _checkpoint(file.path) if file.format == "pt" else str(file.path)
-        backend: Any = AutoBackend(model=model, device=device, fp16=half, verbose=False)
+        backend: Any = AutoBackend(
+            model=model,
+            device=device,
+            fp16=half,
+            verbose=False,
+            end2end=False,  # of a checkpoint's two heads the one before NMS, as predict takes it
+        )
         backend.eval()
     except ImportError as error:
         raise ConfigError(
