@@ -85,6 +85,8 @@ setup(
         "console_scripts": [
             "dreamif = dreamif_ros.cli:main",
             "fusion_node = dreamif_ros.executables:fusion_node",
+            "detector_node = dreamif_ros.executables:detector_node",
+            "pipeline_node = dreamif_ros.executables:pipeline_node",
             "simulated_cameras = dreamif_ros.executables:simulated_cameras",
         ],
     },

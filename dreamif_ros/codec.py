@@ -51,9 +51,31 @@ def use_one_thread() -> None:
     cv2.setNumThreads(1)
 
 
+def decode(message: ImageMessage) -> NDArray[Any]:
+    """(H, W) or (H, W, 3) RGB in the message's depth and this machine's byte order.
+
+    ImageError for what is no image.
+    """
+    if hasattr(message, "format"):
+        return _decode_compressed(message)
+    layout = _LAYOUTS.get(message.encoding)
+    if layout is None:
+        return _decode_with_cv_bridge(message)
+    _check_size(message, layout)
+    row_bytes = message.width * layout.channels * np.dtype(layout.dtype).itemsize
+    rows = np.frombuffer(message.data, np.uint8, message.height * message.step)
+    rows = rows.reshape(message.height, message.step)[:, :row_bytes]
+    stored = np.dtype(layout.dtype).newbyteorder(">" if message.is_bigendian else "<")
+    pixels = np.ascontiguousarray(rows).view(stored).astype(layout.dtype, copy=False)
+    if layout.channels == 1:
+        return pixels
+    pixels = pixels.reshape(message.height, message.width, layout.channels)
+    return pixels if layout.to_rgb is None else cv2.cvtColor(pixels, layout.to_rgb)
+
+
 def decode_visible(message: ImageMessage) -> NDArray[np.uint8]:
     """(H, W, 3) RGB or (H, W) gray, uint8; ImageError for anything that cannot be that."""
-    image = _decode(message)
+    image = decode(message)
     if image.dtype != np.uint8:
         raise ImageError(
             f"the visible image is {_encoding(message)}, expected 8 bit: mono8, rgb8 or bgr8"
@@ -66,7 +88,7 @@ def decode_infrared(message: ImageMessage) -> Infrared:
 
     Colour (a palette camera) becomes BT.601 luma. ImageError for anything that cannot be that.
     """
-    image = _decode(message)
+    image = decode(message)
     if image.ndim == 2:
         return image
     if image.dtype != np.uint8:
@@ -111,25 +133,6 @@ def _encoding(message: ImageMessage) -> str:
     """How the message itself names its pixels; rosbags has message classes of its own."""
     name: str = message.format if hasattr(message, "format") else message.encoding
     return name
-
-
-def _decode(message: ImageMessage) -> NDArray[Any]:
-    """(H, W) or (H, W, 3) RGB in the message's depth and this machine's byte order."""
-    if hasattr(message, "format"):
-        return _decode_compressed(message)
-    layout = _LAYOUTS.get(message.encoding)
-    if layout is None:
-        return _decode_with_cv_bridge(message)
-    _check_size(message, layout)
-    row_bytes = message.width * layout.channels * np.dtype(layout.dtype).itemsize
-    rows = np.frombuffer(message.data, np.uint8, message.height * message.step)
-    rows = rows.reshape(message.height, message.step)[:, :row_bytes]
-    stored = np.dtype(layout.dtype).newbyteorder(">" if message.is_bigendian else "<")
-    pixels = np.ascontiguousarray(rows).view(stored).astype(layout.dtype, copy=False)
-    if layout.channels == 1:
-        return pixels
-    pixels = pixels.reshape(message.height, message.width, layout.channels)
-    return pixels if layout.to_rgb is None else cv2.cvtColor(pixels, layout.to_rgb)
 
 
 def _decode_compressed(message: CompressedImage) -> NDArray[Any]:

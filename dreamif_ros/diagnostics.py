@@ -9,12 +9,16 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from dreamif_model import FusionPipeline
 from dreamif_model.device import memory_mib
+from dreamif_ros.detection.detector import Detector
+from dreamif_ros.detection.stream import DetectionStream
 from dreamif_ros.fusion.fuser import CAMERAS
 from dreamif_ros.fusion.health import Fault, FusionMode
 from dreamif_ros.fusion.stream import FusionStream
+from dreamif_ros.node.statistics import Statistics
 
 Value = str | int | float
 DROPS_OF_PAIRS = ("superseded", "unwatched", "refused", "failed")
+DROPS_OF_IMAGES = ("superseded", "unwatched", "above max_rate_hz", "refused", "failed")
 DROPS_OF_MESSAGES = ("no_partner", "too_old", "duplicate", "cleared")
 
 
@@ -45,6 +49,45 @@ def fusion_diagnostics(
         level = DiagnosticStatus.ERROR
     cameras = [_camera_status(node, camera, faults[camera], stream) for camera in CAMERAS]
     return _array(stamp, [_status(node, level, "; ".join(warnings) or "ok", values), *cameras])
+
+
+def detector_diagnostics(
+    node: str,
+    stamp: Time,
+    state: str,
+    detector: Detector | None,
+    stream: DetectionStream | None,
+) -> DiagnosticArray:
+    """One status of the detector node with everything.
+
+    node: its full name. state: of its lifecycle.
+    """
+    values: dict[str, Value] = {"lifecycle state": state}
+    if detector:
+        values |= {"model": detector.config.model, "device": detector.config.device}
+    if not stream:
+        status = _status(node, DiagnosticStatus.OK, f"{state}: not detecting", values)
+        return _array(stamp, [status])
+    counts, rates = stream.statistics.counts(), stream.statistics.rate_hz
+    values |= {
+        "image topic": stream.input.topic if stream.input else "in memory",
+        "received": counts.get("received", 0),
+        "published": counts.get("published", 0),
+        "publish rate (Hz)": rates("published"),
+        "objects in the last image": stream.objects,
+        **{f"images {reason}": counts.get(reason, 0) for reason in DROPS_OF_IMAGES},
+        **_latencies(stream.statistics),
+    }
+    if stream.input and stream.input.lost.count is not None:
+        values["images lost"] = stream.input.lost.count
+    faults = {
+        "no images come": not rates("received"),
+        "images are refused: see the node's log": rates("refused"),
+        "detection fails: see the node's log": rates("failed"),
+    }
+    warnings = [text for text, so in faults.items() if so]
+    level = DiagnosticStatus.WARN if warnings else DiagnosticStatus.OK
+    return _array(stamp, [_status(node, level, "; ".join(warnings) or "ok", values)])
 
 
 def _model_values(pipeline: FusionPipeline) -> dict[str, Value]:
@@ -83,7 +126,12 @@ def _stream_values(stream: FusionStream) -> dict[str, Value]:
     values["jumps back in time"] = pairing.jumps
     if stream.fuser.alignment is not None:
         values["alignment (-1 to 1)"] = stream.fuser.alignment
-    for stage, (median, p99) in stream.statistics.percentiles_ms().items():
+    return values | _latencies(stream.statistics)
+
+
+def _latencies(statistics: Statistics) -> dict[str, Value]:
+    values: dict[str, Value] = {}
+    for stage, (median, p99) in statistics.percentiles_ms().items():
         values[f"{stage} p50 (ms)"], values[f"{stage} p99 (ms)"] = median, p99
     return values
 

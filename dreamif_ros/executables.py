@@ -1,4 +1,4 @@
-"""The commands ``fusion_node`` and ``simulated_cameras``, which a signal ends cleanly at any time.
+"""The commands that are nodes, which a signal ends cleanly at any time.
 
 Importing ROS and torch takes seconds, in which Ctrl-C would leave Python's traceback: so nothing
 but the standard library is imported before the signals are taken care of.
@@ -17,6 +17,16 @@ from typing import Any
 def fusion_node() -> int:
     """Run the fusion node; returns the exit status."""
     return _run("dreamif_ros.fusion_node")
+
+
+def detector_node() -> int:
+    """Run the detector node; returns the exit status."""
+    return _run("dreamif_ros.detector_node")
+
+
+def pipeline_node() -> int:
+    """Run fusion and detection in one process; returns the exit status."""
+    return _run("dreamif_ros.pipeline_node")
 
 
 def simulated_cameras() -> int:

@@ -5,15 +5,43 @@ from __future__ import annotations
 from dreamif_model import VARIANTS
 from dreamif_model.device import PRECISIONS
 from dreamif_model.thermal import THERMAL_MODES, ThermalConfig
+from dreamif_ros.detection.config import TRACKERS, DetectorConfig
 from dreamif_ros.fusion.health import HealthConfig
 from dreamif_ros.fusion.synchronizers import POLICIES
 from dreamif_ros.node.parameters import Parameter
 from dreamif_ros.node.transport import TRANSPORTS
 
+FUSED_TOPIC = "fused/image_raw"
+
+# Rows of more than one node
+_AUTOSTART = Parameter("autostart", True, "Configure and activate at the start, without a manager.")
+_DEVICE = Parameter("device", "auto", "Compute device: auto, cpu, cuda or cuda:N.")
+_CPU_THREADS = Parameter(
+    "cpu_threads", 0, "Threads of the network on the CPU; 0 leaves it to torch.", 0, 256
+)
+_MAX_MEGAPIXELS = Parameter(
+    "max_megapixels",
+    8.5,
+    "A larger image is refused: what one image may cost in memory.",
+    0.01,
+    1000.0,
+    unit="Mpx",
+    live=True,
+)
+_IMAGE_TRANSPORT = Parameter(
+    "image_transport",
+    "raw",
+    "Of the inputs; compressed subscribes to <topic>/compressed.",
+    choices=TRANSPORTS,
+)
+_JPEG_QUALITY = Parameter(
+    "jpeg_quality", 90, "Of the compressed outputs; 100 is best.", 1, 100, unit="%", live=True
+)
+
 FUSION_PARAMETERS: tuple[Parameter, ...] = (
-    Parameter("autostart", True, "Configure and activate at the start, without a manager."),
+    _AUTOSTART,
     Parameter("variant", "nano", "Model variant; average needs no network.", choices=VARIANTS),
-    Parameter("device", "auto", "Compute device: auto, cpu, cuda or cuda:N."),
+    _DEVICE,
     Parameter(
         "precision",
         "auto",
@@ -21,25 +49,10 @@ FUSION_PARAMETERS: tuple[Parameter, ...] = (
         choices=PRECISIONS,
     ),
     Parameter("weights", "", "Safetensors file to use instead of the packaged weights."),
-    Parameter("cpu_threads", 0, "Threads of the network on the CPU; 0 leaves it to torch.", 0, 256),
-    Parameter(
-        "max_megapixels",
-        8.5,
-        "A larger image is refused: what one image may cost in memory.",
-        0.01,
-        1000.0,
-        unit="Mpx",
-        live=True,
-    ),
-    Parameter(
-        "image_transport",
-        "raw",
-        "Of both inputs; compressed subscribes to <topic>/compressed.",
-        choices=TRANSPORTS,
-    ),
-    Parameter(
-        "jpeg_quality", 90, "Of the compressed outputs; 100 is best.", 1, 100, unit="%", live=True
-    ),
+    _CPU_THREADS,
+    _MAX_MEGAPIXELS,
+    _IMAGE_TRANSPORT,
+    _JPEG_QUALITY,
     Parameter(
         "sync.policy",
         "nearest",
@@ -164,6 +177,66 @@ FUSION_PARAMETERS: tuple[Parameter, ...] = (
         unit="s",
         live=True,
     ),
+)
+
+DETECTOR_PARAMETERS: tuple[Parameter, ...] = (
+    _AUTOSTART,
+    Parameter("model", "", "File or folder of a YOLO model that ultralytics loads; must be given."),
+    _DEVICE,
+    Parameter("half", DetectorConfig.half, "Compute in fp16, on CUDA only."),
+    Parameter(
+        "image_topic",
+        FUSED_TOPIC,
+        "Images to look at; visible/image_raw and infrared/image_raw do as well.",
+    ),
+    _IMAGE_TRANSPORT,
+    _MAX_MEGAPIXELS,
+    Parameter(
+        "confidence",
+        DetectorConfig.confidence,
+        "Least score of a detection.",
+        0.0,
+        1.0,
+        live=True,
+    ),
+    Parameter(
+        "iou",
+        DetectorConfig.iou,
+        "Of two boxes that overlap more than this the weaker is dropped.",
+        0.0,
+        1.0,
+        live=True,
+    ),
+    Parameter("classes", "", "Names of the classes to keep, by commas; empty: all.", live=True),
+    Parameter(
+        "image_size",
+        DetectorConfig.image_size,
+        "Longer side that the model sees; 0: the model's own.",
+        0,
+        4096,
+        unit="px",
+    ),
+    Parameter(
+        "max_detections",
+        DetectorConfig.max_detections,
+        "Of one image, the best.",
+        1,
+        10_000,
+        live=True,
+    ),
+    Parameter(
+        "max_rate_hz",
+        0.0,
+        "Images looked at per second, at most; 0: as many as it can.",
+        0.0,
+        1000.0,
+        unit="Hz",
+        live=True,
+    ),
+    Parameter(
+        "tracker", DetectorConfig.tracker, "Gives objects an identity over time.", choices=TRACKERS
+    ),
+    _JPEG_QUALITY,
 )
 
 SIMULATION_PARAMETERS: tuple[Parameter, ...] = (

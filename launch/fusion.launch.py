@@ -1,4 +1,4 @@
-"""Starts the fusion node on the topics of a camera pair.
+"""Starts the fusion node on the topics of a camera pair and, where a model is given, a detector.
 
 ``ros2 launch dreamif_ros fusion.launch.py --show-args`` lists the arguments; every other setting is
 in the parameter file.
@@ -12,12 +12,21 @@ from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
 PACKAGE = "dreamif_ros"
-DEFAULT_PARAMS = PathJoinSubstitution([FindPackageShare(PACKAGE), "config", "fusion.yaml"])
+CONFIG = [FindPackageShare(PACKAGE), "config"]
 
 # Argument: (default, description)
 GENERAL = {
-    "params_file": (DEFAULT_PARAMS, "Parameter file."),
-    "namespace": ("", "Namespace of the node and its topics."),
+    "params_file": (PathJoinSubstitution([*CONFIG, "fusion.yaml"]), "Parameters of fusion_node."),
+    "detector_params_file": (
+        PathJoinSubstitution([*CONFIG, "detector.yaml"]),
+        "Parameters of detector_node.",
+    ),
+    "detector_model": ("", "YOLO model that looks at the fused images. Empty: no detector."),
+    "one_process": (
+        "false",
+        "true: fusion and detection in one process, fused images handed over in memory.",
+    ),
+    "namespace": ("", "Namespace of the nodes and their topics."),
     "log_level": ("info", "debug, info, warn, error or fatal."),
 }
 TOPICS = {
@@ -47,34 +56,43 @@ OVERRIDES = {
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Declare the arguments, then start the node."""
+    """Declare the arguments, then start the nodes."""
     defaults = {**GENERAL, **TOPICS}
     defaults |= {name: ("", description) for name, (_, _, description) in OVERRIDES.items()}
     arguments = [
         DeclareLaunchArgument(name, default_value=default, description=description)
         for name, (default, description) in defaults.items()
     ]
-    return LaunchDescription([*arguments, OpaqueFunction(function=fusion_node)])
+    return LaunchDescription([*arguments, OpaqueFunction(function=nodes)])
 
 
-def fusion_node(context: LaunchContext) -> list[Node]:
-    """Return the node; a function, because only arguments that are given become parameters."""
+def nodes(context: LaunchContext) -> list[Node]:
+    """Return the nodes; a function, because only arguments that are given become parameters."""
     overrides = {
         parameter: ParameterValue(LaunchConfiguration(argument), value_type=value_type)
         for argument, (parameter, value_type, _) in OVERRIDES.items()
         if LaunchConfiguration(argument).perform(context)
     }
-    remappings = []
-    for argument, (name, _) in TOPICS.items():
-        remappings.append((name, LaunchConfiguration(argument)))
-    node = Node(
+    fusion = [LaunchConfiguration("params_file"), overrides]  # the later one wins
+    if not LaunchConfiguration("detector_model").perform(context):
+        return [_node("fusion_node", fusion)]
+    shared = {name: value for name, value in overrides.items() if name == "use_sim_time"}
+    model = ParameterValue(LaunchConfiguration("detector_model"), value_type=str)
+    detector = [LaunchConfiguration("detector_params_file"), {"model": model, **shared}]
+    if LaunchConfiguration("one_process").perform(context).lower() == "true":
+        return [_node("pipeline_node", [*fusion, *detector])]
+    return [_node("fusion_node", fusion), _node("detector_node", detector)]
+
+
+def _node(executable: str, parameters: list) -> Node:
+    """One process; that of two nodes keeps their names, any other has its executable's."""
+    return Node(
         package=PACKAGE,
-        executable="fusion_node",
-        name="fusion_node",
+        executable=executable,
+        name=None if executable == "pipeline_node" else executable,
         namespace=LaunchConfiguration("namespace"),
-        parameters=[LaunchConfiguration("params_file"), overrides],  # the later one wins
-        remappings=remappings,
+        parameters=parameters,
+        remappings=[(name, LaunchConfiguration(argument)) for argument, (name, _) in TOPICS.items()],
         ros_arguments=["--log-level", LaunchConfiguration("log_level")],
         output="screen",
     )
-    return [node]

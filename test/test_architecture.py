@@ -101,7 +101,13 @@ def test_pure_modules_import_the_standard_library_only(name):
     assert tops(f"dreamif_ros.{name}") - set(sys.stdlib_module_names) == set()
 
 
-@pytest.mark.parametrize("name", ["fusion_node", "fusion.stream", "fusion.fuser", "fusion.outputs"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("fusion_node", "fusion.stream", "fusion.fuser", "fusion.outputs"),
+        *("detector_node", "pipeline_node", "detection.stream", "detection.outputs"),
+    ],
+)
 def test_the_node_only_translates(name):
     computing = {"torch", "cv2", "numpy"} & tops(f"dreamif_ros.{name}")
     assert computing <= {"numpy"}  # for types
@@ -111,6 +117,28 @@ def test_the_node_only_translates(name):
 @pytest.mark.parametrize("module", modules("dreamif_ros.scene"))
 def test_the_scene_needs_neither_ros_nor_torch(module):
     assert tops(module) & (ROS | {"torch", "dreamif_model"}) == set()
+
+
+def test_only_some_modules_of_the_detection_know_ros():
+    with_ros = {
+        module
+        for module in modules("dreamif_ros.detection")
+        if any(name in ROS or name.endswith("_msgs") for name in tops(module))
+        or "dreamif_ros.codec" in imports(module)
+    }
+    assert with_ros == {
+        f"dreamif_ros.detection.{name}" for name in ("frames", "messages", "outputs", "stream")
+    }
+
+
+@pytest.mark.parametrize("library", ["ultralytics", "openvino", "plotly", "ray", "aiohttp"])
+def test_an_optional_library_is_imported_only_when_it_is_used(library):
+    early = {
+        module
+        for module in SOURCES
+        if library in {name.split(".")[0] for name in imports(module, inside_functions=False)}
+    }
+    assert early == set()
 
 
 def test_no_import_cycles():

@@ -8,7 +8,7 @@ import yaml
 from dreamif_model import ConfigError
 from dreamif_ros import parameters
 from dreamif_ros.node.parameters import Parameter
-from dreamif_ros.parameter_tables import FUSION_PARAMETERS, SIMULATION_PARAMETERS
+from dreamif_ros.parameter_tables import DETECTOR_PARAMETERS, FUSION_PARAMETERS, SIMULATION_PARAMETERS
 
 ROOT = Path(__file__).resolve().parent.parent
 ROWS = {row.name: row for row in (*FUSION_PARAMETERS, *SIMULATION_PARAMETERS)}
@@ -41,15 +41,22 @@ def test_a_whole_number_is_taken_for_a_float():
     assert ROWS["sync.slop_s"].check(1) == 1.0
 
 
-def test_the_shipped_file_is_the_table():
-    shipped = (ROOT / "config" / "fusion.yaml").read_text()
-    assert shipped == parameters.as_yaml("fusion_node", FUSION_PARAMETERS)
-    loaded = yaml.safe_load(shipped)["/**"]["ros__parameters"]
-    assert loaded == {row.name: row.default for row in FUSION_PARAMETERS}
+@pytest.mark.parametrize(
+    ("name", "table"), [("fusion", FUSION_PARAMETERS), ("detector", DETECTOR_PARAMETERS)]
+)
+def test_the_shipped_file_is_the_table(name, table):
+    shipped = (ROOT / "config" / f"{name}.yaml").read_text()
+    assert shipped == parameters.as_yaml(f"{name}_node", table)
+    loaded = yaml.safe_load(shipped)[f"/**/{name}_node"]["ros__parameters"]
+    assert loaded == {row.name: row.default for row in table}
 
 
-def test_the_readme_has_the_table():
-    assert parameters.as_markdown(FUSION_PARAMETERS) in (ROOT / "README.md").read_text()
+@pytest.mark.parametrize(
+    ("path", "table"),
+    [("README.md", FUSION_PARAMETERS), ("docs/detection.md", DETECTOR_PARAMETERS)],
+)
+def test_the_documents_have_the_table(path, table):
+    assert parameters.as_markdown(table) in (ROOT / path).read_text()
 
 
 def test_group_takes_one_prefix():

@@ -9,18 +9,13 @@ from typing import Any
 
 from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
-from rclpy.qos import QoSProfile
-from rclpy.qos_overriding_options import QoSOverridingOptions
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
 from dreamif_model import FusionResult
 from dreamif_model.overlay import dominance_overlay
-from dreamif_ros import codec
-from dreamif_ros.node.transport import QUIET_PUBLISHER
+from dreamif_ros.node.publishing import JPEG, advertise, advertise_image, image_message
 
-QOS = QoSProfile(depth=5)  # reliable: matches every subscriber
-JPEG = "jpeg"
 Picture = Callable[[FusionResult], NDArray[Any]]
 
 
@@ -56,10 +51,10 @@ class Outputs:
     def __init__(self, node: LifecycleNode) -> None:
         self._node = node
         self._images = {
-            topic: self._advertise(CompressedImage if encoding == JPEG else Image, topic)
+            topic: advertise_image(node, topic, encoding)
             for topic, (_, encoding) in _IMAGES.items()
         }
-        self._camera_info = self._advertise(CameraInfo, "fused/camera_info")
+        self._camera_info = advertise(node, CameraInfo, "fused/camera_info")
 
     def wanted(self) -> bool:
         """Whether somebody subscribes to an image."""
@@ -75,7 +70,7 @@ class Outputs:
             if publisher.get_subscription_count():
                 started = time.perf_counter()
                 picture, encoding = _IMAGES[topic]
-                message = _message(drawn(picture), encoding, header, quality)
+                message = image_message(drawn(picture), encoding, header, quality)
                 encoded = time.perf_counter()
                 publisher.publish(message)
                 seconds["encode"] += encoded - started
@@ -89,20 +84,3 @@ class Outputs:
         """Take the topics back."""
         for publisher in (*self._images.values(), self._camera_info):
             self._node.destroy_lifecycle_publisher(publisher)
-
-    def _advertise(self, kind: type[Any], topic: str) -> Any:
-        # image_transport's names: what follows the remapped base topic, not a remapping of its own
-        base, compressed, _ = topic.partition("/compressed")
-        return self._node.create_lifecycle_publisher(
-            kind,
-            self._node.resolve_topic_name(base) + compressed if compressed else topic,
-            QOS,
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-            event_callbacks=QUIET_PUBLISHER,
-        )
-
-
-def _message(image: NDArray[Any], encoding: str, header: Header, quality: int) -> Any:
-    if encoding == JPEG:
-        return codec.compress(image, header, quality)
-    return codec.encode(image, encoding, header)

@@ -1,0 +1,61 @@
+"""The detector's publishers: what nobody subscribes to is neither drawn nor sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+import numpy as np
+from dreamif_ros.detection.detector import Detections
+from numpy.typing import NDArray
+from rclpy.lifecycle import LifecycleNode
+from std_msgs.msg import Header
+
+from dreamif_ros.detection.messages import detection_array, message_type
+from dreamif_ros.node.publishing import JPEG, advertise, advertise_image, image_message
+
+_IMAGES = {"detections/image": "rgb8", "detections/image/compressed": JPEG}
+
+
+class DetectionOutputs:
+    """Lifecycle publishers of the detections and of the image with their boxes.
+
+    names: of the classes. Without vision_msgs only the image is published.
+    """
+
+    def __init__(self, node: LifecycleNode, names: Mapping[int, str]) -> None:
+        self._node, self._names = node, names
+        kind = message_type()
+        self._detections = advertise(node, kind, "detections") if kind else None
+        self._images = {
+            topic: advertise_image(node, topic, encoding) for topic, encoding in _IMAGES.items()
+        }
+
+    def wanted(self) -> bool:
+        """Whether somebody subscribes."""
+        return any(publisher.get_subscription_count() for publisher in self._publishers())
+
+    def publish(
+        self,
+        detections: Detections,
+        draw: Callable[[], NDArray[np.uint8]],
+        header: Header,
+        quality: int,
+    ) -> None:
+        """Send what is wanted under ``header``; ``draw`` gives the image with boxes, RGB."""
+        if self._detections is not None:
+            self._detections.publish(detection_array(detections, self._names, header))
+        drawn = cache(draw)
+        for topic, publisher in self._images.items():
+            if publisher.get_subscription_count():
+                publisher.publish(image_message(drawn(), _IMAGES[topic], header, quality))
+
+    def destroy(self) -> None:
+        """Take the topics back."""
+        for publisher in self._publishers():
+            self._node.destroy_lifecycle_publisher(publisher)
+
+    def _publishers(self) -> list[Any]:
+        own = [self._detections] if self._detections is not None else []
+        return [*own, *self._images.values()]

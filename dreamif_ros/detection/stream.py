@@ -1,0 +1,174 @@
+"""The way of a frame through an active detector: the newest is looked at, the others counted.
+
+::
+
+    subscription, or fused image in memory ── Frame ── NewestWorker ── Detector ── publishers
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeAlias
+
+from rclpy.lifecycle import LifecycleNode
+from std_msgs.msg import Header
+
+from dreamif_model import DreamIFError
+from dreamif_ros import codec
+from dreamif_ros.detection.boxes import draw_boxes
+from dreamif_ros.detection.detector import Detections, Detector
+from dreamif_ros.detection.frames import FrameDecoder
+from dreamif_ros.detection.outputs import DetectionOutputs
+from dreamif_ros.node.statistics import Statistics
+from dreamif_ros.node.transport import subscribe_images
+from dreamif_ros.node.worker import NewestWorker
+from dreamif_ros.pictures import gray_to_rgb
+
+NANOSECONDS = 1_000_000_000
+Pixels: TypeAlias = Any  # (H, W, 3) RGB or (H, W) gray, uint8: an array, or a tensor anywhere
+RECORDED_S = 60.0  # stamps older than this are a recording's: their age is no latency
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One image to look at; ``pixels`` decodes it."""
+
+    header: Header
+    pixels: Callable[[], Pixels]
+    arrived_s: float  # of time.monotonic()
+
+
+class DetectionStream:
+    """Everything that an active detector owns; :meth:`close` ends it.
+
+    values: those of DETECTOR_PARAMETERS. in_memory: frames come by :meth:`take`, without a
+    subscription. The detector works in the worker's thread, all else in that of who calls.
+    objects: how many the last image had.
+    """
+
+    def __init__(
+        self,
+        node: LifecycleNode,
+        detector: Detector,
+        outputs: DetectionOutputs,
+        values: dict[str, Any],
+        in_memory: bool,
+    ) -> None:
+        self._node, self._detector, self._outputs = node, detector, outputs
+        self.values, self.objects = values, 0
+        codec.use_one_thread()
+        self.statistics = Statistics()
+        self._decoder = FrameDecoder(values["max_megapixels"])
+        self._taken_s = -float("inf")
+        self._last_stamp_ns = 0
+        self._new_sequence = threading.Event()
+        self._worker = NewestWorker(self._process)
+        self.input = None
+        if not in_memory:
+            self.input = subscribe_images(
+                node, values["image_topic"], values["image_transport"], self._on_message
+            )
+
+    def apply(self, values: dict[str, Any]) -> None:
+        """Take the values of the parameters that are live."""
+        self.values = values
+        self._decoder.max_megapixels = values["max_megapixels"]
+
+    def close(self) -> None:
+        """Unsubscribe, finish the frame at work, and end the worker's thread."""
+        if self.input:
+            self.input.destroy()
+        self._worker.stop()
+
+    def follow_publishers(self) -> None:
+        """Subscribe as the images are published now."""
+        if self.input:
+            self.input.follow()
+
+    def wanted(self) -> bool:
+        """Whether somebody subscribes to what is found."""
+        return self._outputs.wanted()
+
+    def begin_sequence(self) -> None:
+        """Time was set back: tracks of the images before are forgotten."""
+        self._new_sequence.set()
+
+    def take(self, header: Header, pixels: Callable[[], Pixels]) -> None:
+        """One more frame: it is next in line, unless it comes too soon or nobody looks."""
+        now_s = time.monotonic()
+        self.statistics.count("received")
+        least_s = 1 / self.values["max_rate_hz"] if self.values["max_rate_hz"] else 0.0
+        if not self.wanted():
+            self.statistics.count("unwatched")
+        elif now_s - self._taken_s < least_s:
+            self.statistics.count("above max_rate_hz")
+        else:
+            self._taken_s = now_s
+            if self._worker.offer(Frame(header, pixels, now_s)):
+                self.statistics.count("superseded")
+
+    def _on_message(self, message: codec.ImageMessage) -> None:
+        self.take(message.header, partial(self._decoder.decode, message))
+
+    # -- In the worker's thread.
+
+    def _process(self, frame: Frame) -> None:
+        """Look at one frame; what cannot be looked at is named and counted."""
+        try:
+            self._detect(frame)
+        except DreamIFError as error:
+            self.statistics.count("refused")
+            self._node.get_logger().error(str(error), throttle_duration_sec=1.0)
+        except Exception as error:  # the worker must outlive what nobody thought of
+            if not self._node.context.ok():
+                return  # the node is being shut down
+            self.statistics.count("failed")
+            self._node.get_logger().error(f"detection failed: {error!r}", throttle_duration_sec=1.0)
+
+    def _detect(self, frame: Frame) -> None:
+        waited_s = time.monotonic() - frame.arrived_s
+        started = time.perf_counter()
+        pixels = frame.pixels()
+        decoded = time.perf_counter()
+        self._forget_tracks(frame.header)
+        detections = self._detector.detect(pixels)
+        detected = time.perf_counter()
+        self._outputs.publish(
+            detections,
+            partial(self._drawn, pixels, detections),
+            frame.header,
+            self.values["jpeg_quality"],
+        )
+        self.objects = len(detections.scores)
+        self.statistics.count("published")
+        self.statistics.add_latencies(
+            {
+                "wait": waited_s,
+                "decode": decoded - started,
+                "detect": detected - decoded,
+                "publish": time.perf_counter() - detected,
+            }
+        )
+        self._record_age(frame.header)
+
+    def _drawn(self, pixels: Pixels, detections: Detections) -> Any:
+        image = pixels.cpu().numpy() if hasattr(pixels, "cpu") else pixels
+        image = gray_to_rgb(image) if image.ndim == 2 else image
+        return draw_boxes(image, detections, self._detector.names)
+
+    def _forget_tracks(self, header: Header) -> None:
+        stamp_ns = header.stamp.sec * NANOSECONDS + header.stamp.nanosec
+        if self._new_sequence.is_set() or stamp_ns < self._last_stamp_ns:
+            self._new_sequence.clear()
+            self._detector.reset_tracks()
+        self._last_stamp_ns = stamp_ns
+
+    def _record_age(self, header: Header) -> None:
+        stamp_ns = header.stamp.sec * NANOSECONDS + header.stamp.nanosec
+        age_s = (self._node.get_clock().now().nanoseconds - stamp_ns) / NANOSECONDS
+        if 0 <= age_s < RECORDED_S:
+            self.statistics.add_latencies({"stamp_to_publish": age_s})
