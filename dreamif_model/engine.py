@@ -52,6 +52,7 @@ class EngineOutput:
 
     fused: NDArray[np.uint8]  # (H, W, 3) RGB
     dominance: NDArray[np.float32]  # (2, H, W) in [0, 1], infrared first
+    on_device: Tensor | None = None  # fused on the GPU, where asked for; None on the CPU
 
 
 class FusionEngine:
@@ -103,13 +104,15 @@ class FusionEngine:
         infrared: NDArray[np.float32] | Tensor,
         after_stage: Callable[[], object] | None = None,
         coverage: Tensor | None = None,
+        keep_on_device: bool = False,
     ) -> EngineOutput:
         """Fuse one pair.
 
         visible: (H, W, 3) RGB or (H, W) gray, uint8. infrared: (H, W) float32 in [0, 1]; a tensor
         is on the device already. after_stage: called after each of :data:`STAGES`, to take times.
         coverage: (H, W) float32 in [0, 1] on the device, where infrared is to be believed: at 0
-        the fused image is the visible one, and infrared has no dominance.
+        the fused image is the visible one, and infrared has no dominance. keep_on_device: also
+        give the fused image where it was computed, if that is a GPU.
         """
         after = after_stage or (lambda: None)
         prepare, fuse_layers, finish = self._stages
@@ -123,8 +126,11 @@ class FusionEngine:
             after()
             pixels, maps = finish(source, *fused_layers)
             fused, dominance = self._download(pixels, self.smoother.smooth(maps, *layers))
+            # A copy: the next frame's CUDA graph writes to the same memory.
+            keep = keep_on_device and self.device.type == "cuda"
+            on_device = pixels.clone() if keep else None
             after()
-        return EngineOutput(fused, dominance)
+        return EngineOutput(fused, dominance, on_device)
 
     @property
     def uses_cuda_graph(self) -> bool:

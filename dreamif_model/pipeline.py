@@ -29,6 +29,7 @@ class FusionResult:
     dominance_visible: NDArray[np.float32]  # (H, W) in [0, 1]
     timings: dict[str, float]  # seconds per stage: normalize, warp, infer
     alignment: float | None = None  # of the edges in [-1, 1], where asked for: alignment_score
+    on_device: Tensor | None = None  # fused on the GPU, where asked for; None on the CPU
 
 
 class FusionPipeline:
@@ -75,6 +76,7 @@ class FusionPipeline:
         visible: NDArray[np.generic],
         infrared: NDArray[np.generic],
         score_alignment: bool = False,
+        keep_on_device: bool = False,
     ) -> FusionResult:
         """Fuse one pair of images of the same moment.
 
@@ -83,6 +85,7 @@ class FusionPipeline:
         registered infrared does not reach, the fused image is the visible one and dominance is 0
         and 1. Raises ImageError for other shapes or types, or sizes that the registration is not
         for. score_alignment: also judge how well the edges lie on each other, a few milliseconds.
+        keep_on_device: also give the fused image as a tensor where a GPU computed it.
         """
         started = time.perf_counter()
         pixels = _checked_visible(visible)
@@ -90,7 +93,9 @@ class FusionPipeline:
         normalized_at = time.perf_counter()
         registered, coverage = self._register(normalized, pixels.shape)
         registered_at = time.perf_counter()
-        output = self.engine.fuse(pixels, registered, coverage=coverage)
+        output = self.engine.fuse(
+            pixels, registered, coverage=coverage, keep_on_device=keep_on_device
+        )
         return FusionResult(
             fused=output.fused,
             dominance_infrared=output.dominance[0],
@@ -101,6 +106,7 @@ class FusionPipeline:
                 "infer": time.perf_counter() - registered_at,
             },
             alignment=self._score(pixels, registered, coverage) if score_alignment else None,
+            on_device=output.on_device,
         )
 
     def visible_alone(self, visible: NDArray[np.generic]) -> FusionResult:

@@ -74,12 +74,14 @@ class FusionNode(ManagedNode):
             precision=values["precision"],
             registration=self._infos.calibration(),
             dominance_smoothing=values["dominance.smoothing"],
+            backend=values["backend"],
         )
         self._pipeline.warm_up()
         self._outputs = Outputs(self)
         settle_memory()
         engine = self._pipeline.engine
-        self.get_logger().info(f"fusing with {engine.variant} on {engine.device}")
+        how = f"{engine.precision} by {engine.backend}"
+        self.get_logger().info(f"fusing with {engine.variant} on {engine.device}, {how}")
 
     def activate(self) -> None:
         """Subscribe to the cameras."""

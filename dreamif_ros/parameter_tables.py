@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dreamif_model import VARIANTS
-from dreamif_model.device import PRECISIONS
+from dreamif_model.device import BACKENDS, PRECISIONS
 from dreamif_model.thermal import THERMAL_MODES, ThermalConfig
 from dreamif_ros.detection.config import TRACKERS, DetectorConfig
 from dreamif_ros.fusion.health import HealthConfig
@@ -47,6 +47,12 @@ FUSION_PARAMETERS: tuple[Parameter, ...] = (
         "auto",
         "Numbers of the network: auto is fp16 on CUDA and fp32 on the CPU, where fp16 is refused.",
         choices=PRECISIONS,
+    ),
+    Parameter(
+        "backend",
+        "torch",
+        "What runs the network; openvino is faster in bf16 on a CPU.",
+        choices=BACKENDS,
     ),
     Parameter("weights", "", "Safetensors file to use instead of the packaged weights."),
     _CPU_THREADS,

@@ -245,9 +245,7 @@ def test_fusion_and_detection_in_one_process(tmp_path, model, street, thermal):
         node.create_subscription(
             DiagnosticArray,
             "/diagnostics",
-            lambda m: states.update(
-                {s.name: dict((v.key, v.value) for v in s.values) for s in m.status}
-            ),
+            lambda m: states.update({s.name: {v.key: v.value for v in s.values} for s in m.status}),
             QOS,
         )
         visible = node.create_publisher(Image, "visible/image_raw", QOS)
@@ -263,9 +261,10 @@ def test_fusion_and_detection_in_one_process(tmp_path, model, street, thermal):
         for x1, y1, _, y2 in expected.boxes.round().astype(int).tolist():
             assert changed[(y1 + y2) // 2, max(0, x1 - 3) : x1 + 4].any()
         assert changed.mean() < 0.5
-        spin_until(node, lambda: states.get("/one_process/detector_node", {}).get("published") == "1", 5.0)
-        assert states["/one_process/detector_node"]["image topic"] == "in memory"
-        assert states["/one_process/detector_node"]["objects in the last image"] == str(len(expected.scores))
+        name = "/one_process/detector_node"
+        assert spin_until(node, lambda: states.get(name, {}).get("published") == "1", 5.0)
+        assert states[name]["image topic"] == "in memory"
+        assert states[name]["objects in the last image"] == str(len(expected.scores))
         assert node.count_subscribers("one_process/fused/image_raw") == 0
         assert process.interrupt() == 0
     assert "Traceback" not in process.output()

@@ -351,3 +351,19 @@ class TestCuda:
         before = torch.backends.cudnn.allow_tf32
         engine("nano", "cuda", "fp32").fuse(*scene)
         assert torch.backends.cudnn.allow_tf32 == before
+
+
+@pytest.mark.cuda
+@needs_cuda
+def test_the_fused_image_stays_on_the_gpu_where_asked(scene):
+    fusing = engine("average", "cuda")
+    first = fusing.fuse(*scene, keep_on_device=True)
+    later = fusing.fuse(scene[0][::-1].copy(), scene[1], keep_on_device=True)
+    assert first.on_device.device.type == "cuda"
+    assert np.array_equal(first.on_device.cpu().numpy(), first.fused)  # not overwritten
+    assert np.array_equal(later.on_device.cpu().numpy(), later.fused)
+    assert fusing.fuse(*scene).on_device is None
+
+
+def test_on_the_cpu_there_is_nothing_to_keep(scene):
+    assert engine("average", "cpu").fuse(*scene, keep_on_device=True).on_device is None

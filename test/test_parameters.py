@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from dreamif_model import ConfigError
-from dreamif_ros import parameters
+from dreamif_ros.node import parameters
 from dreamif_ros.node.parameters import Parameter
 from dreamif_ros.parameter_tables import DETECTOR_PARAMETERS, FUSION_PARAMETERS, SIMULATION_PARAMETERS
 
@@ -53,7 +53,7 @@ def test_the_shipped_file_is_the_table(name, table):
 
 @pytest.mark.parametrize(
     ("path", "table"),
-    [("README.md", FUSION_PARAMETERS), ("docs/detection.md", DETECTOR_PARAMETERS)],
+    [("README.md", FUSION_PARAMETERS), ("docs/node.md", DETECTOR_PARAMETERS)],
 )
 def test_the_documents_have_the_table(path, table):
     assert parameters.as_markdown(table) in (ROOT / path).read_text()

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
-import numpy as np
 from dreamif_ros.detection.detector import Detections
 from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
@@ -39,7 +38,7 @@ class DetectionOutputs:
     def publish(
         self,
         detections: Detections,
-        draw: Callable[[], NDArray[np.uint8]],
+        draw: Callable[[], NDArray[Any]],
         header: Header,
         quality: int,
     ) -> None:

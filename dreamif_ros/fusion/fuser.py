@@ -199,7 +199,9 @@ class Fuser:
             if self._infos.missing:
                 cameras = " and ".join(self._infos.missing)
                 raise ImageError(f"registration waits for camera_info of {cameras}")
-            result = self._pipeline.fuse(**images, score_alignment=score)
+            result = self._pipeline.fuse(
+                **images, score_alignment=score, keep_on_device=self._listener is not None
+            )
         except ImageError as error:
             self.refuse("infrared", str(error))
             return self._pipeline.visible_alone(images["visible"])
