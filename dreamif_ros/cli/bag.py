@@ -12,6 +12,7 @@ from tqdm import tqdm
 from dreamif_model.errors import ConfigError
 from dreamif_ros.bag.make import make_bag
 from dreamif_ros.bag.sources import SPLITS, Cameras, open_cameras, open_data_set
+from dreamif_ros.cli.bag_info import add_info
 
 MAKE_EXAMPLES = """examples:
   dreamif bag make --ir recording/ir --vi recording/vi --rate 25 --out pairs_bag
@@ -35,6 +36,7 @@ def add_parser(verbs: Any) -> None:
     )
     actions = parser.add_subparsers(title="actions", required=True, metavar="ACTION")
     _add_make(actions)
+    add_info(actions)
     _add_replay(actions)
 
 

@@ -1,0 +1,132 @@
+"""``dreamif bag info``: what is in a bag, and what the fusion node would do with it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from dreamif_model.errors import ConfigError
+from dreamif_ros.bag.storage import INFRARED_TOPIC, VISIBLE_TOPIC
+from dreamif_ros.cli.table import text_table
+
+if TYPE_CHECKING:
+    from dreamif_ros.bag.info import BagInfo, CameraPair, TopicInfo
+
+EXAMPLES = """examples:
+  dreamif bag info pairs_bag
+  dreamif bag info drive.mcap --ir /thermal/image_raw --vi /camera/image_raw
+  dreamif bag info drive_bag --json drive.json
+
+A pair is what the node's synchronizer makes with its defaults (sync.slop_s 0.05 s,
+sync.queue_size 10) of the stamps in the headers, in the recorded order. Skew is the infrared
+minus the visible stamp; its p95 is of its absolute value. Rates are medians."""
+
+
+def add_info(actions: Any) -> None:
+    """Add this action to ``dreamif bag``."""
+    parser = actions.add_parser(
+        "info",
+        help="tell what is in a bag and what the fusion node would do with it",
+        description="Read a rosbag2 folder, or one .mcap or .db3 file: topics, rates, encodings, "
+        "stamps; the pairs that fusion_node would make and their skew; what it would do with the "
+        "images, and the commands that replay the bag into it.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("bag", type=Path, metavar="BAG", help="rosbag2 folder, .mcap or .db3 file")
+    for camera, name, topic in (
+        ("ir", "infrared", INFRARED_TOPIC),
+        ("vi", "visible", VISIBLE_TOPIC),
+    ):
+        parser.add_argument(
+            f"--{camera}",
+            metavar="TOPIC",
+            help=f"of the {name} camera (default: {topic}, or found by name and encoding)",
+        )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write all values here")
+    parser.set_defaults(run=run_info)
+
+
+def run_info(options: argparse.Namespace) -> int:
+    """Read the bag and tell."""
+    from dreamif_ros.bag.advice import DEFAULTS, advise, commands  # the node's, which needs ROS
+    from dreamif_ros.bag.info import inspect_bag
+
+    if options.json and not options.json.parent.is_dir():
+        raise ConfigError(f"--json {options.json}: make its folder first")
+    info = inspect_bag(
+        options.bag,
+        options.ir,
+        options.vi,
+        slop_s=DEFAULTS["sync.slop_s"],
+        queue_size=DEFAULTS["sync.queue_size"],
+        progress=_progress,
+    )
+    print("\n".join(_lines(info, advise(info), commands(info))))
+    if options.json:
+        report = asdict(info) | {"advice": advise(info), "commands": commands(info)}
+        options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def _progress(messages: Iterable[Any]) -> Iterator[Any]:
+    return iter(tqdm(messages, unit="message", disable=None))
+
+
+def _lines(info: BagInfo, advice: list[str], commands: list[str]) -> Iterator[str]:
+    start = datetime.fromtimestamp(info.start_ns / 1e9, timezone.utc)
+    yield (
+        f"{info.bag}: {info.storage}, compressed: {info.compression}, {info.megabytes:.1f} MB, "
+        f"{info.messages} messages in {info.duration_s:.2f} s from {start:%Y-%m-%d %H:%M:%S} UTC"
+    )
+    yield from (f"fault: {fault}" for fault in info.faults)
+    header = ("topic", "type", "messages", "Hz", "longest gap (s)", "images")
+    yield "\n" + text_table(header, [_row(topic) for topic in info.topics])
+    if info.cameras:
+        yield from _pairing(info.cameras)
+    yield "fusion_node:"
+    yield from (f"- {sentence}" for sentence in advice)
+    if commands:
+        yield "\nTo see it fused, in two terminals:"
+        yield from (f"    {command}" for command in commands)
+
+
+def _row(topic: TopicInfo) -> tuple[str, ...]:
+    return (
+        topic.name,
+        topic.type_name,
+        str(topic.messages),
+        f"{topic.rate_hz:.2f}" if topic.rate_hz else "-",
+        f"{topic.longest_gap_s:.3f}" if topic.messages > 1 else "-",
+        _images(topic),
+    )
+
+
+def _images(topic: TopicInfo) -> str:
+    if topic.images is None:
+        return "-"
+    sizes = ", ".join(f"{width}x{height}" for width, height in topic.images.sizes)
+    encodings = ", ".join(encoding.strip() for encoding in topic.images.encodings)
+    return f"{encodings} {sizes}".strip() or "none"
+
+
+def _pairing(cameras: CameraPair) -> Iterator[str]:
+    pairing = cameras.pairing
+    yield f"infrared: {cameras.infrared.name}; visible: {cameras.visible.name}"
+    skew = (
+        f"; skew median {pairing.skew_median_ms:+.1f} ms, p95 {pairing.distance_p95_ms:.1f} ms, "
+        f"greatest {pairing.distance_greatest_ms:.1f} ms"
+    )
+    yield (
+        f"pairs: {pairing.pairs} of {cameras.infrared.messages} infrared and "
+        f"{cameras.visible.messages} visible images{skew if pairing.pairs else ''}"
+    )
+    reasons = ", ".join(f"{count} {reason}" for reason, count in pairing.unpaired.items())
+    yield f"unpaired messages: {reasons or 'none'}\n"
