@@ -10,16 +10,16 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from rosbags.typesys import Stores, get_typestore
 
-from dreamif_model.errors import CalibrationError
+from dreamif_model.errors import CalibrationError, ImageError
 from dreamif_model.registration.clock_offset import Activity, ClockOffset, clock_offset
 from dreamif_model.registration.estimate import align, evenly
 from dreamif_model.registration.geometry import Homography
 from dreamif_model.registration.warp import Calibration, Registrar
 from dreamif_ros.bag.footage import Footage, Gray, thermal_gray, visible_luma
-from dreamif_ros.bag.storage import IMAGE, BagError, Topic, read_messages, read_topics
-from dreamif_ros.codec import decode_infrared, decode_visible, stamp_ns
+from dreamif_ros.bag.pairs import CAMERAS, read_images
+from dreamif_ros.bag.recording import IndexedRecording, Recording
+from dreamif_ros.bag.storage import IMAGE, BagError, Topic, read_topics
 
 LONGEST_S = 60.0  # of the recording that is looked at
 GREATEST_DISTANCE_S = 0.05  # between the stamps of a pair, once the offset is known
@@ -47,19 +47,29 @@ class _Camera:
 
 
 def read_bag(bag: Path, infrared_topic: str, visible_topic: str) -> Footage:
-    """Pairs from the first minute of a bag; BagError where there are none.
+    """Pairs from the first minute of a whole bag; BagError where there are none."""
+    topics = [_image_topic(bag, name) for name in (infrared_topic, visible_topic)]
+    with IndexedRecording(bag) as recording:
+        return read_footage(recording, (topics[0], topics[1]))
+
+
+def read_footage(
+    recording: Recording, topics: tuple[Topic, Topic], start_s: float = 0.0
+) -> Footage:
+    """Pairs from the first minute after ``start_s``; BagError where there are none.
 
     Motion tells the clocks' offset only where both images are aligned, and moving things are
     aligned only at equal times: a rough alignment comes first, then the offset, then the pairs.
     """
-    topics = [_image_topic(bag, name) for name in (infrared_topic, visible_topic)]
+    span = _Span(recording, topics, start_s)
+    names = " and ".join(topic.name for topic in topics)
     cameras = _Camera(), _Camera()
-    for camera, stamp, image in _images(bag, topics):
+    for camera, stamp, image in span.images():
         cameras[camera].add(stamp, image if image.ndim == 2 else image[..., 1])
     by_stamp = _pair(cameras[0].stamps, cameras[1].stamps, 0, LONGEST_S)
     if not by_stamp:
-        raise BagError(f"{bag} has no images of {infrared_topic} and {visible_topic} together")
-    rough = _read(bag, topics, evenly(by_stamp))
+        raise BagError(f"{recording.path} has no images of {names} together{span.refusals()}")
+    rough = _read(span, evenly(by_stamp))
     offset: ClockOffset | None = None
     reason = ""
     try:
@@ -76,10 +86,10 @@ def read_bag(bag: Path, infrared_topic: str, visible_topic: str) -> Footage:
     )
     if not pairs:
         raise BagError(
-            f"no images of {infrared_topic} and {visible_topic} in {bag} have stamps within "
+            f"no images of {names} in {recording.path} have stamps within "
             f"{GREATEST_DISTANCE_S:g} s, and the clocks' offset is not known: {reason}"
         )
-    return Footage(*_read(bag, topics, evenly(pairs)), len(pairs), offset, reason)
+    return Footage(*_read(span, evenly(pairs)), len(pairs), offset, reason)
 
 
 def _clock_offset(infrared: _Camera, visible: _Camera, calibration: Calibration) -> ClockOffset:
@@ -104,19 +114,31 @@ def _image_topic(bag: Path, name: str) -> Topic:
     raise BagError(f"{bag} has no {IMAGE} on {name}; topics of that type: {images}")
 
 
-def _images(bag: Path, topics: list[Topic]) -> Iterator[tuple[int, int, NDArray[Any]]]:
-    """Camera (0 infrared, 1 visible), stamp and pixels, of the first minute."""
-    store = get_typestore(Stores.ROS2_HUMBLE)
-    names = [topic.name for topic in topics]
-    decoders = decode_infrared, decode_visible
-    first_ns: int | None = None
-    for recorded in read_messages(bag, topics):
-        first_ns = recorded.timestamp_ns if first_ns is None else first_ns
-        if recorded.timestamp_ns - first_ns > LONGEST_S * 1e9:
-            return
-        camera = names.index(recorded.topic)
-        message: Any = store.deserialize_cdr(recorded.data, recorded.type_name)
-        yield camera, stamp_ns(message), decoders[camera](message)
+class _Span:
+    """The part of a recording that is looked at, as often as it is asked for."""
+
+    def __init__(
+        self, recording: Recording, topics: tuple[Topic, Topic], start_s: float = 0.0
+    ) -> None:
+        self._recording, self._topics, self._start_s = recording, topics, start_s
+        self._refusals: dict[int, str] = {}  # the first of each camera
+
+    def images(self) -> Iterator[tuple[int, int, NDArray[Any]]]:
+        """Camera (0 infrared, 1 visible), stamp and pixels of those that are images."""
+        images = read_images(self._recording, self._topics, self._start_s)
+        first_ns: int | None = None
+        for image in images:
+            first_ns = image.recorded_ns if first_ns is None else first_ns
+            if image.recorded_ns - first_ns > LONGEST_S * 1e9:
+                return
+            try:
+                yield image.camera, image.stamp_ns, image.decode()
+            except ImageError as error:
+                self._refusals.setdefault(image.camera, str(error))
+
+    def refusals(self) -> str:
+        """Why messages were left out, to be added to a sentence."""
+        return "".join(f"; {CAMERAS[camera]}: {why}" for camera, why in self._refusals.items())
 
 
 def _pair(infrared: list[int], visible: list[int], offset_ns: int, greatest_s: float) -> list[Pair]:
@@ -133,12 +155,12 @@ def _pair(infrared: list[int], visible: list[int], offset_ns: int, greatest_s: f
     return pairs
 
 
-def _read(bag: Path, topics: list[Topic], pairs: list[Pair]) -> tuple[list[Gray], list[Gray]]:
+def _read(span: _Span, pairs: list[Pair]) -> tuple[list[Gray], list[Gray]]:
     """The images of these stamps, as gray in [0, 1]."""
     found: tuple[dict[int, Gray], dict[int, Gray]] = ({}, {})
     wanted = [set(stamps) for stamps in zip(*pairs, strict=True)]
     convert = thermal_gray, visible_luma
-    for camera, stamp, image in _images(bag, topics):
+    for camera, stamp, image in span.images():
         if stamp in wanted[camera]:
             found[camera][stamp] = convert[camera](image)
     return [found[0][stamp] for stamp, _ in pairs], [found[1][stamp] for _, stamp in pairs]

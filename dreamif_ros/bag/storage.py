@@ -24,6 +24,7 @@ INFRARED_FRAME = "infrared_optical"
 VISIBLE_FRAME = "visible_optical"
 
 IMAGE = "sensor_msgs/msg/Image"
+COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 
 START_NS = 1_000_000_000  # stamp of the first pair: a stamp of zero reads as "not set"
@@ -62,7 +63,7 @@ def write_pairs(pairs: Iterable[PairPaths], rate_hz: float, out: Path) -> int:
         raise ConfigError(f"the rate is {rate_hz:g} Hz, expected more than 0 to {MAX_RATE_HZ:g} Hz")
     if out.exists():
         raise BagError(f"{out} exists already: remove it or write somewhere else")
-    with _errors_of_rosbags(f"cannot write the bag {out}"):
+    with errors_of_rosbags(f"cannot write the bag {out}"):
         out.parent.mkdir(parents=True, exist_ok=True)
         # The bag's file is named after its folder, so the unfinished folder has the final name.
         with tempfile.TemporaryDirectory(prefix=".unfinished_", dir=out.parent) as unfinished:
@@ -74,8 +75,8 @@ def write_pairs(pairs: Iterable[PairPaths], rate_hz: float, out: Path) -> int:
 
 def read_topics(bag: Path) -> list[Topic]:
     """The topics of a bag that have messages, sorted; BagError where there are none."""
-    with _errors_of_rosbags(f"cannot read the bag {bag}"), _open(bag) as reader:
-        topics = sorted({_topic(c) for c in reader.connections if c.msgcount})
+    with errors_of_rosbags(f"cannot read the bag {bag}"), open_reader(bag) as reader:
+        topics = sorted({topic_of(c) for c in reader.connections if c.msgcount})
     if not topics:
         raise BagError(f"the bag {bag} holds no messages")
     return topics
@@ -83,14 +84,14 @@ def read_topics(bag: Path) -> list[Topic]:
 
 def read_messages(bag: Path, topics: Collection[Topic] = ()) -> Iterator[BagMessage]:
     """Read the messages of ``topics`` (all where empty) in the order of their timestamps."""
-    with _errors_of_rosbags(f"cannot read the bag {bag}"), _open(bag) as reader:
-        wanted = [c for c in reader.connections if not topics or _topic(c) in topics]
+    with errors_of_rosbags(f"cannot read the bag {bag}"), open_reader(bag) as reader:
+        wanted = [c for c in reader.connections if not topics or topic_of(c) in topics]
         for connection, timestamp_ns, data in reader.messages(wanted):
             yield BagMessage(connection.topic, connection.msgtype, timestamp_ns, bytes(data))
 
 
 @contextmanager
-def _errors_of_rosbags(what: str) -> Iterator[None]:
+def errors_of_rosbags(what: str) -> Iterator[None]:
     """Turn whatever rosbags raises into one line."""
     try:
         yield
@@ -101,8 +102,8 @@ def _errors_of_rosbags(what: str) -> Iterator[None]:
         raise BagError(f"{what}: {' '.join(str(error).split()) or repr(error)}") from error
 
 
-def _open(bag: Path) -> Reader:
-    """A reader for a rosbag2 folder or one of its files."""
+def open_reader(bag: Path) -> Reader:
+    """A reader for a rosbag2 folder or one of its files, not opened yet; BagError for neither."""
     if not bag.exists():
         raise BagError(f"no such bag: {bag}")
     if bag.is_dir() and not (bag / "metadata.yaml").is_file():
@@ -133,7 +134,8 @@ def _check_ending(path: Path) -> None:
         )
 
 
-def _topic(connection: Connection) -> Topic:
+def topic_of(connection: Connection) -> Topic:
+    """The topic of a connection, by its name, type and QoS."""
     extension = connection.ext
     profiles = extension.offered_qos_profiles if isinstance(extension, ConnectionExtRosbag2) else []
     latched = any(profile.durability == QosDurability.TRANSIENT_LOCAL for profile in profiles)

@@ -1,0 +1,154 @@
+"""Metrics of some of an evaluation's frames, spread evenly, beside those of simple methods."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dreamif_model import Calibration
+from dreamif_model.evaluation import BASELINES
+from dreamif_model.metrics import evaluate
+from dreamif_model.metrics.flicker import Flicker, flicker
+from dreamif_model.metrics.scoring import mean_interval
+from dreamif_model.registration.warp import Registrar, resize
+from dreamif_model.thermal import Range, ThermalNormalizer
+from dreamif_ros.bag.footage import visible_luma
+from dreamif_ros.bag.results import METHODS, FrameRow, Interval
+
+Gray = NDArray[np.uint8]  # (H, W)
+Picture = NDArray[np.uint8]  # (H, W, 3) RGB
+
+
+class Places:
+    """Numbers spread evenly over 0 … count - 1, each due once."""
+
+    def __init__(self, count: int, wanted: int) -> None:
+        chosen = np.linspace(0, max(0, count - 1), min(count, wanted)).round().astype(int)
+        self._left = sorted({int(place) for place in chosen}, reverse=True)
+
+    def due(self, place: int) -> bool:
+        """Whether one is due at ``place``, or was at an earlier one that was left out."""
+        due = bool(self._left) and self._left[-1] <= place
+        while self._left and self._left[-1] <= place:
+            self._left.pop()
+        return due
+
+
+class WatchedNormalizer(ThermalNormalizer):
+    """Keeps what it made of the last frame.
+
+    normalized: (h, w) in [0, 1]. bounds: counts or °C that were shown black and white.
+    """
+
+    normalized: NDArray[np.float32] = np.zeros((1, 1), np.float32)
+    bounds: Range = (0.0, 1.0)
+
+    def normalize(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
+        """See ThermalNormalizer."""
+        self.normalized = super().normalize(image)
+        return self.normalized
+
+    def _bounds(self, values: NDArray[np.generic], min_span: float) -> Range:
+        self.bounds = super()._bounds(values, min_span)
+        return self.bounds
+
+
+class Registration:
+    """Infrared on the visible pixels as the pipeline lays it there, for the baselines."""
+
+    def __init__(self, calibration: Calibration | None) -> None:
+        self._registrar = Registrar(calibration) if calibration else None
+
+    def gray(self, normalized: NDArray[np.float32], visible: NDArray[np.uint8]) -> Gray:
+        """(H, W) gray; where infrared does not reach, the visible luma, as the network sees it."""
+        shape = visible.shape[:2]
+        if self._registrar is None:
+            laid = resize(normalized, shape)
+        else:
+            warp = self._registrar.warp(normalized.shape, shape)
+            coverage = warp.coverage.numpy()
+            laid = warp(normalized).numpy() * coverage + visible_luma(visible) * (1 - coverage)
+        return np.rint(255 * laid).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class Grays:
+    """One frame in gray levels: both inputs, and what each of METHODS makes of them."""
+
+    infrared: Gray
+    visible: Gray
+    fused: dict[str, Gray]
+
+    @classmethod
+    def of(cls, infrared: Gray, visible: NDArray[np.uint8], fused: Picture) -> Grays:
+        """infrared: registered (H, W). visible: (H, W[, 3]). fused: (H, W, 3)."""
+        luma = _luma(visible)
+        methods = {name: BASELINES[name].fuse(infrared, luma) for name in METHODS[1:]}
+        return cls(infrared, luma, {METHODS[0]: _luma(fused), **methods})
+
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """By method and metric."""
+        return {
+            name: evaluate(image, self.infrared, self.visible) for name, image in self.fused.items()
+        }
+
+
+@dataclass
+class FlickerSums:
+    """Flicker of couples of successive frames, added up as over one long sequence."""
+
+    fused: dict[str, float] = field(default_factory=lambda: dict.fromkeys(METHODS, 0.0))
+    inputs: float = 0.0
+    still: float = 0.0
+
+    def add(self, before: Grays, now: Grays) -> None:
+        """Two successive frames; those of unequal size are left out."""
+        if before.visible.shape != now.visible.shape:
+            return
+        found: Flicker | None = None
+        for name in METHODS:
+            couple = [(g.fused[name], g.infrared, g.visible) for g in (before, now)]
+            found = flicker(couple)
+            if found.still_share:
+                self.fused[name] += found.fused_change * found.still_share * now.visible.size
+        if found and found.still_share:
+            self.inputs += found.input_change * found.still_share * now.visible.size
+            self.still += found.still_share
+
+    def ratios(self) -> dict[str, float]:
+        """By method; NaN where no pixel was still, empty where no couple was seen."""
+        return {name: self._ratio(change) for name, change in self.fused.items()}
+
+    def _ratio(self, change: float) -> float:
+        if not self.still:
+            return math.nan
+        if self.inputs:
+            return change / self.inputs
+        return math.inf if change else 0.0
+
+
+def intervals(rows: Sequence[FrameRow]) -> dict[str, dict[str, Interval]]:
+    """Means over the measured frames; an interval of NaN where one frame gives none."""
+    measured = [row.metrics for row in rows if row.metrics]
+    if not measured:
+        return {}
+    return {
+        method: {
+            metric: _interval([scores[method][metric] for scores in measured])
+            for metric in measured[0][method]
+        }
+        for method in METHODS
+    }
+
+
+def _interval(values: Sequence[float]) -> Interval:
+    low, high = mean_interval(values) or (math.nan, math.nan)
+    return Interval(float(np.mean(values)), low, high)
+
+
+def _luma(image: NDArray[np.uint8]) -> Gray:
+    return np.rint(255 * visible_luma(image)).astype(np.uint8)

@@ -1,0 +1,240 @@
+"""``dreamif bag evaluate``: what a recording is worth, and what fusion makes of it."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from dreamif_model import ConfigError
+from dreamif_ros.bag.storage import BagError
+from dreamif_ros.cli.fuse import add_model_options, make_pipeline
+
+if TYPE_CHECKING:
+    from dreamif_ros.bag.evaluation import EvaluationSettings
+    from dreamif_ros.bag.results import Evaluation
+
+EXAMPLES = """examples:
+  dreamif bag evaluate drive_bag --out evaluation
+  dreamif bag evaluate drive.mcap --ir /thermal/image_raw --vi /camera/image_raw \\
+      --calibration calibration.yaml --out evaluation --write-bag
+  dreamif bag evaluate drive.mcap --out quick --stop 20 --every 5 --no-check --no-video"""
+METRICS, FRAMES, TIMINGS, REPORT = "metrics.json", "frames.csv", "timings.json", "report.html"
+_WAY = ("out", "json", "force", "bag", "run")  # options that change no number
+
+
+def add_evaluate(actions: Any) -> None:
+    """Add this action to ``dreamif bag``."""
+    parser = actions.add_parser(
+        "evaluate",
+        help="fuse a bag offline and report what is in it and what comes out",
+        description="Fuse every pair of a bag as the fusion node would, without a running ROS, and "
+        f"write {REPORT}, {METRICS}, {FRAMES}, {TIMINGS} and a video. The bag may be cut off, "
+        "damaged or without an index: what can be read is used, and the faults are named. The same "
+        "bag and settings give the same numbers.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("bag", type=Path, metavar="BAG", help="rosbag2 folder, .mcap or .db3 file")
+    for option, camera in (("--ir", "infrared"), ("--vi", "visible")):
+        parser.add_argument(
+            option,
+            metavar="TOPIC",
+            help=f"{camera} images, raw or compressed (default: /{camera}/image_raw, or the only "
+            "topic that fits)",
+        )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", required=True, help="folder to write, which must be new"
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="replace DIR where it holds an evaluation"
+    )
+    add_model_options(parser)
+    _add_pairing_options(parser)
+    _add_extent_options(parser)
+    parser.add_argument(
+        "--write-bag",
+        action="store_true",
+        help="also write a bag of /fused/image_raw, /fused/camera_info, /dominance/infrared, "
+        "/dominance/visible and, with --detector, /detections",
+    )
+    parser.add_argument("--no-video", action="store_true", help="write no fused.mkv")
+    parser.add_argument("--json", type=Path, metavar="FILE", help=f"also write {METRICS} here")
+    parser.set_defaults(run=run)
+
+
+def _add_pairing_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="FILE",
+        help="YAML of `dreamif calibrate` (registration.file); without, infrared is resized",
+    )
+    parser.add_argument(
+        "--slop",
+        type=float,
+        default=0.05,
+        metavar="SECONDS",
+        help="sync.slop_s: greatest stamp distance of a pair (default: %(default)g s)",
+    )
+    for camera in ("infrared", "visible"):
+        parser.add_argument(
+            f"--{camera}-offset",
+            type=float,
+            default=0.0,
+            metavar="SECONDS",
+            help=f"sync.{camera}_offset_s: added to {camera} stamps (default: %(default)g s)",
+        )
+
+
+def _add_extent_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--start",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="leave out what was recorded before, counted from the bag's first message",
+    )
+    parser.add_argument(
+        "--stop", type=float, metavar="SECONDS", help="leave out what was recorded from there on"
+    )
+    parser.add_argument(
+        "--every", type=int, default=1, metavar="N", help="fuse only every Nth pair"
+    )
+    parser.add_argument(
+        "--metric-frames",
+        type=int,
+        default=20,
+        metavar="N",
+        help="frames, spread evenly, whose metrics are computed (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--no-check",
+        action="store_true",
+        help="do not estimate the clocks' offset and the cameras' alignment, which takes a while",
+    )
+    parser.add_argument(
+        "--detector",
+        metavar="MODEL",
+        help="look for objects in the visible, infrared and fused images with this YOLO model",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Evaluate, write everything into a new folder, and tell what should be done."""
+    if options.json and not options.json.parent.is_dir():
+        raise ConfigError(f"--json {options.json}: make its folder first")
+    _check_out(options.out, options.force)
+    settings = _settings(options)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".unfinished_", dir=options.out.parent) as unfinished:
+        folder = Path(unfinished) / options.out.name
+        folder.mkdir()
+        evaluation = _evaluate(options, settings, folder)
+        _move(folder, options.out, Path(unfinished) / "replaced")
+    if options.json:
+        shutil.copyfile(options.out / METRICS, options.json)
+    _print(evaluation, options.out)
+    if not evaluation.fused:
+        print(f"dreamif: nothing could be fused, see {options.out / METRICS}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _check_out(out: Path, force: bool) -> None:
+    """BagError for a folder that would be overwritten."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not (out / METRICS).is_file():
+        raise BagError(f"{out} exists already and is no evaluation: write somewhere else")
+    if not force:
+        raise BagError(f"{out} exists already: write somewhere else, or --force replaces it")
+
+
+def _settings(options: argparse.Namespace) -> EvaluationSettings:
+    from dreamif_ros.bag.evaluation import EvaluationSettings  # decodes with ROS's messages
+    from dreamif_ros.bag.pairs import Pairing
+
+    told = {
+        "command": _command(options),
+        "backend": options.backend,
+        "weights": options.weights.name if options.weights else None,
+    }
+    return EvaluationSettings(
+        infrared=options.ir,
+        visible=options.vi,
+        pairing=Pairing(options.slop, options.infrared_offset, options.visible_offset),
+        calibration=options.calibration,
+        every=options.every,
+        start_s=options.start,
+        stop_s=options.stop,
+        metric_frames=options.metric_frames,
+        check=not options.no_check,
+        detector=options.detector,
+        told=told,
+    )
+
+
+def _command(options: argparse.Namespace) -> str:
+    """What to type for the same report, all numbers spelled out."""
+    words = ["dreamif", "bag", "evaluate", str(options.bag), "--out", "DIR"]
+    for name, value in vars(options).items():
+        if name in _WAY or value is None or value is False:
+            continue
+        option = f"--{name.replace('_', '-')}"
+        words += [option] if value is True else [option, str(value)]
+    return shlex.join(words)
+
+
+def _evaluate(
+    options: argparse.Namespace, settings: EvaluationSettings, folder: Path
+) -> Evaluation:
+    from dreamif_ros.bag.evaluation import evaluate_bag
+    from dreamif_ros.bag.evaluation_files import write_frames, write_metrics, write_timings
+    from dreamif_ros.report import write_report
+
+    started = time.perf_counter()
+    evaluation = evaluate_bag(
+        options.bag,
+        make_pipeline(options),
+        settings,
+        folder,
+        write_bag=options.write_bag,
+        write_video=not options.no_video,
+        progress=_progress,
+    )
+    write_metrics(evaluation, folder / METRICS)
+    write_frames(evaluation.rows, folder / FRAMES)
+    write_timings(evaluation, time.perf_counter() - started, folder / TIMINGS)
+    write_report(evaluation, folder / REPORT)
+    return evaluation
+
+
+def _progress(items: Iterator[Any], what: str, count: int | None) -> Iterator[Any]:
+    return iter(tqdm(items, total=count, unit=what, disable=None))
+
+
+def _move(folder: Path, out: Path, replaced: Path) -> None:
+    """Put the finished folder in its place; what was there goes with the temporary folder."""
+    if out.exists():
+        out.rename(replaced)
+    folder.rename(out)
+
+
+def _print(evaluation: Evaluation, out: Path) -> None:
+    cameras = (evaluation.infrared, evaluation.visible)
+    messages = ", ".join(f"{camera.messages} on {camera.topic}" for camera in cameras)
+    print(f"{evaluation.duration_s:.1f} s: {messages}; {evaluation.fused} pairs fused")
+    for fault in evaluation.faults:
+        print(f"fault: {fault}")
+    for warning in evaluation.warnings:
+        print(f"warning: {warning}")
+    print(f"report in {out / REPORT}, numbers in {out / METRICS} and {out / FRAMES}")
