@@ -3,6 +3,7 @@
 PYTHON ?= python3  # only creates .venv; everything else runs in there
 OUT ?= out/demo
 DATA ?= ../shared/data/pairs
+MODEL ?= ../shared/data/yolo11n_int8_openvino_model
 PYTEST_ARGS ?=
 
 BIN := .venv/bin
@@ -16,7 +17,7 @@ unexport LD_LIBRARY_PATH
 endif
 
 .PHONY: help demo test lint format benchmark benchmark-gpu benchmark-metrics benchmark-node \
-    benchmark-pairing soak ablation clean
+    benchmark-detection benchmark-pairing soak ablation clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile
@@ -41,6 +42,9 @@ benchmark: .venv/.installed-test  ## time per frame and memory of the fast varia
 
 benchmark-gpu: .venv/.installed-test  ## the tests that need a GPU, then its table, in out/gpu.md
 	$(BIN)/python benchmarks/gpu.py
+
+benchmark-detection: .venv/.installed-test  ## fusion and detection in one process and in two; MODEL=…
+	$(BIN)/python benchmarks/detection.py $(MODEL)
 
 benchmark-metrics: .venv/.installed-test  ## the metrics beside plain scipy: time and values
 	$(BIN)/python benchmarks/metrics.py

@@ -133,12 +133,17 @@ def test_only_some_modules_of_the_detection_know_ros():
 
 @pytest.mark.parametrize("library", ["ultralytics", "openvino", "plotly", "ray", "aiohttp"])
 def test_an_optional_library_is_imported_only_when_it_is_used(library):
-    early = {
-        module
-        for module in SOURCES
-        if library in {name.split(".")[0] for name in imports(module, inside_functions=False)}
-    }
-    assert early == set()
+    """The web server's own folder apart, which nothing else imports on loading."""
+    server = set(modules("dreamif_ros.view"))
+    for module in SOURCES.keys() - server:
+        early = imports(module, inside_functions=False)
+        assert library not in {name.split(".")[0] for name in early}, module
+        assert not early & server, module
+
+
+def test_only_two_modules_know_ultralytics():
+    users = {module for module in SOURCES if "ultralytics" in tops(module)}
+    assert users == {"dreamif_ros.detection.evaluation", "dreamif_ros.detection.yolo"}
 
 
 def test_no_import_cycles():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 from dreamif_model import ConfigError, DreamIFError
@@ -12,6 +13,7 @@ from dreamif_ros.cli import (
     calibrate,
     demo,
     evaluate,
+    evaluate_detection,
     fuse,
     import_checkpoint,
     metrics,
@@ -25,6 +27,7 @@ VERBS = (
     calibrate,
     bag,
     evaluate,
+    evaluate_detection,
     metrics,
     train,
     import_checkpoint,
@@ -52,6 +55,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     try:
         status: int = options.run(options)
+    except BrokenPipeError:  # `dreamif … | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor does the exit complain
+        return 1
     except (DreamIFError, OSError) as error:
         print(f"dreamif: {error}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1
