@@ -68,7 +68,7 @@ def detector(shared_detector):
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory):
     """Makes checkpoints of random networks, one for each task."""
-    yolo._import_ultralytics()
+    yolo.import_ultralytics()
     from ultralytics import YOLO
 
     folder = tmp_path_factory.mktemp("checkpoints")
@@ -495,14 +495,14 @@ def test_a_folder_of_another_name(folder):
 def test_without_ultralytics(monkeypatch, package):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ConfigError, match=r"pip install 'dreamif_ros\[detect\]'.*AGPL-3.0"):
-        yolo._import_ultralytics.__wrapped__()
+        yolo.import_ultralytics.__wrapped__()
 
 
 def test_an_old_ultralytics(monkeypatch):
-    yolo._import_ultralytics()
+    yolo.import_ultralytics()
     monkeypatch.setattr("ultralytics.__version__", "8.3.99")
     with pytest.raises(ConfigError, match=r"ultralytics 8.3.99 is too old, expected 8.4.190"):
-        yolo._import_ultralytics.__wrapped__()
+        yolo.import_ultralytics.__wrapped__()
 
 
 def test_without_lap(monkeypatch):
@@ -571,10 +571,10 @@ def test_nothing_is_asked_of_the_network_printed_or_left_behind(checkpoints, tmp
 
 
 def test_an_ultralytics_that_came_first_is_kept_offline_too(monkeypatch):
-    yolo._import_ultralytics()
+    yolo.import_ultralytics()
     monkeypatch.setattr("ultralytics.utils.checks.AUTOINSTALL", True)
     monkeypatch.setattr("ultralytics.nn.tasks.SAFE_LOAD", False)
-    yolo._import_ultralytics.__wrapped__()
+    yolo.import_ultralytics.__wrapped__()
     from ultralytics.nn import tasks
     from ultralytics.utils import checks
 

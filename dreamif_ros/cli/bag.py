@@ -1,4 +1,4 @@
-"""``dreamif bag``: recordings of the two cameras: made from files, looked into, published again."""
+"""``dreamif bag``: recordings of the two cameras, made, looked into, evaluated, published again."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tqdm import tqdm
 from dreamif_model.errors import ConfigError
 from dreamif_ros.bag.make import make_bag
 from dreamif_ros.bag.sources import SPLITS, Cameras, open_cameras, open_data_set
+from dreamif_ros.cli.bag_evaluate import add_evaluate
 from dreamif_ros.cli.bag_info import add_info
 
 MAKE_EXAMPLES = """examples:
@@ -30,13 +31,14 @@ def add_parser(verbs: Any) -> None:
     """Add this verb to the command."""
     parser = verbs.add_parser(
         "bag",
-        help="make a bag from files, tell what is in one, publish it live",
+        help="make bags from files, tell what is in them, evaluate them, publish them live",
         description="Recordings (rosbag2) of an infrared and a visible camera.",
         epilog="`dreamif bag ACTION --help` has each action's units, defaults and examples.",
     )
     actions = parser.add_subparsers(title="actions", required=True, metavar="ACTION")
     _add_make(actions)
     add_info(actions)
+    add_evaluate(actions)
     _add_replay(actions)
 
 

@@ -21,6 +21,7 @@ from dreamif_model.pipeline import FusionPipeline
 from dreamif_model.thermal import ThermalNormalizer
 from dreamif_ros.detection.annotations import Labels, Truth
 from dreamif_ros.detection.config import class_keys
+from dreamif_ros.detection.yolo import import_ultralytics
 from dreamif_ros.pictures import Picture
 from dreamif_ros.scene import Box, Scene, SceneConfig
 
@@ -223,6 +224,7 @@ def _match(detected: Arrays, objects: Arrays, confidence: float) -> Arrays:
     Which detections are correct at each IoU threshold (n, 10), their scores and classes (n,); the
     objects' classes, which are found, which are in the dark (m,).
     """
+    import_ultralytics()
     from ultralytics.engine.validator import BaseValidator
     from ultralytics.utils.metrics import box_iou
 
@@ -244,6 +246,7 @@ def _average_precision(
     correct: Array, scores: Array, predicted: Array, targets: Array
 ) -> tuple[Array, Array, Array, Array]:
     """By class that has objects: precision, recall (c,), average precision (c, 10), number (c,)."""
+    import_ultralytics()
     from ultralytics.utils.metrics import ap_per_class
 
     curves = ap_per_class(correct, scores, predicted, targets)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dreamif_ros.detection.detector import Detections
 from std_msgs.msg import Header
+
+from dreamif_ros.detection.detector import Detections
 
 try:
     from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose

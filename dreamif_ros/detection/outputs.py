@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
-from dreamif_ros.detection.detector import Detections
 from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
 from std_msgs.msg import Header
 
+from dreamif_ros.detection.detector import Detections
 from dreamif_ros.detection.messages import detection_array, message_type
 from dreamif_ros.node.publishing import JPEG, advertise, advertise_image, image_message
 

@@ -1,4 +1,4 @@
-"""Networks and trackers of ultralytics (AGPL-3.0): the only module that imports it.
+"""Networks and trackers of ultralytics (AGPL-3.0); the evaluation alone takes metrics of it, too.
 
 Imported late, since it is optional, and so that it neither asks the network for anything, nor
 installs packages, nor runs code out of a weights file, nor prints, nor writes to the home folder.
@@ -58,7 +58,7 @@ class Network:
                 f"half is for a .pt or .torchscript model on CUDA, here {file.path.name} is to run "
                 f"on {wanted}: leave it false (an export has the precision it was exported with)"
             )
-        _import_ultralytics()
+        import_ultralytics()
         self.path = file.path
         self._backend, self.task, self._own_size = _load(file, wanted, half)
         self.device: torch.device = self._backend.device
@@ -146,7 +146,7 @@ class Tracker:
     """
 
     def __init__(self, name: str) -> None:
-        _import_ultralytics()
+        import_ultralytics()
         try:
             importlib.import_module("lap")  # ultralytics would look for it with pip
         except ImportError:
@@ -191,7 +191,7 @@ class Tracker:
 
 
 @cache
-def _import_ultralytics() -> None:
+def import_ultralytics() -> None:
     """ConfigError, with what to install, where it cannot be imported or is too old."""
     os.environ.update(_ENVIRONMENT)
     try:
