@@ -58,6 +58,7 @@ def chromium_pages():
         def open_page(url, width=1280, dark=False, **options):
             options.setdefault("viewport", {"width": width, "height": HEIGHTS.get(width, 900)})
             options.setdefault("color_scheme", "dark" if dark else "light")
+            options.setdefault("reduced_motion", "reduce")  # nothing moves while a test looks
             context = browser.new_context(**options)
             context.set_default_timeout(TIMEOUT_MS)
             opened = Opened(context.new_page())
