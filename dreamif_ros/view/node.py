@@ -1,0 +1,188 @@
+"""The ROS side of the page: one node, spun in a thread of its own."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # Humble: no clock_type
+from rclpy.context import Context
+from rclpy.exceptions import (
+    InvalidNamespaceException,
+    InvalidTopicNameException,
+    ParameterException,
+)
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.impl.logging_severity import LoggingSeverity
+from rclpy.node import Node
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile
+from rclpy.signals import SignalHandlerOptions
+from std_msgs.msg import String
+
+from dreamif_model.errors import ConfigError
+from dreamif_ros.node.transport import QUIET_SUBSCRIPTION, choose_dds_settings
+from dreamif_ros.view.health import Health, HealthLine, Status
+from dreamif_ros.view.topics import ImageTopic, publishing_nodes
+
+LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+DIAGNOSTICS_QOS = QoSProfile(depth=10)
+UPDATE_PERIOD_S = 0.1
+FOLLOW_PERIOD_S = 0.5
+REFUSALS = (InvalidNamespaceException, InvalidTopicNameException, ParameterException)
+SPIN_S = 0.2  # a request to stop is seen within this time
+
+
+class ViewNode(Node):
+    """Image topics that are looked at or not, the fusion mode, and the nodes' health.
+
+    on_image: called with a topic's place in ``names`` for each of its images, in the thread that
+    spins. ConfigError where a name is no topic's.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        names: Sequence[str],
+        transport: str,
+        namespace: str,
+        on_image: Callable[[int], object],
+    ) -> None:
+        super().__init__(
+            "dreamif_view",
+            context=context,
+            namespace=namespace,
+            start_parameter_services=False,
+            automatically_declare_parameters_from_overrides=True,
+        )
+        self.get_logger().set_level(LoggingSeverity.WARN)
+        self.topics = [
+            ImageTopic(self, name, transport, partial(on_image, place))
+            for place, name in enumerate(names)
+        ]
+        self._health, self._lock = Health(), threading.Lock()
+        self._mode, self._mode_nodes = "", frozenset[str]()
+        self._modes = self.create_subscription(
+            String, "fusion_mode", self._on_mode, LATCHED, event_callbacks=QUIET_SUBSCRIPTION
+        )
+        self.create_subscription(
+            DiagnosticArray,
+            "/diagnostics",
+            self._on_diagnostics,
+            DIAGNOSTICS_QOS,
+            event_callbacks=QUIET_SUBSCRIPTION,
+        )
+        steady = Clock(clock_type=ClockType.STEADY_TIME)  # ROS time stands still with its bag
+        self.create_timer(UPDATE_PERIOD_S, self._update, clock=steady)
+        self.create_timer(FOLLOW_PERIOD_S, self._follow, clock=steady)
+
+    def mode(self) -> str:
+        """What the fused image is made of now; empty while no node says so, or it fell silent."""
+        said = [line["level"] for line in self.health() if line["name"] in self._mode_nodes]
+        return self._mode if self._mode_nodes and set(said) != {"stale"} else ""
+
+    def health(self) -> list[HealthLine]:
+        """What the nodes that publish these topics say of themselves."""
+        with self._lock:
+            return self._health.lines(time.monotonic())
+
+    @property
+    def mode_topic(self) -> str:
+        """The full name of ``fusion_mode``."""
+        name: str = self._modes.topic_name
+        return name
+
+    def _on_mode(self, message: String) -> None:
+        self._mode = message.data[:100]
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        now_s = time.monotonic()
+        with self._lock:
+            for status in message.status:
+                self._health.take(_plain(status, now_s))
+
+    def _update(self) -> None:
+        for topic in self.topics:
+            topic.update()
+
+    def _follow(self) -> None:
+        self._mode_nodes = frozenset(publishing_nodes(self, self.mode_topic))
+        with self._lock:
+            self._health.follow(self._mode_nodes.union(*(t.nodes() for t in self.topics)))
+        for topic in self.topics:
+            topic.follow()
+
+
+@contextmanager
+def spinning_node(
+    names: Sequence[str],
+    transport: str,
+    namespace: str,
+    ros_args: Sequence[str],
+    on_image: Callable[[int], object],
+    on_failure: Callable[[Exception], object],
+) -> Iterator[ViewNode]:
+    """A :class:`ViewNode` that spins in a thread until the block ends.
+
+    on_failure: called in that thread when it ends early. ConfigError for ROS arguments, a
+    namespace or topic names that ROS does not take.
+    """
+    choose_dds_settings()
+    context, stop = Context(), threading.Event()
+    _initialize(context, ros_args)
+    node: ViewNode | None = None
+    try:
+        try:
+            node = ViewNode(context, names, transport, namespace, on_image)
+        except REFUSALS as error:
+            raise ConfigError(_one_line(error)) from None
+        thread = threading.Thread(target=_spin, args=(node, stop, on_failure), name="view-node")
+        thread.start()
+        try:
+            yield node
+        finally:
+            stop.set()
+            thread.join()
+    finally:
+        if node is not None:
+            node.destroy_node()
+        context.try_shutdown()
+
+
+def _initialize(context: Context, ros_args: Sequence[str]) -> None:
+    arguments = ["--ros-args", *ros_args] if ros_args else []
+    try:
+        rclpy.init(args=arguments, context=context, signal_handler_options=SignalHandlerOptions.NO)
+    except Exception as error:  # rclpy has no common base for malformed ROS arguments
+        raise ConfigError(f"ROS does not take these arguments: {_one_line(error)}") from None
+
+
+def _spin(node: ViewNode, stop: threading.Event, on_failure: Callable[[Exception], object]) -> None:
+    executor = SingleThreadedExecutor(context=node.context)
+    executor.add_node(node)
+    try:
+        while not stop.is_set():
+            executor.spin_once(timeout_sec=SPIN_S)
+    except Exception as error:
+        on_failure(error)
+    finally:
+        executor.shutdown()
+
+
+def _plain(status: DiagnosticStatus, now_s: float) -> Status:
+    topics = [item.value for item in status.values if item.key == "topic"]
+    return Status(
+        name=status.name,
+        level=int.from_bytes(status.level, "little"),
+        text=status.message,
+        topic=topics[0] if topics else "",
+        received_s=now_s,
+    )
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(" ^")  # which pointed to a letter above
