@@ -56,7 +56,7 @@
     const own = themed(chart.layout);
     const tight = own.margin === "tight";
     const bars = !chart.timed && !tight;
-    const left = tight ? 8 : bars ? 96 : narrow.matches ? 46 : 62;
+    const left = tight ? 8 : bars ? 96 : narrow.matches ? 60 : 66;
     const legend = chart.timed && new Set(chart.traces.map((trace) => trace.name)).size > 1;
     return {
       ...own,

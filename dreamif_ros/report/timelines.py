@@ -89,7 +89,7 @@ def _skew(evaluation: Evaluation) -> Chart:
         if key in skew
     ]
     caption = "Infrared minus visible stamp of each pair; 0 is best."
-    if figures:
+    if figures and len(evaluation.rows) > 1:
         caption += f" Without sign: {', '.join(figures)}."
     return _of_rows(
         evaluation,

@@ -231,6 +231,8 @@ def _skew_fact(evaluation: Evaluation) -> Fact:
     skew = evaluation.skew_ms
     if "median" not in skew:
         return Fact("skew", "")
+    if evaluation.pairs == 1:
+        return Fact("skew", milliseconds(skew["median"]), "of the one pair")
     rest = [
         f"{name} {milliseconds(skew[key])}"
         for key, name in (("p95", "95 % below"), ("greatest", "greatest"))
