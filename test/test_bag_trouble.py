@@ -27,6 +27,7 @@ from dreamif_ros.bag.evaluation import EvaluationSettings, evaluate_bag
 from dreamif_ros.bag.pairs import Pairing
 from dreamif_ros.bag.recording import open_recording
 from dreamif_ros.bag.storage import BagError
+from dreamif_ros.cli import main
 
 # rclpy's wheels bring a lark that imports what Python 3.11 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
@@ -63,6 +64,13 @@ def storage_file(bag):
 
 def cut(file, share):
     file.write_bytes(file.read_bytes()[: int(file.stat().st_size * share)])
+
+
+def without_index(file):
+    """An MCAP file without its summary, otherwise whole."""
+    data = file.read_bytes()
+    (summary,) = struct.unpack("<Q", data[-28:-20])
+    file.write_bytes(data[:summary] + b"\x02" + struct.pack("<QQQI", 20, 0, 0, 0) + data[-8:])
 
 
 def one_fault(found, text):
@@ -103,13 +111,19 @@ class TestDamagedFiles:
     def test_mcap_without_an_index(self, tmp_path):
         bag = street_bag(tmp_path / "bag")
         whole = evaluated(bag, tmp_path).rows
-        file = storage_file(bag)
-        data = file.read_bytes()
-        (summary,) = struct.unpack("<Q", data[-28:-20])
-        file.write_bytes(data[:summary] + b"\x02" + struct.pack("<QQQI", 20, 0, 0, 0) + data[-8:])
+        without_index(storage_file(bag))
         found = evaluated(bag, tmp_path)
         assert found.rows == whole
         one_fault(found, "has no index")
+
+    def test_mcap_without_an_index_nor_order(self, tmp_path):
+        messages = list(street_messages(2, street=SMALL))
+        messages[10], messages[12] = messages[12], messages[10]
+        bag = write_bag(tmp_path / "bag", messages)
+        without_index(storage_file(bag))
+        found = evaluated(bag, tmp_path)
+        assert found.rows == evaluated(street_bag(tmp_path / "plain"), tmp_path).rows
+        one_fault(found, "not in timestamp order")
 
     @pytest.mark.parametrize("how", ["mcap, chunks", "sqlite"])
     def test_damage_in_the_middle_is_left_out(self, how, tmp_path):
@@ -396,6 +410,44 @@ class TestMessages:
         assert "change their size 1 times" in warned(found, "size")
         assert "(rgb8, mono8)" in warned(found, "encoding")
         assert "jumps 9 times" in warned(found, "gain pumps")
+
+
+class TestCommand:
+    """The whole command: one line, no traceback, the status that scripts look at."""
+
+    OPTIONS = ("--variant", "average", "--device", "cpu", "--no-check", "--no-video")
+
+    def run(self, bag, out):
+        return main(["bag", "evaluate", str(bag), "--out", str(out), *self.OPTIONS])
+
+    def test_a_bag_that_is_cut_off_has_a_report(self, tmp_path, capsys):
+        bag = street_bag(tmp_path / "bag")
+        cut(storage_file(bag), 0.5)
+        assert self.run(bag, tmp_path / "out") == 0
+        assert "\nfault: bag.mcap is cut off: its end is missing" in capsys.readouterr().out
+        assert "is cut off" in (tmp_path / "out" / "report.html").read_text()
+
+    def test_nothing_fused_is_a_failure_with_a_report(self, tmp_path, capsys):
+        messages = street_messages(1, street=SMALL, infrared_clock_s=5)
+        assert self.run(write_bag(tmp_path / "bag", messages), tmp_path / "out") == 1
+        printed = capsys.readouterr()
+        assert "warning: nothing was fused: no two stamps lie within 0.05 s" in printed.out
+        assert printed.err.count("\n") == 1
+        assert (tmp_path / "out" / "report.html").is_file()
+
+    def test_a_missing_camera_is_one_line(self, tmp_path, capsys):
+        messages = (m for m in street_messages(1, street=SMALL) if m[0] == TOPICS[0])
+        assert self.run(write_bag(tmp_path / "bag", messages), tmp_path / "out") == 1
+        error = capsys.readouterr().err
+        assert error.startswith("dreamif: two cameras are needed")
+        assert error.count("\n") == 1
+        assert not (tmp_path / "out").exists()
+
+
+def test_images_too_small_for_a_metric_are_fused_without(tmp_path):
+    found = evaluated(street_bag(tmp_path / "bag"), tmp_path, metric_frames=3)
+    assert (found.fused, found.metrics) == (20, {})
+    assert "needs 41×41 pixels" in warned(found, "no metrics")
 
 
 class TestMemory:

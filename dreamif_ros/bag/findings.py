@@ -47,6 +47,8 @@ def warn(
         yield from _spells(f"the {_CAMERAS[name]} camera", "is silent", camera.gaps)
         yield from _blank(name, frames.blank[name], found.fused)
     yield from _pumping(found, frames.gain_jumps)
+    if frames.unmeasured:
+        yield f"there are no metrics of some frames: {frames.unmeasured}"
     for name, camera in cameras.items():
         yield from _stamps(name, camera)
         yield from _changes(name, camera)

@@ -55,6 +55,7 @@ class FramesFound:
     gain_jumps: int = 0  # of the 8-bit infrared range
     sizes_changed: Counter[str] = field(default_factory=Counter)
     couples: int = 0  # of successive frames in ``flicker``
+    unmeasured: str = ""  # why the first frame without metrics has none
 
 
 @dataclass(frozen=True)
@@ -174,7 +175,11 @@ class FramePass:
         if not measured:
             return {}
         self._before = grays
-        return grays.metrics()
+        try:
+            return grays.metrics()
+        except ImageError as error:  # too small for one of them
+            self.found.unmeasured = self.found.unmeasured or str(error)
+            return {}
 
     def _detect(
         self, pair: RecordedPair, fused: FusionResult, gray: NDArray[np.uint8] | None
