@@ -26,7 +26,12 @@ setup(
     maintainer_email="maintainers@example.org",
     python_requires=">=3.10",
     packages=find_packages(include=["dreamif_model*", "dreamif_ros*"]),
-    package_data={"": ["*.xml", "py.typed"], "dreamif_model": ["weights/*"]},
+    package_data={
+        "": ["*.xml", "py.typed"],
+        "dreamif_model": ["weights/*"],
+        "dreamif_ros.report": ["*.html", "*.css", "*.js"],
+        "dreamif_ros.view": ["page/*"],
+    },
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
@@ -62,7 +67,7 @@ setup(
         # AGPL-3.0, unlike this package; the build that takes opencv-python-headless.
         "detect": ["lap", "ultralytics-opencv-headless"],  # lap: for its trackers
         "openvino": ["openvino"],  # the faster engine on a CPU
-        "report": ["plotly"],  # charts that are one file with their own JavaScript
+        "report": ["jinja2", "plotly"],  # charts that are one file with their own JavaScript
         "ray": ["ray"],
         "view": ["aiohttp"],
         "evaluate": ["PyWavelets", "scikit-image"],  # classic denoisers as rivals

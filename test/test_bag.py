@@ -298,6 +298,9 @@ def listener():
 
             node.create_subscription(kind, topic, store, qos, raw=True)
 
+        def publishers(self, topic):
+            return node.count_publishers(topic)
+
         def spin_until(self, done, timeout_s=30):
             end = time.monotonic() + timeout_s
             while not done():
@@ -404,9 +407,9 @@ class TestReplay:
         assert stamps[0] == 1_000_000_000
         assert "/visible/image_raw: " in out
 
-    def test_a_signal_while_waiting_for_subscribers_ends_it(self, bag, environment):
+    def test_a_signal_while_waiting_for_subscribers_ends_it(self, bag, listener, environment):
         with replaying(environment, bag, "--wait", 60) as process:
-            time.sleep(3)
+            listener.spin_until(lambda: listener.publishers("/visible/image_raw"))
             process.send_signal(signal.SIGINT)
             out = finish(process, timeout_s=10)
         assert "/visible/image_raw: 0 messages published" in out
