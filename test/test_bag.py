@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import rclpy
 import yaml
+from bag_files import write_pairs
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.serialization import deserialize_message
@@ -33,7 +34,7 @@ from sensor_msgs.msg import Image
 
 from dreamif_model.data import find_pairs, read_gray, read_rgb
 from dreamif_model.errors import ConfigError, ImageError
-from dreamif_ros.bag.storage import BagError, Topic, read_messages, read_topics, write_pairs
+from dreamif_ros.bag.storage import BagError, Topic, read_messages, read_topics
 from dreamif_ros.cli import main
 from dreamif_ros.codec import decode_infrared, decode_visible
 

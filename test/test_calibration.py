@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from bag_files import write_pairs
 
 from dreamif_model import FusionPipeline
 from dreamif_model.data import find_pairs, read_gray, read_image, write_image
@@ -18,7 +19,6 @@ from dreamif_model.registration.estimate import MOST_PAIRS, align
 from dreamif_model.registration.file import read_calibration
 from dreamif_model.thermal import ThermalNormalizer
 from dreamif_ros import cli
-from dreamif_ros.bag.storage import write_pairs
 from dreamif_ros.scene import Scene, SceneConfig
 
 LUMA = np.array((0.299, 0.587, 0.114), np.float32)

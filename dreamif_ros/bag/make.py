@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from rosbags.interfaces import Connection
-from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
+from rosbags.rosbag2 import StoragePlugin, Writer
 
 from dreamif_model.errors import ConfigError, ImageError
-from dreamif_ros.bag.messages import COMPRESSED_IMAGE, Codec, MessageBuilder, Pixels
+from dreamif_ros.bag.messages import Codec, MessageBuilder, Pixels
 from dreamif_ros.bag.sources import NANOSECONDS, Cameras, Shot
 from dreamif_ros.bag.storage import (
     BAG_VERSION,
     CAMERA_INFO,
     CAMERA_INFO_TOPIC,
+    COMPRESSED_IMAGE,
     IMAGE,
     INFRARED_FRAME,
     INFRARED_TOPIC,
@@ -27,6 +28,7 @@ from dreamif_ros.bag.storage import (
     VISIBLE_FRAME,
     VISIBLE_TOPIC,
     BagError,
+    errors_of_rosbags,
 )
 
 LONGEST_OFFSET_S = 3600.0  # as the node's sync.infrared_offset_s
@@ -71,16 +73,14 @@ def make_bag(
         )
     if out.exists():
         raise BagError(f"{out} exists already: remove it or write somewhere else")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    # The bag's file is named after its folder, so the unfinished folder has the final name.
-    with tempfile.TemporaryDirectory(prefix=".unfinished_", dir=out.parent) as unfinished:
-        bag = Path(unfinished) / out.name
-        try:
+    with errors_of_rosbags(f"cannot write the bag {out}"):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        # The bag's file is named after its folder, so the unfinished folder has the final name.
+        with tempfile.TemporaryDirectory(prefix=".unfinished_", dir=out.parent) as unfinished:
+            bag = Path(unfinished) / out.name
             written = _write(cameras, round(infrared_offset_s * NANOSECONDS), codec, bag)
-        except WriterError as error:
-            raise BagError(f"cannot write the bag {out}: {error}") from error
-        _check(cameras, written)
-        bag.rename(out)
+            _check(cameras, written)
+            bag.rename(out)
     return written
 
 

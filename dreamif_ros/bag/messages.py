@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rosbags.typesys import Stores, get_typestore
 
-from dreamif_ros.bag.storage import CAMERA_INFO, IMAGE
+from dreamif_ros.bag.storage import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE
 
-COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 JPEG_QUALITY = 95  # of 100, as image_transport's default
 
 Codec: TypeAlias = Literal["jpeg", "png"]

@@ -1,21 +1,16 @@
-"""Writes rosbag2 recordings from image pairs and reads recordings back, without a running ROS."""
+"""Opens rosbag2 recordings and reads their messages, without a running ROS."""
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
 from rosbags.interfaces import Connection, ConnectionExtRosbag2, QosDurability
-from rosbags.rosbag2 import Reader, StoragePlugin, Writer
-from rosbags.typesys import Stores, get_typestore
+from rosbags.rosbag2 import Reader
 
-from dreamif_model.data import PairPaths, read_gray, read_rgb
-from dreamif_model.errors import ConfigError, DreamIFError
+from dreamif_model.errors import DreamIFError
 
 INFRARED_TOPIC = "/infrared/image_raw"
 VISIBLE_TOPIC = "/visible/image_raw"
@@ -51,26 +46,6 @@ class BagMessage(NamedTuple):
     type_name: str
     timestamp_ns: int  # when it was recorded
     data: bytes  # CDR
-
-
-def write_pairs(pairs: Iterable[PairPaths], rate_hz: float, out: Path) -> int:
-    """Write image files as a rosbag2 folder (MCAP) of two cameras; return the number of pairs.
-
-    Pair ``i`` is stamped 1 s + i / rate_hz on all three topics. The same files give the same
-    bytes, and nothing is left at ``out`` when a file cannot be read.
-    """
-    if not 0 < rate_hz <= MAX_RATE_HZ:
-        raise ConfigError(f"the rate is {rate_hz:g} Hz, expected more than 0 to {MAX_RATE_HZ:g} Hz")
-    if out.exists():
-        raise BagError(f"{out} exists already: remove it or write somewhere else")
-    with errors_of_rosbags(f"cannot write the bag {out}"):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        # The bag's file is named after its folder, so the unfinished folder has the final name.
-        with tempfile.TemporaryDirectory(prefix=".unfinished_", dir=out.parent) as unfinished:
-            bag = Path(unfinished) / out.name
-            count = _write(pairs, rate_hz, bag)
-            bag.rename(out)
-    return count
 
 
 def read_topics(bag: Path) -> list[Topic]:
@@ -140,81 +115,3 @@ def topic_of(connection: Connection) -> Topic:
     profiles = extension.offered_qos_profiles if isinstance(extension, ConnectionExtRosbag2) else []
     latched = any(profile.durability == QosDurability.TRANSIENT_LOCAL for profile in profiles)
     return Topic(connection.topic, connection.msgtype, latched)
-
-
-def _write(pairs: Iterable[PairPaths], rate_hz: float, bag: Path) -> int:
-    store = get_typestore(Stores.ROS2_HUMBLE)
-    build = _MessageBuilder(store.types)
-    count = 0
-    with Writer(bag, version=BAG_VERSION, storage_plugin=StoragePlugin.MCAP) as writer:
-        topics = ((INFRARED_TOPIC, IMAGE), (VISIBLE_TOPIC, IMAGE), (CAMERA_INFO_TOPIC, CAMERA_INFO))
-        connections = [writer.add_connection(*topic, typestore=store) for topic in topics]
-        for index, pair in enumerate(pairs):
-            stamp_ns = START_NS + round(index * 1e9 / rate_hz)
-            messages = build.pair(read_gray(pair.infrared), read_rgb(pair.visible), stamp_ns)
-            for connection, message in zip(connections, messages, strict=True):
-                data = store.serialize_cdr(message, connection.msgtype)
-                writer.write(connection, stamp_ns, data)
-            count += 1
-    return count
-
-
-class _MessageBuilder:
-    """Builds messages of rosbags' own types, which need no ROS."""
-
-    def __init__(self, types: dict[str, type[Any]]) -> None:
-        self._types = types
-
-    def pair(
-        self,
-        infrared: NDArray[np.uint8] | NDArray[np.uint16],
-        visible: NDArray[np.uint8],
-        stamp_ns: int,
-    ) -> tuple[Any, Any, Any]:
-        """Infrared image, visible image, visible camera info.
-
-        infrared: (h, w); visible: (H, W, 3) RGB.
-        """
-        encoding = "mono8" if infrared.dtype == np.uint8 else "mono16"
-        header = self._header(stamp_ns, VISIBLE_FRAME)
-        return (
-            self._image(infrared, encoding, self._header(stamp_ns, INFRARED_FRAME)),
-            self._image(visible, "rgb8", header),
-            self._camera_info(visible.shape[0], visible.shape[1], header),
-        )
-
-    def _header(self, stamp_ns: int, frame_id: str) -> Any:
-        sec, nanosec = divmod(stamp_ns, 1_000_000_000)
-        stamp = self._types["builtin_interfaces/msg/Time"](sec=sec, nanosec=nanosec)
-        return self._types["std_msgs/msg/Header"](stamp=stamp, frame_id=frame_id)
-
-    def _image(self, image: NDArray[Any], encoding: str, header: Any) -> Any:
-        little_endian = np.ascontiguousarray(image, image.dtype.newbyteorder("<"))
-        return self._types[IMAGE](
-            header=header,
-            height=image.shape[0],
-            width=image.shape[1],
-            encoding=encoding,
-            is_bigendian=0,
-            step=little_endian.strides[0],
-            data=little_endian.reshape(-1).view(np.uint8),
-        )
-
-    def _camera_info(self, height: int, width: int, header: Any) -> Any:
-        """An uncalibrated camera: K all zero, as the message's definition says."""
-        roi = self._types["sensor_msgs/msg/RegionOfInterest"](
-            x_offset=0, y_offset=0, height=0, width=0, do_rectify=False
-        )
-        return self._types[CAMERA_INFO](
-            header=header,
-            height=height,
-            width=width,
-            distortion_model="",
-            d=np.zeros(0),
-            k=np.zeros(9),
-            r=np.zeros(9),
-            p=np.zeros(12),
-            binning_x=0,
-            binning_y=0,
-            roi=roi,
-        )

@@ -19,6 +19,7 @@ from dreamif_ros.cli import (
     metrics,
     summary,
     train,
+    view,
 )
 
 VERBS = (
@@ -33,6 +34,7 @@ VERBS = (
     import_checkpoint,
     summary,
     benchmark,
+    view,
 )
 ROS_MODULES = ("rclpy", "sensor_msgs", "diagnostic_msgs")  # only some verbs need them
 
