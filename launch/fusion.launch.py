@@ -80,7 +80,8 @@ def nodes(context: LaunchContext) -> list[Node]:
     model = ParameterValue(LaunchConfiguration("detector_model"), value_type=str)
     detector = [LaunchConfiguration("detector_params_file"), {"model": model, **shared}]
     if LaunchConfiguration("one_process").perform(context).lower() == "true":
-        return [_node("pipeline_node", [*fusion, *detector])]
+        # What both nodes have is set for both: as for the fusion.
+        return [_node("pipeline_node", [detector[0], *fusion, detector[1]])]
     return [_node("fusion_node", fusion), _node("detector_node", detector)]
 
 

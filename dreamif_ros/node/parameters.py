@@ -146,7 +146,7 @@ def as_yaml(node_name: str, table: Sequence[Parameter]) -> str:
     """A parameter file with every default, described."""
     lines = [
         f"# Every parameter of {node_name} with its default.",
-        f"/**/{node_name}:  # in every namespace",
+        "/**:  # in every namespace",
         "  ros__parameters:",
     ]
     for row in table:
