@@ -80,6 +80,7 @@ setup(
             "playwright",  # drives the Chromium that the machine has
             "pytest",
             "pytest-timeout",
+            "pytest-xdist",
             "PyWavelets",
             "ruff",
             "scikit-image",

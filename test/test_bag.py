@@ -356,6 +356,7 @@ def stamps_ns(raws, kind):
     return [stamp.sec * 1_000_000_000 + stamp.nanosec for stamp in stamps]
 
 
+@pytest.mark.realtime
 class TestReplay:
     def test_every_frame_arrives_as_it_is_in_the_files(self, bag, pairs, listener, environment):
         subscribe_images(listener)

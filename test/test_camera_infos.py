@@ -11,6 +11,8 @@ from dreamif_model import ConfigError, FusionPipeline, read_calibration
 from dreamif_ros import codec
 from dreamif_ros.fusion.camera_infos import CameraInfos
 
+pytestmark = pytest.mark.realtime
+
 CAMERAS = {
     "model": "cameras",
     "infrared": "camera_info",

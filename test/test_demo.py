@@ -7,6 +7,8 @@ import pytest
 
 from dreamif_ros import cli
 
+pytestmark = pytest.mark.realtime
+
 
 def test_the_demo_leaves_pictures_and_a_summary(tmp_path, capfd):
     out = tmp_path / "demo"

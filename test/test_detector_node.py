@@ -21,6 +21,8 @@ ultralytics = pytest.importorskip("ultralytics", reason="needs ultralytics (extr
 from dreamif_ros.detection.config import DetectorConfig  # noqa: E402
 from dreamif_ros.detection.detector import Detector  # noqa: E402
 
+pytestmark = pytest.mark.realtime
+
 NODE, BOTH = "dreamif_ros.detector_node", "dreamif_ros.pipeline_node"
 QOS = QoSProfile(depth=50)
 NAMESPACE = ("-r", "__ns:=/one_process")

@@ -7,6 +7,8 @@ import pytest
 from camera_rig import CAMERAS, DECLARED_S, FOUND_S, WITHOUT
 from diagnostic_msgs.msg import DiagnosticStatus
 
+pytestmark = pytest.mark.realtime
+
 FAULTS = [
     ("silent", {"rate_hz": 0.0}),
     ("stale", {"stamps": "stopped"}),

@@ -16,6 +16,8 @@ from test_fusion_node import INFRARED, STILL, VISIBLE, Rig
 from dreamif_model import FusionPipeline
 from dreamif_ros import codec
 
+pytestmark = pytest.mark.realtime
+
 STORM = [  # changes that are taken, and such as are refused, with words of the reason
     ("jpeg_quality", 80, ""),
     ("jpeg_quality", 0, "jpeg_quality out of range. Min: 1, Max: 100"),

@@ -7,6 +7,8 @@ from camera_rig import CAMERAS, WITHOUT
 from camera_source import Settings
 from diagnostic_msgs.msg import DiagnosticStatus
 
+pytestmark = pytest.mark.realtime
+
 FORMATS = [  # visible, infrared
     ({"encoding": "bgr8"}, {"encoding": "mono16"}),
     ({"encoding": "rgb8", "width": 80, "height": 60}, {"encoding": "mono16"}),

@@ -16,6 +16,8 @@ from ros_processes import client, parameters, running, spin_until
 from test_fusion_node import STILL, Rig
 from test_lifecycle import Manager
 
+pytestmark = pytest.mark.realtime
+
 SIGNALS = {"by_int": signal.SIGINT, "by_term": signal.SIGTERM}
 
 

@@ -15,6 +15,8 @@ from std_msgs.msg import Header, String
 from dreamif_model import FusionPipeline
 from dreamif_ros import codec
 
+pytestmark = pytest.mark.realtime
+
 NODE = "dreamif_ros.fusion_node"
 QOS = QoSProfile(depth=50)
 LATCHED = QoSProfile(depth=10, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)

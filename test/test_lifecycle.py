@@ -17,6 +17,8 @@ from test_fusion_node import LATCHED, NODE, STILL, Rig
 from dreamif_ros import fusion_node
 from dreamif_ros.parameter_tables import FUSION_PARAMETERS
 
+pytestmark = pytest.mark.realtime
+
 MANAGED = {"variant": "average", "autostart": "false", **STILL}
 
 

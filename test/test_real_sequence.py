@@ -13,6 +13,8 @@ from dreamif_model.data import read_rgb
 from dreamif_ros import cli, codec
 from dreamif_ros.bag.storage import START_NS
 
+pytestmark = pytest.mark.realtime
+
 FRAMES = 30
 PACE = 1.8  # the bag's period over the time of one fusion, so that the node keeps up
 

@@ -1,8 +1,11 @@
 """The fusion node on the time of /clock, as while a bag is replayed."""
 
+import pytest
 from ros_processes import client, parameters, running, spin_until
 from rosgraph_msgs.msg import Clock
 from test_fusion_node import NODE, STILL, Rig
+
+pytestmark = pytest.mark.realtime
 
 
 def test_ages_are_of_simulated_time_and_a_jump_back_is_said_once(tmp_path):

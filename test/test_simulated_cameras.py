@@ -9,6 +9,8 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from dreamif_ros import codec
 
+pytestmark = pytest.mark.realtime
+
 CAMERAS = "dreamif_ros.simulated_cameras"
 SMALL = {
     "visible__width": 160,

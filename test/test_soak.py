@@ -12,6 +12,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 
 import soak
 
+pytestmark = pytest.mark.realtime
+
 NOTHING = dict.fromkeys(
     (
         *(f"{camera} {what}" for camera in CAMERAS for what in ("sent", "lost", "received")),

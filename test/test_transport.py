@@ -23,6 +23,8 @@ from dreamif_ros.node.transport import (
     subscribe_images,
 )
 
+pytestmark = pytest.mark.realtime
+
 RELIABLE, BEST_EFFORT = QoSReliabilityPolicy.RELIABLE, QoSReliabilityPolicy.BEST_EFFORT
 
 

@@ -24,6 +24,7 @@ from dreamif_ros import codec
 from dreamif_ros.cli import view
 
 aiohttp = pytest.importorskip("aiohttp", reason="needs aiohttp (extra view)")
+pytestmark = pytest.mark.realtime
 
 START = (
     "import sys; from dreamif_ros import cli; from dreamif_ros.cli import view; "

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from ros_processes import client, running, spin_until
 
+pytestmark = pytest.mark.realtime
+
 ROOT = Path(__file__).resolve().parent.parent
 STAMP = Path(sys.prefix) / "share" / "vision_msgs" / "built_from"
 TOOLS = ("cc", "c++", "cmake", "make")

@@ -36,7 +36,7 @@ VERBS = (
     benchmark,
     view,
 )
-ROS_MODULES = ("rclpy", "sensor_msgs", "diagnostic_msgs")  # only some verbs need them
+ROS_MODULES = ("rclpy", "sensor_msgs", "std_msgs", "diagnostic_msgs")  # only some verbs need them
 
 
 def build_parser() -> argparse.ArgumentParser:
