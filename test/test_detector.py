@@ -511,7 +511,7 @@ def test_without_lap(monkeypatch):
         yolo.Tracker("botsort")
 
 
-ALONE = """
+REFUSING = """
 import os, socket, subprocess, sys
 asked = []
 def refuse(*arguments, **options):
@@ -526,6 +526,8 @@ class Popen(subprocess.Popen):
             refuse(command)
         super().__init__(command, *arguments, **options)
 subprocess.Popen = Popen
+"""
+ALONE = REFUSING + """
 import cv2, numpy as np, torch
 cv2.setNumThreads(3)
 from dreamif_ros.detection.detector import Detector, DetectorConfig
@@ -568,6 +570,29 @@ def test_nothing_is_asked_of_the_network_printed_or_left_behind(checkpoints, tmp
     )
     assert (done.returncode, done.stderr, done.stdout) == (0, "", "")
     assert [path for path in home.rglob("*") if path.is_file()] == []
+
+
+def test_openvino_reports_nothing_to_its_makers(pairs_root, tmp_path):
+    model = pairs_root.parent / "yolo11n_int8_openvino_model"
+    code = """
+import numpy as np
+from dreamif_ros.detection.detector import Detector, DetectorConfig
+Detector(DetectorConfig(sys.argv[1])).detect(np.zeros((48, 64, 3), np.uint8))
+assert asked == [], asked
+assert "openvino" in sys.modules and "openvino_telemetry" not in sys.modules
+"""
+    root = Path(__file__).resolve().parent.parent
+    done = subprocess.run(
+        [sys.executable, "-c", REFUSING + code, str(model)],
+        cwd=tmp_path,
+        env=os.environ | {"HOME": str(tmp_path), "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list(tmp_path.rglob("*")) == []
 
 
 def test_an_ultralytics_that_came_first_is_kept_offline_too(monkeypatch):

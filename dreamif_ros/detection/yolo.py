@@ -12,7 +12,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from torch import Tensor
 
 from dreamif_model.device import resolve_device
 from dreamif_model.errors import ConfigError, DeviceError, WeightsError
+from dreamif_model.openvino_network import import_openvino
 from dreamif_ros.detection.letterbox import Size
 from dreamif_ros.detection.model_file import ModelFile
 
@@ -59,6 +60,9 @@ class Network:
                 f"on {wanted}: leave it false (an export has the precision it was exported with)"
             )
         import_ultralytics()
+        if file.format == "openvino":
+            with suppress(DeviceError):  # loading names it where it is missing
+                import_openvino()  # before ultralytics does, without the report to its makers
         self.path = file.path
         self._backend, self.task, self._own_size = _load(file, wanted, half)
         self.device: torch.device = self._backend.device
