@@ -1,4 +1,4 @@
-"""``dreamif bag evaluate``: what a recording is worth, and what fusion makes of it."""
+"""``dreamif bag evaluate``: what recordings are worth, and what fusion makes of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import shlex
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,35 +14,44 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from dreamif_model import ConfigError
+from dreamif_ros.bag.file_names import FRAMES, INDEX, METRICS, REPORT, SUMMARY, TABLE, TIMINGS
 from dreamif_ros.bag.storage import BagError
-from dreamif_ros.cli.fuse import add_model_options, make_pipeline
+from dreamif_ros.cli.bag_evaluate_many import add_many_options, run_many
+from dreamif_ros.cli.fuse import add_model_options
 
 if TYPE_CHECKING:
     from dreamif_ros.bag.evaluation import EvaluationSettings
+    from dreamif_ros.bag.evaluation_run import EvaluationJob
     from dreamif_ros.bag.results import Evaluation
 
 EXAMPLES = """examples:
   dreamif bag evaluate drive_bag --out evaluation
   dreamif bag evaluate drive.mcap --ir /thermal/image_raw --vi /camera/image_raw \\
       --calibration calibration.yaml --out evaluation --write-bag
-  dreamif bag evaluate drive.mcap --out quick --stop 20 --every 5 --no-check --no-video"""
-METRICS, FRAMES, TIMINGS, REPORT = "metrics.json", "frames.csv", "timings.json", "report.html"
-_WAY = ("out", "json", "force", "bag", "run")  # options that change no number
+  dreamif bag evaluate drive.mcap --out quick --stop 20 --every 5 --no-check --no-video
+  dreamif bag evaluate bags/*.mcap --out fleet --jobs 8
+  dreamif bag evaluate bags/*.mcap --out fleet --resume
+  dreamif bag evaluate /shared/bags/*.mcap --out /shared/fleet --ray 10.0.0.1:6379"""
+# Options that change no number.
+_WAY = ("out", "json", "force", "bag", "run", "jobs", "ray", "resume")
 
 
 def add_evaluate(actions: Any) -> None:
     """Add this action to ``dreamif bag``."""
     parser = actions.add_parser(
         "evaluate",
-        help="fuse a bag offline and report what is in it and what comes out",
+        help="fuse bags offline and report what is in them and what comes out",
         description="Fuse every pair of a bag as the fusion node would, without a running ROS, and "
         f"write {REPORT}, {METRICS}, {FRAMES}, {TIMINGS} and a video. The bag may be cut off, "
         "damaged or without an index: what can be read is used, and the faults are named. The same "
-        "bag and settings give the same numbers.",
+        "bag and settings give the same numbers. Several bags get a folder each, named after them, "
+        f"beside {INDEX}, {SUMMARY} and {TABLE}.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("bag", type=Path, metavar="BAG", help="rosbag2 folder, .mcap or .db3 file")
+    parser.add_argument(
+        "bag", type=Path, nargs="+", metavar="BAG", help="rosbag2 folder, .mcap or .db3 file"
+    )
     for option, camera in (("--ir", "infrared"), ("--vi", "visible")):
         parser.add_argument(
             option,
@@ -57,7 +65,16 @@ def add_evaluate(actions: Any) -> None:
     parser.add_argument(
         "--force", action="store_true", help="replace DIR where it holds an evaluation"
     )
+    add_many_options(parser)
     add_model_options(parser)
+    parser.add_argument(
+        "--cpu-threads",
+        type=int,
+        default=1,
+        metavar="N",
+        help="for each bag: more are faster where bags are fewer than cores, and another number "
+        "changes the last digits (default: %(default)s)",
+    )
     _add_pairing_options(parser)
     _add_extent_options(parser)
     parser.add_argument(
@@ -67,7 +84,12 @@ def add_evaluate(actions: Any) -> None:
         "/dominance/visible and, with --detector, /detections",
     )
     parser.add_argument("--no-video", action="store_true", help="write no fused.mkv")
-    parser.add_argument("--json", type=Path, metavar="FILE", help=f"also write {METRICS} here")
+    parser.add_argument(
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help=f"also write {METRICS} here, of several bags {SUMMARY}",
+    )
     parser.set_defaults(run=run)
 
 
@@ -132,13 +154,21 @@ def run(options: argparse.Namespace) -> int:
     """Evaluate, write everything into a new folder, and tell what should be done."""
     if options.json and not options.json.parent.is_dir():
         raise ConfigError(f"--json {options.json}: make its folder first")
+    if len(options.bag) > 1 or options.resume or options.ray is not None:
+        return run_many(options, _job(options), lambda bag: _command(options, bag))
+    return _run_one(options)
+
+
+def _run_one(options: argparse.Namespace) -> int:
+    from dreamif_ros.bag.evaluation_run import evaluate_into
+
     _check_out(options.out, options.force)
-    settings = _settings(options)
+    job = _job(options)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".unfinished_", dir=options.out.parent) as unfinished:
         folder = Path(unfinished) / options.out.name
         folder.mkdir()
-        evaluation = _evaluate(options, settings, folder)
+        evaluation = evaluate_into(job, folder, _progress)
         _move(folder, options.out, Path(unfinished) / "replaced")
     if options.json:
         shutil.copyfile(options.out / METRICS, options.json)
@@ -159,12 +189,29 @@ def _check_out(out: Path, force: bool) -> None:
         raise BagError(f"{out} exists already: write somewhere else, or --force replaces it")
 
 
+def _job(options: argparse.Namespace) -> EvaluationJob:
+    """Of the first bag."""
+    from dreamif_ros.bag.evaluation_run import EvaluationJob, Model
+
+    model = Model(
+        options.variant, options.device, options.weights, options.precision, options.backend
+    )
+    return EvaluationJob(
+        options.bag[0],
+        model,
+        _settings(options),
+        write_bag=options.write_bag,
+        write_video=not options.no_video,
+        cpu_threads=options.cpu_threads,
+    )
+
+
 def _settings(options: argparse.Namespace) -> EvaluationSettings:
     from dreamif_ros.bag.evaluation import EvaluationSettings  # decodes with ROS's messages
     from dreamif_ros.bag.pairs import Pairing
 
     told = {
-        "command": _command(options),
+        "command": _command(options, options.bag[0]),
         "backend": options.backend,
         "weights": options.weights.name if options.weights else None,
     }
@@ -183,39 +230,15 @@ def _settings(options: argparse.Namespace) -> EvaluationSettings:
     )
 
 
-def _command(options: argparse.Namespace) -> str:
+def _command(options: argparse.Namespace, bag: Path) -> str:
     """What to type for the same report, all numbers spelled out."""
-    words = ["dreamif", "bag", "evaluate", str(options.bag), "--out", "DIR"]
+    words = ["dreamif", "bag", "evaluate", str(bag), "--out", "DIR"]
     for name, value in vars(options).items():
         if name in _WAY or value is None or value is False:
             continue
         option = f"--{name.replace('_', '-')}"
         words += [option] if value is True else [option, str(value)]
     return shlex.join(words)
-
-
-def _evaluate(
-    options: argparse.Namespace, settings: EvaluationSettings, folder: Path
-) -> Evaluation:
-    from dreamif_ros.bag.evaluation import evaluate_bag
-    from dreamif_ros.bag.evaluation_files import write_frames, write_metrics, write_timings
-    from dreamif_ros.report import write_report
-
-    started = time.perf_counter()
-    evaluation = evaluate_bag(
-        options.bag,
-        make_pipeline(options),
-        settings,
-        folder,
-        write_bag=options.write_bag,
-        write_video=not options.no_video,
-        progress=_progress,
-    )
-    write_metrics(evaluation, folder / METRICS)
-    write_frames(evaluation.rows, folder / FRAMES)
-    write_timings(evaluation, time.perf_counter() - started, folder / TIMINGS)
-    write_report(evaluation, folder / REPORT)
-    return evaluation
 
 
 def _progress(items: Iterator[Any], what: str, count: int | None) -> Iterator[Any]:

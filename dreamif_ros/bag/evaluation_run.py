@@ -1,0 +1,97 @@
+"""One evaluation from its settings to its folder: plain values in, files out, in any process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from dreamif_model import ConfigError, FusionPipeline
+from dreamif_model.device import prepare_cpu, use_cpu_threads
+from dreamif_ros.bag.evaluation import EvaluationSettings, Progress, evaluate_bag
+from dreamif_ros.bag.evaluation_files import write_frames, write_metrics, write_timings
+from dreamif_ros.bag.file_names import FRAMES, METRICS, REPORT, TIMINGS
+from dreamif_ros.bag.results import Evaluation
+from dreamif_ros.report import write_report
+
+
+@dataclass(frozen=True)
+class Model:
+    """What :class:`~dreamif_model.FusionPipeline` is made of."""
+
+    variant: str
+    device: str
+    weights: Path | None
+    precision: str
+    backend: str
+
+    def pipeline(self) -> FusionPipeline:
+        """A new one, without registration."""
+        return FusionPipeline(
+            self.variant,
+            self.device,
+            self.weights,
+            precision=self.precision,
+            backend=self.backend,
+        )
+
+
+@dataclass(frozen=True)
+class EvaluationJob:
+    """One bag and all that its evaluation depends on.
+
+    cpu_threads: of the network and of the cameras' check; another number changes the last digits.
+    """
+
+    bag: Path
+    model: Model
+    settings: EvaluationSettings
+    write_bag: bool = False
+    write_video: bool = True
+    cpu_threads: int = 1
+
+    def __post_init__(self) -> None:
+        if self.cpu_threads < 1:
+            raise ConfigError(f"cpu_threads is {self.cpu_threads}, expected 1 or more")
+
+
+def evaluate_into(
+    job: EvaluationJob,
+    folder: Path,
+    progress: Progress = lambda items, what, count: items,  # noqa: ARG005
+) -> Evaluation:
+    """Evaluate, and write all files into ``folder``, which is there.
+
+    Raises what :func:`~dreamif_ros.bag.evaluation.evaluate_bag` raises.
+    """
+    started = time.perf_counter()
+    with _cpu_threads(job.cpu_threads):
+        evaluation = evaluate_bag(
+            job.bag,
+            job.model.pipeline(),
+            job.settings,
+            folder,
+            write_bag=job.write_bag,
+            write_video=job.write_video,
+            progress=progress,
+        )
+    write_metrics(evaluation, folder / METRICS)
+    write_frames(evaluation.rows, folder / FRAMES)
+    write_timings(evaluation, time.perf_counter() - started, folder / TIMINGS)
+    write_report(evaluation, folder / REPORT)
+    return evaluation
+
+
+@contextmanager
+def _cpu_threads(count: int) -> Iterator[None]:
+    prepare_cpu()  # once in a process, it may lower the number of threads: not after this
+    before = torch.get_num_threads()
+    use_cpu_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
