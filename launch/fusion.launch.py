@@ -93,7 +93,9 @@ def _node(executable: str, parameters: list) -> Node:
         name=None if executable == "pipeline_node" else executable,
         namespace=LaunchConfiguration("namespace"),
         parameters=parameters,
-        remappings=[(name, LaunchConfiguration(argument)) for argument, (name, _) in TOPICS.items()],
+        remappings=[
+            (name, LaunchConfiguration(argument)) for argument, (name, _) in TOPICS.items()
+        ],
         ros_arguments=["--log-level", LaunchConfiguration("log_level")],
         output="screen",
     )

@@ -21,8 +21,8 @@ from dreamif_model.registration.file import write_calibration
 from dreamif_model.registration.geometry import CameraPair, Homography, Intrinsics
 from dreamif_model.registration.warp import Calibration
 from dreamif_ros.bag import read_pairs
-from dreamif_ros.bag.evaluation import EvaluationSettings, evaluate_bag
-from dreamif_ros.bag.evaluation_files import row_values
+from dreamif_ros.bag.evaluation.evaluate import EvaluationSettings, evaluate_bag
+from dreamif_ros.bag.evaluation.files import row_values
 from dreamif_ros.bag.pairs import Pairing
 from dreamif_ros.bag.storage import BagError, Topic
 from dreamif_ros.bag.topics import choose_topics

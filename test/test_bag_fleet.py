@@ -19,9 +19,8 @@ from bag_files import Street, street_messages, write_bag
 from browser import chromium_pages
 
 from dreamif_model.errors import ConfigError, DreamIFError
-from dreamif_ros.bag.evaluation import EvaluationSettings
-from dreamif_ros.bag.evaluation_run import EvaluationJob, Model
-from dreamif_ros.bag.fleet import (
+from dreamif_ros.bag.evaluation.evaluate import EvaluationSettings
+from dreamif_ros.bag.evaluation.fleet import (
     BagTask,
     evaluate_task,
     evaluate_task_on_node,
@@ -29,10 +28,11 @@ from dreamif_ros.bag.fleet import (
     open_fleet,
     plan_fleet,
 )
-from dreamif_ros.bag.fleet_summary import FleetRow, summary_csv
-from dreamif_ros.bag.ray_workers import on_ray
+from dreamif_ros.bag.evaluation.fleet_summary import FleetRow, summary_csv
+from dreamif_ros.bag.evaluation.job import EvaluationJob, Model
+from dreamif_ros.bag.evaluation.ray_workers import on_ray
+from dreamif_ros.bag.evaluation.workers import in_processes
 from dreamif_ros.bag.storage import BagError
-from dreamif_ros.bag.workers import in_processes
 from dreamif_ros.cli.bag_evaluate import add_evaluate
 from dreamif_ros.report.index import cells, glance, render_index, verdict
 
@@ -327,7 +327,7 @@ class TestTask:
         assert list((tmp_path / ".unfinished").iterdir()) == []
 
     def test_the_first_of_two_attempts_wins(self, streets, tmp_path, monkeypatch):
-        from dreamif_ros.bag import fleet
+        from dreamif_ros.bag.evaluation import fleet
 
         work, evaluate_into = task(streets[0], tmp_path), fleet.evaluate_into
 
@@ -343,7 +343,7 @@ class TestTask:
         assert list((tmp_path / ".unfinished").iterdir()) == []
 
     def test_any_failure_is_one_line(self, streets, tmp_path, monkeypatch):
-        from dreamif_ros.bag import fleet
+        from dreamif_ros.bag.evaluation import fleet
 
         def fail(*_):
             raise RuntimeError("out of\nmemory")

@@ -23,7 +23,7 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin
 
 from dreamif_model import FusionPipeline
 from dreamif_ros.bag import read_pairs
-from dreamif_ros.bag.evaluation import EvaluationSettings, evaluate_bag
+from dreamif_ros.bag.evaluation.evaluate import EvaluationSettings, evaluate_bag
 from dreamif_ros.bag.pairs import Pairing
 from dreamif_ros.bag.recording import open_recording
 from dreamif_ros.bag.storage import BagError

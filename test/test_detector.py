@@ -527,7 +527,9 @@ class Popen(subprocess.Popen):
         super().__init__(command, *arguments, **options)
 subprocess.Popen = Popen
 """
-ALONE = REFUSING + """
+ALONE = (
+    REFUSING
+    + """
 import cv2, numpy as np, torch
 cv2.setNumThreads(3)
 from dreamif_ros.detection.detector import Detector, DetectorConfig
@@ -546,6 +548,7 @@ except Exception as error:
     assert "holds posix.mkdir" in str(error), error
 os.remove("code.pt")
 """
+)
 
 
 @needs_lap

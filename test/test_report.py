@@ -17,7 +17,13 @@ from report_samples import SILENT, evaluation, no_pairs, one_pair
 
 from dreamif_model import DreamIFError
 from dreamif_model.metrics import METRICS
-from dreamif_ros.bag.results import AlignmentFound, ClockOffsetFound, FilmFrame, Interval, Spell
+from dreamif_ros.bag.evaluation.results import (
+    AlignmentFound,
+    ClockOffsetFound,
+    FilmFrame,
+    Interval,
+    Spell,
+)
 from dreamif_ros.report import write_report
 from dreamif_ros.report.numbers import milliseconds, number, percent, seconds, whole
 from dreamif_ros.report.tables import command, definitions, metric_rows

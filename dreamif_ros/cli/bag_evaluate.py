@@ -20,9 +20,9 @@ from dreamif_ros.cli.bag_evaluate_many import add_many_options, run_many
 from dreamif_ros.cli.fuse import add_model_options
 
 if TYPE_CHECKING:
-    from dreamif_ros.bag.evaluation import EvaluationSettings
-    from dreamif_ros.bag.evaluation_run import EvaluationJob
-    from dreamif_ros.bag.results import Evaluation
+    from dreamif_ros.bag.evaluation.evaluate import EvaluationSettings
+    from dreamif_ros.bag.evaluation.job import EvaluationJob
+    from dreamif_ros.bag.evaluation.results import Evaluation
 
 EXAMPLES = """examples:
   dreamif bag evaluate drive_bag --out evaluation
@@ -160,7 +160,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _run_one(options: argparse.Namespace) -> int:
-    from dreamif_ros.bag.evaluation_run import evaluate_into
+    from dreamif_ros.bag.evaluation.job import evaluate_into
 
     _check_out(options.out, options.force)
     job = _job(options)
@@ -191,7 +191,7 @@ def _check_out(out: Path, force: bool) -> None:
 
 def _job(options: argparse.Namespace) -> EvaluationJob:
     """Of the first bag."""
-    from dreamif_ros.bag.evaluation_run import EvaluationJob, Model
+    from dreamif_ros.bag.evaluation.job import EvaluationJob, Model
 
     model = Model(
         options.variant, options.device, options.weights, options.precision, options.backend
@@ -207,7 +207,9 @@ def _job(options: argparse.Namespace) -> EvaluationJob:
 
 
 def _settings(options: argparse.Namespace) -> EvaluationSettings:
-    from dreamif_ros.bag.evaluation import EvaluationSettings  # decodes with ROS's messages
+    from dreamif_ros.bag.evaluation.evaluate import (
+        EvaluationSettings,  # decodes with ROS's messages
+    )
     from dreamif_ros.bag.pairs import Pairing
 
     told = {

@@ -16,8 +16,7 @@ from tqdm import tqdm
 
 from dreamif_model import ConfigError
 from dreamif_model.device import resolve_device
-from dreamif_ros.bag.file_names import INDEX, SUMMARY, TABLE
-from dreamif_ros.bag.fleet_summary import (
+from dreamif_ros.bag.evaluation.fleet_summary import (
     SHOWN_METRICS,
     FleetRow,
     fleet_row,
@@ -25,11 +24,12 @@ from dreamif_ros.bag.fleet_summary import (
     summary_csv,
     summary_json,
 )
+from dreamif_ros.bag.file_names import INDEX, SUMMARY, TABLE
 from dreamif_ros.cli.table import text_table
 
 if TYPE_CHECKING:
-    from dreamif_ros.bag.evaluation_run import EvaluationJob
-    from dreamif_ros.bag.fleet import BagTask
+    from dreamif_ros.bag.evaluation.fleet import BagTask
+    from dreamif_ros.bag.evaluation.job import EvaluationJob
 
 HEADER = (
     *("bag", "length s", "fused", "pairs", "drops", "skew ms (p95)"),
@@ -68,7 +68,13 @@ def run_many(
 
     job: with the settings of all. command: what to type for one bag.
     """
-    from dreamif_ros.bag.fleet import close_fleet, fleet_tasks, name_bags, open_fleet, plan_fleet
+    from dreamif_ros.bag.evaluation.fleet import (
+        close_fleet,
+        fleet_tasks,
+        name_bags,
+        open_fleet,
+        plan_fleet,
+    )
 
     _check(options)
     job = _checked(options, job)
@@ -125,9 +131,9 @@ def _evaluate(options: argparse.Namespace, tasks: Sequence[BagTask]) -> dict[str
 def _run(
     options: argparse.Namespace, tasks: Sequence[BagTask]
 ) -> Generator[tuple[BagTask, str], None, None]:
-    from dreamif_ros.bag.fleet import evaluate_task, evaluate_task_on_node
-    from dreamif_ros.bag.ray_workers import on_ray
-    from dreamif_ros.bag.workers import in_processes
+    from dreamif_ros.bag.evaluation.fleet import evaluate_task, evaluate_task_on_node
+    from dreamif_ros.bag.evaluation.ray_workers import on_ray
+    from dreamif_ros.bag.evaluation.workers import in_processes
 
     jobs = min(options.jobs or len(os.sched_getaffinity(0)), max(len(tasks), 1))
     if options.ray is None:
@@ -145,7 +151,7 @@ def _run(
 def _write(
     options: argparse.Namespace, named: dict[str, Path], failures: dict[str, str]
 ) -> list[FleetRow]:
-    from dreamif_ros.bag.fleet import replace_file
+    from dreamif_ros.bag.evaluation.fleet import replace_file
     from dreamif_ros.report.index import render_index
 
     rows = [

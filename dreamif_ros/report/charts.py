@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from dreamif_ros.bag.results import Evaluation, Interval
+from dreamif_ros.bag.evaluation.results import Evaluation, Interval
 from dreamif_ros.report.numbers import milliseconds, number, plain, plain_list
 
 INFRARED, VISIBLE, FUSED, FAINT = "--infrared", "--visible", "--fused", "--faint"

@@ -11,9 +11,9 @@ from urllib.parse import quote
 
 from dreamif_model import DreamIFError
 from dreamif_model.metrics import METRICS
+from dreamif_ros.bag.evaluation.fleet_summary import SHOWN_METRICS, FleetRow, first_warning, score
+from dreamif_ros.bag.evaluation.results import METHODS
 from dreamif_ros.bag.file_names import REPORT, SUMMARY, TABLE
-from dreamif_ros.bag.fleet_summary import SHOWN_METRICS, FleetRow, first_warning, score
-from dreamif_ros.bag.results import METHODS
 from dreamif_ros.report.numbers import count, milliseconds, number, percent, seconds, whole
 from dreamif_ros.report.words import Fact
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from dreamif_model import DreamIFError
-from dreamif_ros.bag.results import Camera, Evaluation, FilmFrame
+from dreamif_ros.bag.evaluation.results import Camera, Evaluation, FilmFrame
 from dreamif_ros.report import charts, tables, timelines, words
 from dreamif_ros.report.charts import Chart
 from dreamif_ros.report.numbers import (

@@ -14,7 +14,7 @@ from dreamif_model import metrics
 from dreamif_model.metrics import METRICS
 from dreamif_model.metrics.flicker import flicker
 from dreamif_model.metrics.lpips import Lpips
-from dreamif_ros.bag.results import Camera, Evaluation, Interval, Spell
+from dreamif_ros.bag.evaluation.results import Camera, Evaluation, Interval, Spell
 from dreamif_ros.report.charts import Chart, metric_dots
 from dreamif_ros.report.numbers import NOT_KNOWN, count, number, seconds, whole
 

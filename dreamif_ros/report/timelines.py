@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-from dreamif_ros.bag.results import Evaluation, FrameRow, Spell
+from dreamif_ros.bag.evaluation.results import Evaluation, FrameRow, Spell
 from dreamif_ros.report.charts import FUSED, INFRARED, VISIBLE, Chart, Trace
 from dreamif_ros.report.numbers import (
     count,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from dreamif_ros.bag.results import Camera, Evaluation
+from dreamif_ros.bag.evaluation.results import Camera, Evaluation
 from dreamif_ros.report.numbers import (
     count,
     median,

@@ -18,23 +18,23 @@ import numpy as np
 import torch
 
 from dreamif_model import Calibration, ConfigError, FusionPipeline
-from dreamif_ros.bag.camera_check import CameraCheck, check_cameras, complete
-from dreamif_ros.bag.film import Video, small_jpeg
-from dreamif_ros.bag.findings import warn
-from dreamif_ros.bag.frames import FramePass, FramesFound, Sinks
-from dreamif_ros.bag.measuring import intervals
-from dreamif_ros.bag.pairs import TYPES, Pairing, camera_topics, pair_images, read_images
-from dreamif_ros.bag.recorder import FusedBag
-from dreamif_ros.bag.recording import DamagedBagError, Recording, open_recording, salvage
-from dreamif_ros.bag.results import (
+from dreamif_ros.bag.evaluation.camera_check import CameraCheck, check_cameras, complete
+from dreamif_ros.bag.evaluation.film import Video, small_jpeg
+from dreamif_ros.bag.evaluation.findings import warn
+from dreamif_ros.bag.evaluation.frames import FramePass, FramesFound, Sinks
+from dreamif_ros.bag.evaluation.measuring import intervals
+from dreamif_ros.bag.evaluation.recorder import FusedBag
+from dreamif_ros.bag.evaluation.results import (
     DETECTED_IN,
     AlignmentFound,
     Camera,
     ClockOffsetFound,
     Evaluation,
 )
+from dreamif_ros.bag.evaluation.survey import CameraSurvey, Survey, survey
+from dreamif_ros.bag.pairs import TYPES, Pairing, camera_topics, pair_images, read_images
+from dreamif_ros.bag.recording import DamagedBagError, Recording, open_recording, salvage
 from dreamif_ros.bag.storage import CAMERA_INFO
-from dreamif_ros.bag.survey import CameraSurvey, Survey, survey
 from dreamif_ros.bag.topics import CameraTopics, info_topic
 from dreamif_ros.fusion.camera_infos import CameraInfos
 

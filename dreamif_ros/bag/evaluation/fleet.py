@@ -21,8 +21,8 @@ from typing import Any
 import cv2
 
 from dreamif_model import DreamIFError
-from dreamif_ros.bag.evaluation import EvaluationSettings
-from dreamif_ros.bag.evaluation_run import EvaluationJob, evaluate_into
+from dreamif_ros.bag.evaluation.evaluate import EvaluationSettings
+from dreamif_ros.bag.evaluation.job import EvaluationJob, evaluate_into
 from dreamif_ros.bag.file_names import INDEX, METRICS, PLAN, SUMMARY, TABLE
 from dreamif_ros.bag.salvage import SUFFIXES
 from dreamif_ros.bag.storage import BagError

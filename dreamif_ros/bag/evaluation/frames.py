@@ -14,12 +14,18 @@ from numpy.typing import NDArray
 from dreamif_model import Calibration, FusionPipeline, FusionResult, ImageError
 from dreamif_model.blank import is_blank
 from dreamif_model.overlay import dominance_overlay
-from dreamif_ros.bag.film import Video, small_jpeg
-from dreamif_ros.bag.measuring import FlickerSums, Grays, Places, Registration, WatchedNormalizer
+from dreamif_ros.bag.evaluation.film import Video, small_jpeg
+from dreamif_ros.bag.evaluation.measuring import (
+    FlickerSums,
+    Grays,
+    Places,
+    Registration,
+    WatchedNormalizer,
+)
+from dreamif_ros.bag.evaluation.recorder import FusedBag
+from dreamif_ros.bag.evaluation.results import DETECTED_IN, FilmFrame, FrameRow
+from dreamif_ros.bag.evaluation.survey import REFUSED, Survey
 from dreamif_ros.bag.pairs import CAMERAS, RecordedPair
-from dreamif_ros.bag.recorder import FusedBag
-from dreamif_ros.bag.results import DETECTED_IN, FilmFrame, FrameRow
-from dreamif_ros.bag.survey import REFUSED, Survey
 
 if TYPE_CHECKING:
     from dreamif_ros.detection.detector import Detections, Detector

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dreamif_ros.bag.evaluation.results import METHODS
 from dreamif_ros.bag.file_names import METRICS
-from dreamif_ros.bag.results import METHODS
 
 SHOWN_METRICS = ("Qabf", "SSIM", "VIFF")
 NOTHING_FUSED = "nothing could be fused"

@@ -10,8 +10,8 @@ from itertools import pairwise
 from statistics import median
 
 from dreamif_model.errors import ImageError
+from dreamif_ros.bag.evaluation.results import Camera, Spell
 from dreamif_ros.bag.pairs import CAMERAS, Pairer, Pairing, RecordedImage
-from dreamif_ros.bag.results import Camera, Spell
 from dreamif_ros.bag.storage import Topic
 from dreamif_ros.bag.topics import encoding_of
 from dreamif_ros.pairing import NANOSECONDS

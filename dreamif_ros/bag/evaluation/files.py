@@ -10,7 +10,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from dreamif_ros.bag.results import Evaluation, FrameRow
+from dreamif_ros.bag.evaluation.results import Evaluation, FrameRow
 
 # Pictures, places and times of this run; the rows are frames.csv.
 LEFT_OUT = ("rows", "latency_ms", "film", "alignment_pictures", "video", "fused_bag")

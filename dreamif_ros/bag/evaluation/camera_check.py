@@ -13,11 +13,11 @@ from dreamif_model.registration.clock_offset import STEP_S
 from dreamif_model.registration.estimate import align
 from dreamif_model.registration.geometry import Homography
 from dreamif_model.registration.warp import Registrar, resize
+from dreamif_ros.bag.evaluation.results import AlignmentFound, ClockOffsetFound
 from dreamif_ros.bag.footage import Footage, Gray
 from dreamif_ros.bag.pairs import CAMERAS, TYPES
 from dreamif_ros.bag.recorded_pairs import read_footage
 from dreamif_ros.bag.recording import Recording
-from dreamif_ros.bag.results import AlignmentFound, ClockOffsetFound
 from dreamif_ros.bag.storage import BagError, Topic
 from dreamif_ros.bag.topics import info_topic
 from dreamif_ros.fusion.camera_infos import CameraInfos

@@ -16,8 +16,8 @@ from dreamif_model.metrics.flicker import Flicker, flicker
 from dreamif_model.metrics.scoring import mean_interval
 from dreamif_model.registration.warp import Registrar, resize
 from dreamif_model.thermal import Range, ThermalNormalizer
+from dreamif_ros.bag.evaluation.results import METHODS, FrameRow, Interval
 from dreamif_ros.bag.footage import visible_luma
-from dreamif_ros.bag.results import METHODS, FrameRow, Interval
 
 Gray = NDArray[np.uint8]  # (H, W)
 Picture = NDArray[np.uint8]  # (H, W, 3) RGB

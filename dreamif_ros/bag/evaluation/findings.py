@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from statistics import median
 
-from dreamif_ros.bag.frames import FramesFound
+from dreamif_ros.bag.evaluation.frames import FramesFound
+from dreamif_ros.bag.evaluation.results import Camera, Evaluation, Spell
 from dreamif_ros.bag.pairs import Pairing
-from dreamif_ros.bag.results import Camera, Evaluation, Spell
 
 STOPS_EARLY_S = 1.0  # before the other camera, and by so many of its own periods
 STOPS_PERIODS = 5.0

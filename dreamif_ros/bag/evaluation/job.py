@@ -12,10 +12,10 @@ import torch
 
 from dreamif_model import ConfigError, FusionPipeline
 from dreamif_model.device import prepare_cpu, use_cpu_threads
-from dreamif_ros.bag.evaluation import EvaluationSettings, Progress, evaluate_bag
-from dreamif_ros.bag.evaluation_files import write_frames, write_metrics, write_timings
+from dreamif_ros.bag.evaluation.evaluate import EvaluationSettings, Progress, evaluate_bag
+from dreamif_ros.bag.evaluation.files import write_frames, write_metrics, write_timings
+from dreamif_ros.bag.evaluation.results import Evaluation
 from dreamif_ros.bag.file_names import FRAMES, METRICS, REPORT, TIMINGS
-from dreamif_ros.bag.results import Evaluation
 from dreamif_ros.report import write_report
 
 
