@@ -1,6 +1,10 @@
 """The detector node and the pipeline node as processes, over real DDS, with a real YOLO model."""
 
 import importlib.util
+import os
+from contextlib import ExitStack
+from pathlib import Path
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -19,7 +23,8 @@ from dreamif_ros import codec
 
 ultralytics = pytest.importorskip("ultralytics", reason="needs ultralytics (extra detect)")
 from dreamif_ros.detection.config import DetectorConfig  # noqa: E402
-from dreamif_ros.detection.detector import Detector  # noqa: E402
+from dreamif_ros.detection.detector import UNTRACKED, Detections, Detector  # noqa: E402
+from dreamif_ros.detection.messages import detection_array  # noqa: E402
 
 pytestmark = pytest.mark.realtime
 
@@ -270,3 +275,52 @@ def test_fusion_and_detection_in_one_process(tmp_path, model, street, thermal):
         assert node.count_subscribers("one_process/fused/image_raw") == 0
         assert process.interrupt() == 0
     assert "Traceback" not in process.output()
+
+
+def test_a_detector_that_fails_does_not_take_fusion_down(tmp_path, model, street, thermal):
+    values = {"model": model, "variant": "average", "device": "cpu", "health__frozen_s": 0.0}
+    namespace = ("-r", "__ns:=/broken")
+    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    with ExitStack() as stack:
+        with mock.patch.dict(os.environ, {"PYTHONPATH": path}):
+            process = stack.enter_context(
+                running("broken_detector", *parameters(**values), *namespace, log=tmp_path / "log")
+            )
+        node = stack.enter_context(client(namespace="broken"))
+        process.wait_for_output("fusing with average on cpu")
+        fused, boxes = [], []
+        node.create_subscription(Image, "fused/image_raw", fused.append, QOS)
+        node.create_subscription(Image, "detections/image", boxes.append, QOS)
+        visible = node.create_publisher(Image, "visible/image_raw", QOS)
+        infrared = node.create_publisher(Image, "infrared/image_raw", QOS)
+        process.wait_for_output("infrared/image_raw: subscribed reliable")
+        process.wait_for_output("visible/image_raw: subscribed reliable")
+        expected = FusionPipeline("average", "cpu").fuse(street, thermal).fused
+        for second in range(100, 103):
+            header = Header(frame_id="rgb")
+            header.stamp.sec = second
+            visible.publish(codec.encode(street, "rgb8", header))
+            infrared.publish(codec.encode(thermal, "mono8", header))
+            assert spin_until(node, lambda s=second: fused and fused[-1].header.stamp.sec == s)
+            assert np.array_equal(codec.decode_visible(fused[-1]), expected)
+        process.wait_for_output("detection failed: RuntimeError('out of luck')")
+        assert boxes == []
+        assert process.interrupt() == 0
+    assert "Traceback" not in process.output()
+
+
+@needs_vision_msgs
+def test_tracks_are_ids():
+    names = {0: "person", 2: "car"}
+    found = Detections(
+        boxes=np.array([[10, 20, 30, 60], [0, 0, 5, 5]], np.float32),
+        scores=np.array([0.75, 0.5], np.float32),
+        classes=np.array([2, 0]),
+        tracks=np.array([7, UNTRACKED]),
+    )
+    header = Header(frame_id="camera")
+    first, second = detection_array(found, names, header).detections
+    assert (first.id, second.id) == ("7", "")
+    assert [d.results[0].hypothesis.class_id for d in (first, second)] == ["car", "person"]
+    assert (first.bbox.center.position.x, first.bbox.center.position.y) == (20.0, 40.0)
+    assert (first.bbox.size_x, first.bbox.size_y) == (20.0, 40.0)
