@@ -110,8 +110,8 @@ def describe(summary: dict[str, Any]) -> str:
     lines = {
         "model": f"{summary['variant']} on {summary['device']}",
         "frames in": f"{received['infrared']} infrared, {received['visible']} visible",
-        "pairs": f"{summary['pairs']}, and {summary['used_alone']} images without a partner; "
-        f"{summary['published']} of these were published",
+        "pairs": f"{summary['pairs']}; used without a partner: {summary['used_alone']}; "
+        f"published: {summary['published']}",
         "dropped": ", ".join(f"{reason}: {count}" for reason, count in dropped.items()),
         "unpaired": f"{sum(summary['unpaired_messages'].values())} messages",
         "rate": f"{summary['published_hz']:g} Hz fused",
