@@ -17,20 +17,18 @@ from typing import Any, TypeAlias
 from rclpy.lifecycle import LifecycleNode
 from std_msgs.msg import Header
 
-from dreamif_model import DreamIFError
 from dreamif_ros import codec
 from dreamif_ros.detection.boxes import draw_boxes
 from dreamif_ros.detection.detector import Detections, Detector
 from dreamif_ros.detection.frames import FrameDecoder
 from dreamif_ros.detection.outputs import DetectionOutputs
+from dreamif_ros.node.accounting import NANOSECONDS, record_age, survive
 from dreamif_ros.node.statistics import Statistics
 from dreamif_ros.node.transport import subscribe_images
 from dreamif_ros.node.worker import NewestWorker
 from dreamif_ros.pictures import gray_to_rgb
 
-NANOSECONDS = 1_000_000_000
 Pixels: TypeAlias = Any  # (H, W, 3) RGB or (H, W) gray, uint8: an array, or a tensor anywhere
-RECORDED_S = 60.0  # stamps older than this are a recording's: their age is no latency
 
 
 @dataclass(frozen=True)
@@ -118,16 +116,7 @@ class DetectionStream:
 
     def _process(self, frame: Frame) -> None:
         """Look at one frame; what cannot be looked at is named and counted."""
-        try:
-            self._detect(frame)
-        except DreamIFError as error:
-            self.statistics.count("refused")
-            self._node.get_logger().error(str(error), throttle_duration_sec=1.0)
-        except Exception as error:  # the worker must outlive what nobody thought of
-            if not self._node.context.ok():
-                return  # the node is being shut down
-            self.statistics.count("failed")
-            self._node.get_logger().error(f"detection failed: {error!r}", throttle_duration_sec=1.0)
+        survive(self._node, self.statistics, "detection", partial(self._detect, frame))
 
     def _detect(self, frame: Frame) -> None:
         waited_s = time.monotonic() - frame.arrived_s
@@ -153,7 +142,7 @@ class DetectionStream:
                 "publish": time.perf_counter() - detected,
             }
         )
-        self._record_age(frame.header)
+        record_age(self._node, self.statistics, frame.header.stamp)
 
     def _drawn(self, pixels: Pixels, detections: Detections) -> Any:
         image = pixels.cpu().numpy() if hasattr(pixels, "cpu") else pixels
@@ -166,9 +155,3 @@ class DetectionStream:
             self._new_sequence.clear()
             self._detector.reset_tracks()
         self._last_stamp_ns = stamp_ns
-
-    def _record_age(self, header: Header) -> None:
-        stamp_ns = header.stamp.sec * NANOSECONDS + header.stamp.nanosec
-        age_s = (self._node.get_clock().now().nanoseconds - stamp_ns) / NANOSECONDS
-        if 0 <= age_s < RECORDED_S:
-            self.statistics.add_latencies({"stamp_to_publish": age_s})

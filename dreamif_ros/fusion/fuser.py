@@ -5,26 +5,25 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
-from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
-from dreamif_model import DreamIFError, FusionPipeline, FusionResult, ImageError
+from dreamif_model import FusionPipeline, FusionResult, ImageError
 from dreamif_model.blank import is_blank
 from dreamif_ros import codec
 from dreamif_ros.fusion.camera_infos import CameraInfos
 from dreamif_ros.fusion.health import CameraWatch, FusionMode, Severity, choose_mode, severity
 from dreamif_ros.fusion.outputs import Outputs
+from dreamif_ros.node.accounting import NANOSECONDS, record_age, survive
 from dreamif_ros.node.statistics import Statistics
 
 CAMERAS = ("infrared", "visible")
-RECORDED_S = 60.0  # stamps older than this are a recording's: their age is no latency
 SCORE_PERIOD_S = 1.0  # between two frames whose alignment is judged
-NANOSECONDS = 1_000_000_000
 Images = dict[str, NDArray[Any]]
 _DECODE: dict[str, Callable[[codec.ImageMessage], NDArray[Any]]] = {
     "infrared": codec.decode_infrared,
@@ -101,16 +100,7 @@ class Fuser:
 
     def process(self, moment: Moment) -> None:
         """Fuse one moment; what cannot be fused is named and counted."""
-        try:
-            self._fuse(moment)
-        except DreamIFError as error:
-            self.statistics.count("refused")
-            self._node.get_logger().error(str(error), throttle_duration_sec=1.0)
-        except Exception as error:  # the worker must outlive what nobody thought of
-            if not self._node.context.ok():
-                return  # the node is being shut down
-            self.statistics.count("failed")
-            self._node.get_logger().error(f"fusion failed: {error!r}", throttle_duration_sec=1.0)
+        survive(self._node, self.statistics, "fusion", partial(self._fuse, moment))
 
     def _fuse(self, moment: Moment) -> None:
         started = time.perf_counter()
@@ -138,7 +128,7 @@ class Fuser:
         )
         if result.alignment is not None:
             self.alignment = result.alignment
-        self._record_age(header.stamp)
+        record_age(self._node, self.statistics, header.stamp)
 
     def _decode(self, moment: Moment) -> Images:
         """The images of those messages that hold one."""
@@ -222,9 +212,3 @@ class Fuser:
         stamp_ns = moment.infrared.stamp_ns - offset_ns
         header.stamp.sec, header.stamp.nanosec = divmod(stamp_ns, NANOSECONDS)
         return header
-
-    def _record_age(self, stamp: Time) -> None:
-        stamp_ns = stamp.sec * NANOSECONDS + stamp.nanosec
-        age_s = (self._node.get_clock().now().nanoseconds - stamp_ns) / NANOSECONDS
-        if 0 <= age_s < RECORDED_S:
-            self.statistics.add_latencies({"stamp_to_publish": age_s})
