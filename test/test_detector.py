@@ -756,12 +756,14 @@ def test_nothing_found_draws_nothing(rng):
     picture = rng.integers(0, 256, (20, 30, 3), np.uint8)
     nothing = Detections(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, int))
     np.testing.assert_array_equal(draw_boxes(picture, nothing, NAMES), picture)
+    gray = draw_boxes(picture[..., 0], nothing, NAMES)
+    np.testing.assert_array_equal(gray, np.repeat(picture[..., :1], 3, axis=2))
 
 
 @pytest.mark.parametrize(
     "picture",
-    [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32), np.zeros((0, 4, 3), np.uint8)],
+    [np.zeros((4, 4, 2), np.uint8), np.zeros((4, 4), np.float32), np.zeros((0, 4, 3), np.uint8)],
 )
 def test_pictures_that_cannot_be_drawn_into(picture):
-    with pytest.raises(ImageError, match=r"boxes are drawn into \(H, W, 3\) uint8, got"):
+    with pytest.raises(ImageError, match=r"boxes are drawn into \(H, W\[, 3\]\) uint8, got"):
         draw_boxes(picture, one([0, 0, 1, 1]), NAMES)

@@ -147,16 +147,23 @@ def test_the_image_has_boxes_burned_in(rig, street, expected):
 
 @pytest.mark.parametrize("encoding", ["mono8", "mono16", "32FC1"])
 def test_gray_counts_and_celsius(rig, street, encoding):
-    """People are found in them as well: the model sees a gray picture of the same street."""
+    """People are found in a gray picture as well, and beside the boxes it is as it was sent."""
     gray = cv2.cvtColor(street, cv2.COLOR_RGB2GRAY)
-    image = {
+    sent = {
         "mono8": gray,
         "mono16": gray.astype(np.uint16) * 40 + 20000,
         "32FC1": gray.astype(np.float32) / 5 - 10,
     }[encoding]
-    image = rig.image_under(rig.send(codec.encode(image, encoding, Header())))
+    image = rig.image_under(rig.send(codec.encode(sent, encoding, Header())))
     assert image.shape == street.shape
-    assert (image != image[..., :1]).any()  # coloured boxes on gray
+    drawn = (image != image[..., :1]).any(axis=2)  # coloured boxes on gray
+    assert drawn.any()
+    beside = ~cv2.dilate(drawn.astype(np.uint8), np.ones((41, 41))).astype(bool)
+    assert beside.mean() > 0.3
+    if encoding == "mono8":
+        assert np.array_equal(image[beside][:, 0], gray[beside])
+    else:  # another scale of the same picture
+        assert np.corrcoef(image[beside][:, 0], gray[beside])[0, 1] > 0.9
 
 
 def test_what_is_no_image_is_refused_and_the_node_goes_on(rig, street):

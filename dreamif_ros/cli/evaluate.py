@@ -85,6 +85,16 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument(
         "--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)"
     )
+    add_condition_options(parser)
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="write tables.md and contact sheets here"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write all values here")
+    parser.set_defaults(run=run)
+
+
+def add_condition_options(parser: argparse.ArgumentParser) -> None:
+    """The options of every verb that has a table per condition."""
     parser.add_argument(
         "--degrade",
         action="append",
@@ -95,11 +105,6 @@ def add_parser(verbs: Any) -> None:
         f"repeatable. all: {', '.join(ALL)}. Names and units: dreamif fuse --help",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of --degrade")
-    parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="write tables.md and contact sheets here"
-    )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write all values here")
-    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -18,7 +18,8 @@ from dreamif_model.data import find_pairs, write_image
 from dreamif_model.degradation_spec import DegradationSpec
 from dreamif_model.registration.file import read_calibration
 from dreamif_model.variants import AVERAGE
-from dreamif_ros.cli.evaluate import ALL
+from dreamif_ros.cli.evaluate import ALL, add_condition_options
+from dreamif_ros.cli.fuse import add_calibration_option
 from dreamif_ros.cli.table import markdown_table, parse_size, text_table
 from dreamif_ros.detection.annotations import read_labels, read_names
 from dreamif_ros.detection.dataset import write_datasets
@@ -202,23 +203,8 @@ def _add_fusion_options(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="of the fusion and of the detector: auto, cpu, cuda or cuda:N (default: auto)",
     )
-    parser.add_argument(
-        "--calibration",
-        type=Path,
-        metavar="FILE",
-        help="YAML of `dreamif calibrate`: how infrared lies on the visible image; without, it is "
-        "resized to it",
-    )
-    parser.add_argument(
-        "--degrade",
-        action="append",
-        default=[],
-        metavar="SPEC",
-        help="one more table with degraded inputs: NAME:STRENGTH[,NAME:STRENGTH...] for both "
-        "cameras; infrared= or visible= before it for one; several parts with spaces between; "
-        f"repeatable. all: {', '.join(ALL)}. Names and units: dreamif fuse --help",
-    )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of --degrade")
+    add_calibration_option(parser)
+    add_condition_options(parser)
 
 
 def run(options: argparse.Namespace) -> int:

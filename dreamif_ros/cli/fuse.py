@@ -50,13 +50,7 @@ def add_parser(verbs: Any) -> None:
     )
     parser.add_argument("--out", type=Path, metavar="DIR", required=True, help="folder to write to")
     add_model_options(parser)
-    parser.add_argument(
-        "--calibration",
-        type=Path,
-        metavar="FILE",
-        help="YAML of `dreamif calibrate`: how infrared lies on the visible image; without, it is "
-        "resized to it",
-    )
+    add_calibration_option(parser)
     parser.add_argument(
         "--dominance",
         action="store_true",
@@ -65,6 +59,17 @@ def add_parser(verbs: Any) -> None:
     )
     add_degrade_options(parser)
     parser.set_defaults(run=run)
+
+
+def add_calibration_option(parser: argparse.ArgumentParser) -> None:
+    """How infrared lies on the visible image."""
+    parser.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="FILE",
+        help="YAML of `dreamif calibrate`: how infrared lies on the visible image; without, it is "
+        "resized to it",
+    )
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:

@@ -26,12 +26,14 @@ def draw_boxes(
 ) -> NDArray[np.uint8]:
     """A copy of the picture with a box, class, score and track of each detection.
 
-    image: (H, W, 3) RGB uint8 of any size; lines and letters grow with it. names: of the classes,
-    as :attr:`Detector.names`. The best detection's box lies on top; a label that is larger than the
-    picture is left out. Raises ImageError for other shapes and types.
+    image: (H, W, 3) RGB or (H, W) gray, uint8, of any size; lines and letters grow with it. names:
+    of the classes, as :attr:`Detector.names`. The best detection's box lies on top; a label that is
+    larger than the picture is left out. Raises ImageError for other shapes and types.
     """
+    if image.ndim == 2:
+        image = np.repeat(image[..., None], 3, axis=2)
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-        raise ImageError(f"boxes are drawn into (H, W, 3) uint8, got {image.shape} {image.dtype}")
+        raise ImageError(f"boxes are drawn into (H, W[, 3]) uint8, got {image.shape} {image.dtype}")
     picture = np.array(image, order="C")
     boxes = [_pixels(box, picture.shape) for box in detections.boxes]
     colors = [class_color(int(key)) for key in detections.classes]

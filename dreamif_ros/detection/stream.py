@@ -26,7 +26,6 @@ from dreamif_ros.node.accounting import NANOSECONDS, record_age, survive
 from dreamif_ros.node.statistics import Statistics
 from dreamif_ros.node.transport import subscribe_images
 from dreamif_ros.node.worker import NewestWorker
-from dreamif_ros.pictures import gray_to_rgb
 
 Pixels: TypeAlias = Any  # (H, W, 3) RGB or (H, W) gray, uint8: an array, or a tensor anywhere
 
@@ -146,7 +145,6 @@ class DetectionStream:
 
     def _drawn(self, pixels: Pixels, detections: Detections) -> Any:
         image = pixels.cpu().numpy() if hasattr(pixels, "cpu") else pixels
-        image = gray_to_rgb(image) if image.ndim == 2 else image
         return draw_boxes(image, detections, self._detector.names)
 
     def _forget_tracks(self, header: Header) -> None:
