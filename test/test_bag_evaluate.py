@@ -3,6 +3,7 @@
 import argparse
 import csv
 import json
+import sys
 
 import cv2
 import numpy as np
@@ -12,7 +13,7 @@ from bag_files import START_NS, STORE, TOPICS, Street, header, image, street_mes
 from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import StoragePlugin
 
-from dreamif_model import FusionPipeline
+from dreamif_model import DreamIFError, FusionPipeline
 from dreamif_model.errors import ConfigError
 from dreamif_model.evaluation import BASELINES
 from dreamif_model.metrics import evaluate
@@ -21,6 +22,7 @@ from dreamif_model.registration.file import write_calibration
 from dreamif_model.registration.geometry import CameraPair, Homography, Intrinsics
 from dreamif_model.registration.warp import Calibration
 from dreamif_ros.bag import read_pairs
+from dreamif_ros.bag.evaluation import job
 from dreamif_ros.bag.evaluation.evaluate import EvaluationSettings, evaluate_bag
 from dreamif_ros.bag.evaluation.files import row_values
 from dreamif_ros.bag.pairs import Pairing
@@ -101,6 +103,13 @@ class TestCommand:
         assert len(rows) == 20
         assert [int(row["stamp_ns"]) for row in rows[:2]] == [START_NS, START_NS + 100_000_000]
         assert [bool(row["fused_Qabf"]) for row in rows].count(True) == 3
+
+    def test_without_the_extra_nothing_is_evaluated_in_vain(self, bag, tmp_path, monkeypatch):
+        monkeypatch.setitem(sys.modules, "plotly.offline", None)
+        monkeypatch.setattr(job, "evaluate_bag", lambda *_, **__: pytest.fail("too late"))
+        with pytest.raises(DreamIFError, match="the report needs plotly and jinja2: pip install"):
+            run(bag, "--out", tmp_path / "out", *QUICK)
+        assert not (tmp_path / "out").exists()
 
     def test_files_and_what_is_printed(self, bag, tmp_path, capsys):
         out, copy = tmp_path / "out", tmp_path / "copy.json"

@@ -5,6 +5,6 @@
 and :mod:`~dreamif_ros.report.page` puts all into ``report.html`` with its style and script.
 """
 
-from dreamif_ros.report.page import write_report
+from dreamif_ros.report.page import check_libraries, write_report
 
-__all__ = ["write_report"]
+__all__ = ["check_libraries", "write_report"]

@@ -45,6 +45,11 @@ def write_report(evaluation: Evaluation, path: Path) -> None:
     path.write_bytes(html.encode("utf-8", "backslashreplace"))
 
 
+def check_libraries() -> None:
+    """DreamIFError where a report cannot be written: ask before the work that it is about."""
+    _libraries()
+
+
 def render(evaluation: Evaluation, path: Path) -> str:
     """The page's text; links to the video and the fused bag are relative to ``path``."""
     environment, plotly = _libraries()

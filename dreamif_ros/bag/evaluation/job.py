@@ -16,7 +16,7 @@ from dreamif_ros.bag.evaluation.evaluate import EvaluationSettings, Progress, ev
 from dreamif_ros.bag.evaluation.files import write_frames, write_metrics, write_timings
 from dreamif_ros.bag.evaluation.results import Evaluation
 from dreamif_ros.bag.file_names import FRAMES, METRICS, REPORT, TIMINGS
-from dreamif_ros.report import write_report
+from dreamif_ros.report import check_libraries, write_report
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,7 @@ def evaluate_into(
 
     Raises what :func:`~dreamif_ros.bag.evaluation.evaluate_bag` raises.
     """
+    check_libraries()
     started = time.perf_counter()
     with _cpu_threads(job.cpu_threads):
         evaluation = evaluate_bag(
