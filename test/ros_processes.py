@@ -13,6 +13,8 @@ import rclpy
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.parameter import Parameter, parameter_value_to_python
+from rclpy.parameter_client import AsyncParameterClient
 
 from dreamif_ros.node.transport import choose_dds_settings
 
@@ -95,3 +97,36 @@ def spin_until(node, done, timeout_s=30.0):
             return False
         node.spinner.spin_once(timeout_sec=0.1)
     return True
+
+
+def answer(node, call, ask_again_s=3.0, timeout_s=60.0):
+    """What a service answers to ``call()``, which must bear being called more than once.
+
+    ``service_is_ready`` tells what this process has discovered, not whether the server has
+    discovered the reader of its answers: until then a server waits 0.1 s and drops the answer.
+    Once the client that was made last has an answer, all clients of this node get theirs.
+    """
+    futures, end = [], time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        futures.append(call())
+        if spin_until(node, lambda: any(future.done() for future in futures), ask_again_s):
+            return next(future.result() for future in futures if future.done())
+    raise AssertionError(f"no answer to any of {len(futures)} calls in {timeout_s:.0f} s")
+
+
+class RemoteParameters:
+    """The parameters of a node in another process, as `ros2 param` has them."""
+
+    def __init__(self, node, remote):
+        self._node, self._client = node, AsyncParameterClient(node, remote)
+        assert spin_until(node, self._client.services_are_ready)
+
+    def set(self, **values):
+        """Set one after the other; returns the reasons of those that were refused."""
+        changes = [Parameter(name.replace("__", "."), value=v) for name, v in values.items()]
+        results = answer(self._node, lambda: self._client.set_parameters(changes)).results
+        return [result.reason for result in results if not result.successful]
+
+    def get(self, *names):
+        values = answer(self._node, lambda: self._client.get_parameters(names)).values
+        return [parameter_value_to_python(value) for value in values]

@@ -10,11 +10,8 @@ import cv2
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
-from rcl_interfaces.srv import GetParameters
-from rclpy.parameter import Parameter
-from rclpy.parameter_client import AsyncParameterClient
 from rclpy.qos import QoSProfile
-from ros_processes import client, parameters, running, spin_until
+from ros_processes import RemoteParameters, client, parameters, running, spin_until
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
@@ -68,6 +65,7 @@ class Rig:
 
             node.create_subscription(Detection2DArray, "detections", self.found.append, QOS)
         self.publisher = node.create_publisher(Image, topic, QOS)
+        self.remote = RemoteParameters(node, "detector_node")
         process.wait_for_output(f"{topic}: subscribed reliable")
 
     def _on_diagnostics(self, message):
@@ -103,14 +101,6 @@ def rig(tmp_path_factory, model):
         process.wait_for_output("detecting 80 classes")
         with client() as node:
             yield Rig(node, process, messages=messages)
-
-
-def set_parameters(node, **values):
-    changer = AsyncParameterClient(node, "detector_node")
-    assert spin_until(node, changer.services_are_ready)
-    future = changer.set_parameters([Parameter(name, value=v) for name, v in values.items()])
-    assert spin_until(node, future.done)
-    return [result.reason for result in future.result().results if not result.successful]
 
 
 @needs_vision_msgs
@@ -181,36 +171,32 @@ def test_what_is_no_image_is_refused_and_the_node_goes_on(rig, street):
 
 
 def test_live_parameters(rig, street, expected):
-    assert set_parameters(rig.node, classes="person, persn") == [
+    assert rig.remote.set(classes="person, persn") == [
         "the model has no class 'persn': did you mean person?"
     ]
-    (reason,) = set_parameters(rig.node, confidence=1.5)
+    (reason,) = rig.remote.set(confidence=1.5)
     assert "confidence" in reason
     assert "1.5" in reason
-    (reason,) = set_parameters(rig.node, model="other.onnx")
+    (reason,) = rig.remote.set(model="other.onnx")
     assert "cannot change while the node is configured" in reason
     limit = float(expected.scores[:2].mean())
-    assert set_parameters(rig.node, confidence=limit) == []
+    assert rig.remote.set(confidence=limit) == []
     rig.state.clear()
     rig.send(codec.encode(street, "rgb8", Header()))
     assert spin_until(rig.node, lambda: rig.state.get("objects in the last image") == "1", 5.0)
-    assert set_parameters(rig.node, confidence=0.25, classes="car") == []
+    assert rig.remote.set(confidence=0.25, classes="car") == []
     rig.send(codec.encode(street, "rgb8", Header()))
     assert spin_until(rig.node, lambda: rig.state.get("objects in the last image") == "0", 5.0)
-    assert set_parameters(rig.node, classes="") == []
+    assert rig.remote.set(classes="") == []
 
 
 def test_class_names_are_a_parameter(rig):
-    names = rig.node.create_client(GetParameters, "detector_node/get_parameters")
-    assert spin_until(rig.node, names.service_is_ready)
-    future = names.call_async(GetParameters.Request(names=["class_names"]))
-    assert spin_until(rig.node, future.done)
-    values = future.result().values[0].string_array_value
+    (values,) = rig.remote.get("class_names")
     assert (len(values), values[0], values[2]) == (80, "person", "car")
 
 
 def test_the_rate_is_limited_and_what_is_left_out_is_counted(rig, street):
-    assert set_parameters(rig.node, max_rate_hz=0.5) == []
+    assert rig.remote.set(max_rate_hz=0.5) == []
     rig.images.clear()
     spin_until(rig.node, lambda: False, 2.0)
     before = int(rig.state["images above max_rate_hz"])
@@ -219,7 +205,7 @@ def test_the_rate_is_limited_and_what_is_left_out_is_counted(rig, street):
     spin_until(rig.node, lambda: False, 1.5)
     assert len(rig.images) == 1
     assert int(rig.state["images above max_rate_hz"]) - before == 4, rig.state
-    assert set_parameters(rig.node, max_rate_hz=0.0) == []
+    assert rig.remote.set(max_rate_hz=0.0) == []
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,7 @@ import numpy as np
 import pytest
 from camera_rig import NODE, unaccounted
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.parameter import Parameter, parameter_value_to_python
-from rclpy.parameter_client import AsyncParameterClient
-from ros_processes import client, parameters, running, spin_until
+from ros_processes import RemoteParameters, client, parameters, running, spin_until
 from std_msgs.msg import Header
 from test_fusion_node import INFRARED, STILL, VISIBLE, Rig
 
@@ -82,17 +80,12 @@ def test_a_burst_at_200_hz(counted):
 def test_a_storm_of_parameters(counted):
     rig = counted
     rig.recover()
-    client = AsyncParameterClient(rig.node, "fusion_node")
-    assert spin_until(rig.node, client.services_are_ready)
+    remote = RemoteParameters(rig.node, "fusion_node")
     for k in range(200):
         name, value, refusal = STORM[k % len(STORM)]
-        future = client.set_parameters([Parameter(name, value=value)])
-        assert spin_until(rig.node, future.done)
-        (result,) = future.result().results
-        assert result.successful == (not refusal)
-        assert refusal in result.reason
-    future = client.get_parameters([name for name, _, refusal in STORM if not refusal])
-    assert spin_until(rig.node, future.done)
-    values = [parameter_value_to_python(value) for value in future.result().values]
+        reason = "".join(remote.set(**{name: value}))
+        assert refusal in reason
+        assert bool(reason) == bool(refusal)
+    values = remote.get(*(name for name, _, refusal in STORM if not refusal))
     assert values == [value for _, value, refusal in STORM if not refusal]
     rig.hear("fused")

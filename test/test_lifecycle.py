@@ -8,9 +8,7 @@ from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import DescribeParameters
 from rclpy.lifecycle import TransitionCallbackReturn
-from rclpy.parameter import Parameter
-from rclpy.parameter_client import AsyncParameterClient
-from ros_processes import client, parameters, running, spin_until
+from ros_processes import RemoteParameters, answer, client, parameters, running, spin_until
 from std_msgs.msg import String
 from test_fusion_node import LATCHED, NODE, STILL, Rig
 
@@ -29,10 +27,11 @@ class Manager:
         self.node = node
         self._change = node.create_client(ChangeState, "fusion_node/change_state")
         self._state = node.create_client(GetState, "fusion_node/get_state")
+        self.parameters = RemoteParameters(node, "fusion_node")
         self._describe = node.create_client(DescribeParameters, "fusion_node/describe_parameters")
-        self._parameters = AsyncParameterClient(node, "fusion_node")
-        assert spin_until(node, self._state.service_is_ready)
-        assert spin_until(node, self._parameters.services_are_ready)
+        for service in (self._change, self._state, self._describe):
+            assert spin_until(node, service.service_is_ready)
+        self.describe("variant")  # the client made last: from now on every call has its answer
 
     def _wait(self, future):
         assert spin_until(self.node, future.done)
@@ -46,15 +45,9 @@ class Manager:
     def state(self):
         return self._wait(self._state.call_async(GetState.Request())).current_state.id
 
-    def set(self, **values):
-        """Set one after the other; returns the reasons of those that were refused."""
-        changes = [Parameter(name.replace("__", "."), value=v) for name, v in values.items()]
-        results = self._wait(self._parameters.set_parameters(changes)).results
-        return [result.reason for result in results if not result.successful]
-
     def describe(self, name):
         request = DescribeParameters.Request(names=[name])
-        return self._wait(self._describe.call_async(request)).descriptors[0]
+        return answer(self.node, lambda: self._describe.call_async(request)).descriptors[0]
 
 
 @pytest.fixture
@@ -91,11 +84,11 @@ def test_a_whole_life(managed):
 
 def test_missing_weights_then_good_ones(managed):
     manager, process = managed
-    assert manager.set(variant="nano", weights="/no/such/file") == []
+    assert manager.parameters.set(variant="nano", weights="/no/such/file") == []
     assert not manager.change(Transition.TRANSITION_CONFIGURE)
     process.wait_for_output("cannot configure: no weights at /no/such/file")
     assert manager.state() == State.PRIMARY_STATE_UNCONFIGURED
-    assert manager.set(weights="") == []
+    assert manager.parameters.set(weights="") == []
     assert manager.change(Transition.TRANSITION_CONFIGURE)
     process.wait_for_output("fusing with nano on cpu")
     assert "Traceback" not in process.output()
@@ -104,27 +97,27 @@ def test_missing_weights_then_good_ones(managed):
 def test_what_a_configured_node_cannot_take_is_refused_with_the_reason(managed):
     manager, _ = managed
     assert manager.change(Transition.TRANSITION_CONFIGURE)
-    (reason,) = manager.set(variant="nano")
+    (reason,) = manager.parameters.set(variant="nano")
     assert reason.startswith("parameter variant cannot change while the node is configured")
-    (reason,) = manager.set(sync__slop_s=-1.0)
+    (reason,) = manager.parameters.set(sync__slop_s=-1.0)
     assert "sync.slop_s" in reason
-    (reason,) = manager.set(thermal__high=-5.0)
+    (reason,) = manager.parameters.set(thermal__high=-5.0)
     assert reason == "thermal low (0.0) must be below high (-5.0)"
-    (reason,) = manager.set(jpeg_quality="best")
+    (reason,) = manager.parameters.set(jpeg_quality="best")
     assert "jpeg_quality" in reason
-    assert manager.set(sync__slop_s=0.2, thermal__mode="fixed", jpeg_quality=50) == []
+    assert manager.parameters.set(sync__slop_s=0.2, thermal__mode="fixed", jpeg_quality=50) == []
 
 
 def test_a_change_takes_effect_while_running(managed):
     """Two stamps 100 ms apart are no pair, until the slop allows it."""
     manager, process = managed
-    assert manager.set(health__timeout_s=0.0) == []  # no image is used alone here
+    assert manager.parameters.set(health__timeout_s=0.0) == []  # no image is used alone here
     assert manager.change(Transition.TRANSITION_CONFIGURE)
     assert manager.change(Transition.TRANSITION_ACTIVATE)
     rig = Rig(manager.node, process)
     rig.send(*rig.good_pair(), infrared_late_ns=100_000_000)
     assert not spin_until(manager.node, lambda: rig.heard["fused/image_raw"], 1.0)
-    assert manager.set(sync__slop_s=0.1) == []
+    assert manager.parameters.set(sync__slop_s=0.1) == []
     rig.send(*rig.good_pair(), infrared_late_ns=100_000_000)
     rig.send(*rig.good_pair(), infrared_late_ns=100_000_000)
     heard = rig.heard["fused/image_raw"]  # the first pair, which still waits, may be among them
