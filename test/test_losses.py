@@ -149,8 +149,8 @@ def test_dominance_loss():
 
 def test_restoration_loss():
     infrared, visible = flat(0.2), flat(0.6)
-    assert losses.restoration_loss(torch.cat((infrared, visible), 1), infrared, visible) == 0
-    swapped = losses.restoration_loss(torch.cat((visible, infrared), 1), infrared, visible)
+    assert losses.restoration_loss(torch.cat((infrared, visible)), infrared, visible) == 0
+    swapped = losses.restoration_loss(torch.cat((visible, infrared)), infrared, visible)
     assert swapped.item() == pytest.approx(0.4)
     assert losses.restoration_loss(None, infrared, visible) == 0
 
@@ -159,7 +159,7 @@ def test_restoration_loss():
 def test_total_loss_is_the_weighted_sum(channels):
     torch.manual_seed(0)
     fused, infrared, visible = torch.rand(3, 2, channels, 32, 32)
-    restored = torch.rand(2, 2 * channels, 32, 32)
+    restored = torch.rand(4, channels, 32, 32)
     output = NetworkOutput(fused, [torch.rand(2, 2, 4, 4)], restored, torch.rand(4, 8, 4, 4))
     weights = {name: 0.5 + i for i, name in enumerate(DEFAULT_LOSS_WEIGHTS)}
     total, parts = losses.total_loss(output, infrared, visible, weights)

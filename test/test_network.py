@@ -56,7 +56,7 @@ def test_shapes(config, channels):
         (2, 2, height // stem // shrink, width // stem // shrink) for shrink in (4, 2, 1)
     ]
     if config.source_residual:
-        assert output.restored.shape == (2, 2 * channels, height, width)
+        assert output.restored.shape == (4, channels, height, width)
     else:
         assert output.restored is None
 
@@ -239,7 +239,8 @@ class TestSourceResidual:
         weights = F.interpolate(
             result.dominance[-1], (32, 16), mode="bilinear", align_corners=False
         )
-        expected = (weights * result.restored).sum(1, keepdim=True) / weights.sum(1, keepdim=True)
+        restored = torch.cat(result.restored.chunk(2), dim=1)
+        expected = (weights * restored).sum(1, keepdim=True) / weights.sum(1, keepdim=True)
         torch.testing.assert_close(result.fused, expected, atol=1e-5, rtol=0)
         torch.testing.assert_close(whole.restored, result.restored)
         assert (whole.fused - result.fused).abs().max() > 1e-4
@@ -248,7 +249,7 @@ class TestSourceResidual:
         infrared, visible = images(self.config, 16, 16)
         with torch.no_grad():
             result = self.network(restore=False)(infrared, visible)
-        assert torch.equal(result.restored, torch.cat((infrared, visible), dim=1))
+        assert torch.equal(result.restored, torch.cat((infrared, visible)))
 
     def test_without_dominance_both_count_half(self):
         config = replace(self.config, **NO_DOMINANCE)

@@ -134,6 +134,19 @@ def conv3x3(inputs: int, outputs: int, separable: bool) -> nn.Module:
     )
 
 
+class JoiningConvolution(nn.Conv2d):
+    """A 1×1 convolution of two tensors' channels, without copying them into one tensor first."""
+
+    def __init__(self, first: int, second: int, outputs: int) -> None:
+        super().__init__(first + second, outputs, 1, bias=False)
+        self.widths = (first, second)
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:  # type: ignore[override]
+        """(B, C1, h, w) and (B, C2, h, w) to (B, C, h, w)."""
+        weights = self.weight.split(self.widths, dim=1)
+        return F.conv2d(first, weights[0]) + F.conv2d(second, weights[1])
+
+
 class Downsample(nn.Sequential):
     """(B, C, h, w) to (B, 2C, h/2, w/2)."""
 

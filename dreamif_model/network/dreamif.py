@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dreamif_model.network.blocks import Downsample, Upsample, make_blocks
+from dreamif_model.network.blocks import Downsample, JoiningConvolution, Upsample, make_blocks
 from dreamif_model.network.enhancement import make_enhancement
 from dreamif_model.variants import NetworkConfig
 
@@ -29,7 +29,7 @@ class NetworkOutput:
 
     fused: Tensor  # (B, 1 or 3, H, W)
     dominance: list[Tensor]  # per decoder level, coarse to fine: (B, 2, h, w), infrared first
-    restored: Tensor | None  # (B, 2·(1 or 3), H, W), infrared first; with source_residual only
+    restored: Tensor | None  # (2B, 1 or 3, H, W), infrared first; with source_residual only
     features: Tensor  # (2B, C, h, w), of the finest decoder level, infrared first
 
     def float(self) -> NetworkOutput:
@@ -50,7 +50,7 @@ class DecoderLevel(nn.Module):
         channels = config.channels << level
         self.upsample = Upsample(channels * 2, config.separable)
         self.join = (
-            nn.Conv2d(channels * 2, channels, 1, bias=False) if config.skip_connections else None
+            JoiningConvolution(channels, channels, channels) if config.skip_connections else None
         )
         self.enhance = make_enhancement(config, level)
         self.blocks = make_blocks(
@@ -61,7 +61,7 @@ class DecoderLevel(nn.Module):
         """(2B, 2C, h, w) and the encoder's (2B, C, 2h, 2w) to the latter's shape; dominance."""
         x = self.upsample(x)
         if self.join is not None:
-            x = self.join(torch.cat((x, skip), dim=1))
+            x = self.join(x, skip)
         dominance = None
         if self.enhance is not None:
             x, dominance = self.enhance(x)
@@ -103,7 +103,7 @@ class DreamIF(nn.Module):
         if self.restore is None:
             return NetworkOutput(fused, dominance, None, features)
         removed = F.pixel_shuffle(self.restore(features), self.config.stem)
-        restored = torch.cat((sources + removed).chunk(2), dim=1)
+        restored = sources + removed
         fused = fused + self._weighted(restored, dominance)
         return NetworkOutput(fused, dominance, restored, features)
 
@@ -129,7 +129,7 @@ class DreamIF(nn.Module):
 
     def _weighted(self, restored: Tensor, dominance: list[Tensor]) -> Tensor:
         """Mean of both restored images, weighted by the finest dominance (the half, without)."""
-        infrared, visible = restored.chunk(2, dim=1)
+        infrared, visible = restored.chunk(2)
         if not dominance:
             return (infrared + visible) / 2
         weights = F.interpolate(

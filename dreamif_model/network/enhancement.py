@@ -6,12 +6,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dreamif_model.network.blocks import conv3x3, make_block
+from dreamif_model.network.blocks import JoiningConvolution, conv3x3, make_block
 from dreamif_model.variants import NetworkConfig
 
 
 class RelativeDominance(nn.Module):
-    """RD^m = sigmoid(mean over channels of conv([F^ir; F^vi])^m): one map per modality."""
+    """RD^m = sigmoid(mean over channels of conv([F^ir; F^vi])^m): one map per modality.
+
+    Computed as the convolution with the mean of each modality's kernels, which is the same: of
+    2C channels only the two means are wanted.
+    """
 
     def __init__(self, channels: int, separable: bool) -> None:
         super().__init__()
@@ -19,9 +23,12 @@ class RelativeDominance(nn.Module):
 
     def forward(self, infrared: Tensor, visible: Tensor) -> Tensor:
         """Two (B, C, h, w) to (B, 2, h, w) in (0, 1), infrared first."""
-        y_infrared, y_visible = self.conv(torch.cat((infrared, visible), dim=1)).chunk(2, dim=1)
-        means = (y_infrared.mean(1, keepdim=True), y_visible.mean(1, keepdim=True))
-        return torch.cat(means, dim=1).sigmoid()
+        joined = torch.cat((infrared, visible), dim=1)
+        *before, last = list(self.conv.children()) or [self.conv]
+        for layer in before:
+            joined = layer(joined)
+        kernels = last.get_parameter("weight").unflatten(0, (2, -1)).mean(1)  # (2, 2C, k, k)
+        return F.conv2d(joined, kernels, padding=kernels.shape[-1] // 2).sigmoid()
 
 
 class CrossEnhancement(nn.Module):
@@ -53,21 +60,32 @@ class PromptBlock(nn.Module):
         self.prompts = nn.Parameter(torch.rand(config.prompt_count, prompt, size, size))
         self.select = nn.Linear(channels + 1, config.prompt_count)
         self.smooth = nn.Conv2d(prompt, prompt, 3, padding=1, bias=False)
-        reduce = nn.Conv2d(channels + prompt, channels, 1, bias=False)
-        width = channels if config.separable else channels + prompt
-        block = make_block(config, level, width)
-        self.apply_prompt = nn.Sequential(
-            *((reduce, block) if config.separable else (block, reduce))
+        self.reduce_first = config.separable
+        self.apply_prompt = nn.ModuleList(
+            (
+                JoiningConvolution(channels, prompt, channels),
+                make_block(config, level, channels),
+            )
+            if self.reduce_first
+            else (
+                make_block(config, level, channels + prompt),
+                nn.Conv2d(channels + prompt, channels, 1, bias=False),
+            )
         )
 
     def forward(self, features: Tensor, dominance: Tensor) -> Tensor:
         """(B, C, h, w) and its dominance (B, 1, h, w) to (B, C, h, w)."""
-        pooled = torch.cat((features, dominance), dim=1).mean((2, 3))  # (B, C+1)
+        pooled = torch.cat((features.mean((2, 3)), dominance.mean((2, 3))), dim=1)  # (B, C+1)
         weights = self.select(pooled).softmax(dim=1)  # (B, count)
         prompt = torch.einsum("bn,nchw->bchw", weights, self.prompts)
         prompt = F.interpolate(prompt, features.shape[2:], mode="bilinear", align_corners=False)
-        joined = torch.cat((features, self.smooth(prompt)), dim=1)
-        prompted: Tensor = self.apply_prompt(joined)
+        prompt = self.smooth(prompt)
+        first, last = self.apply_prompt
+        prompted: Tensor = (
+            last(first(features, prompt))
+            if self.reduce_first
+            else last(first(torch.cat((features, prompt), dim=1)))
+        )
         return prompted
 
 

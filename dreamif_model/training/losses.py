@@ -96,7 +96,7 @@ def restoration_loss(restored: Tensor | None, infrared: Tensor, visible: Tensor)
     """Mean |restored - clean| over both modalities; zero where the variant restores none."""
     if restored is None:
         return infrared.new_zeros(())
-    return F.l1_loss(restored, torch.cat((infrared, visible), dim=1))
+    return F.l1_loss(restored, torch.cat((infrared, visible)))
 
 
 def total_loss(
