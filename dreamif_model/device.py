@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import math
+import os
 import platform
 import re
 import resource
@@ -139,6 +140,12 @@ def cpu_quota(path: Path = _CPU_QUOTA) -> int | None:
     return None if allowed == "max" else max(1, math.floor(int(allowed) / int(period)))
 
 
+def usable_cores() -> int:
+    """CPUs that this process may keep busy, at least 1: its affinity, within a container's quota."""
+    cores = len(os.sched_getaffinity(0))
+    return min(cores, cpu_quota() or cores)
+
+
 @cache
 def keep_freed_memory() -> None:
     """Let glibc keep freed buffers: page faults otherwise cost about half of a CPU inference."""
@@ -178,8 +185,9 @@ def free_memory() -> None:
 
 
 def use_cpu_threads(count: int) -> None:
-    """Run the network on this many CPU threads; 0 leaves torch's choice (one per core)."""
+    """Run the network on this many CPU threads; 0 leaves torch's choice within the quota."""
     if count < 0:
         raise ConfigError(f"the number of CPU threads is {count}, expected 0 or more")
+    prepare_cpu()  # once in a process: later it would lower this number to the quota
     if count:
         torch.set_num_threads(count)

@@ -75,6 +75,8 @@ class FusionEngine:
     ) -> None:
         if variant not in VARIANTS:
             raise ConfigError(f"unknown variant {variant!r}: choose one of {', '.join(VARIANTS)}")
+        if variant == AVERAGE and weights:
+            raise ConfigError(f"variant {AVERAGE} has no network: weights {weights} are not for it")
         self.variant, self.backend = variant, resolve_backend(backend)
         self.device = resolve_device(device, self.backend)
         self.precision = resolve_precision(precision, self.device)

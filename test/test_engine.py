@@ -131,6 +131,13 @@ def test_the_caller_hears_of_each_stage(scene):
     assert len(calls) == len(STAGES)
 
 
+def test_the_average_takes_no_weights():
+    """But an empty name, as the node's parameter has it, is none."""
+    FusionEngine(AVERAGE, "cpu", weights="")
+    with pytest.raises(ConfigError, match="average has no network: weights a"):
+        FusionEngine(AVERAGE, "cpu", weights="a.safetensors")
+
+
 @pytest.mark.parametrize("variant", [name for name in VARIANTS if name not in ("base", "released")])
 def test_every_variant_runs(variant, rng):
     visible = rng.integers(0, 256, (37, 53, 3), dtype=np.uint8)
@@ -186,6 +193,24 @@ class TestCpu:
 
     def test_no_quota_without_cgroups(self, tmp_path):
         assert devices.cpu_quota(tmp_path / "none") is None
+
+    @pytest.mark.parametrize(("quota", "expected"), [(None, 6), (2, 2), (8, 6)])
+    def test_usable_cores_are_within_affinity_and_quota(self, quota, expected, monkeypatch):
+        monkeypatch.setattr(devices, "cpu_quota", lambda: quota)
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(6))
+        assert devices.usable_cores() == expected
+
+    def test_a_number_of_threads_that_was_asked_for_stays(self, monkeypatch):
+        """Whatever the quota, which an engine that is made later looks at."""
+        monkeypatch.setattr(devices, "cpu_quota", lambda: 1)
+        before = torch.get_num_threads()
+        devices.prepare_cpu.cache_clear()
+        try:
+            devices.use_cpu_threads(3)
+            FusionEngine(AVERAGE, "cpu")
+            assert torch.get_num_threads() == 3
+        finally:
+            torch.set_num_threads(before)
 
     def test_what_has_settled_is_left_out_of_collections_until_memory_is_freed(self):
         devices.settle_memory()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -17,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from dreamif_model.data import find_pairs, read_gray
-from dreamif_model.device import keep_freed_memory
+from dreamif_model.device import keep_freed_memory, usable_cores
 from dreamif_model.errors import ConfigError, DreamIFError, ImageError
 from dreamif_model.metrics import evaluate
 from dreamif_model.metrics.filters import use_one_thread
@@ -93,10 +92,10 @@ def score_all(
 ) -> Iterator[Scores]:
     """:func:`score_triple` of each, in order, by up to ``jobs`` processes of one thread each.
 
-    jobs: default one per core; with 1, or few images, all is done in this process.
+    jobs: default one per usable core; with 1, or few images, all is done in this process.
     """
     if jobs is None:
-        jobs = len(os.sched_getaffinity(0))
+        jobs = usable_cores()
     if jobs < 1:
         raise ConfigError(f"jobs is {jobs}, expected 1 or more")
     lpips = Lpips(lpips_files) if lpips_files else None  # fails here, before any worker starts
