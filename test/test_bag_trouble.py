@@ -24,6 +24,7 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin
 from dreamif_model import FusionPipeline
 from dreamif_ros.bag import read_pairs
 from dreamif_ros.bag.evaluation.evaluate import EvaluationSettings, evaluate_bag
+from dreamif_ros.bag.evaluation.results import Spell
 from dreamif_ros.bag.pairs import Pairing
 from dreamif_ros.bag.recording import open_recording
 from dreamif_ros.bag.storage import BagError
@@ -256,6 +257,23 @@ class TestMessages:
         bag = write_bag(tmp_path / "bag", messages)
         found = evaluated(bag, tmp_path)
         assert found.fused == 20
+
+    def test_stamps_that_jump_are_told_and_all_else_too(self, tmp_path):
+        """Both cameras' clock is set by years after 3 of 5 s; the recorder's is not."""
+        late_ns = 1_700_000_000 * 10**9
+        messages = (
+            (t, n, *image(p, n + late_ns * (n >= START_NS + 3 * 10**9)))
+            for t, n, p in self.messages(50)
+        )
+        found = evaluated(write_bag(tmp_path / "bag", messages), tmp_path, check=True)
+        assert found.fused == 50
+        assert found.clock_offset.seconds is None
+        assert "jump by up to 1700000000 s" in found.clock_offset.reason
+        assert found.alignment.score_before is not None
+        assert found.visible.jumps == (Spell(3.0, 1.7e9),)
+        assert warned(found, "thermal stamps jump").startswith(
+            "the thermal stamps jump by +1700000000.0 s at t = 3.0 s while the recording goes on"
+        )
 
     @pytest.mark.parametrize("suffix", ["", "/compressed"])
     def test_compressed_images(self, suffix, tmp_path):

@@ -264,6 +264,15 @@ class TestClockOffset:
         with pytest.raises(CalibrationError, match=r"the infrared images span .* needs 3 s"):
             clock_offset(short, activity_of(self.times, walkers(self.times)))
 
+    @pytest.mark.parametrize("jump_s", [3600, 1.7e9])
+    def test_refuses_stamps_that_jump(self, jump_s):
+        """A clock that is set while recording: what is between has no images, nor memory."""
+        images, visible = walkers(self.times), activity_of(self.times, walkers(self.times))
+        times = self.times + jump_s * (self.times > 4)
+        reason = rf"infrared images span {jump_s + 8:.0f} s and jump by up to {jump_s:.0f} s \("
+        with pytest.raises(CalibrationError, match=reason):
+            clock_offset(activity_of(times, images), visible)
+
     def test_a_stamp_that_came_twice_is_left_out(self):
         times = [0.0, 0.1, 0.1, 0.05, 0.2]
         activity = activity_of(times, walkers(times))

@@ -20,6 +20,7 @@ Signal = NDArray[np.float64]  # (T, tiles)
 TILES = (8, 6)  # along the width and the height
 GREATEST_OFFSET_S = 1.0
 LEAST_DURATION_S = 3.0
+GREATEST_DURATION_S = 300.0  # bounds the memory and the time that it takes
 STEP_S = 0.01  # of the resampled signals
 LEAST_CORRELATION = 0.25
 PEAK_WIDTH_S = 0.2  # other peaks are further away than this
@@ -37,9 +38,13 @@ class ClockOffset:
 
 
 class Activity:
-    """How much the tiles of one camera's frames change; takes them one by one, in order."""
+    """How much the tiles of one camera's frames change; takes them one by one, in order.
+
+    longest_step_s: between the stamps of two successive frames.
+    """
 
     def __init__(self) -> None:
+        self.longest_step_s = 0.0
         self._stamps: list[float] = []
         self._rates: list[NDArray[np.float64]] = []
         self._last: tuple[float, NDArray[np.float32]] | None = None
@@ -53,6 +58,7 @@ class Activity:
             elapsed = stamp_s - self._last[0]
             if elapsed <= 0:
                 return  # a message that came twice, or a clock that was set back
+            self.longest_step_s = max(self.longest_step_s, elapsed)
             change = np.abs(small - self._last[1]).reshape(TILES[1], 8, TILES[0], 8)
             self._rates.append(change.mean(axis=(1, 3)).ravel().astype(np.float64) / elapsed)
             self._stamps.append(stamp_s - elapsed / 2)
@@ -97,6 +103,12 @@ def _check_duration(infrared: Activity, visible: Activity) -> None:
             raise CalibrationError(
                 f"the {camera} images span {duration:.1f} s: the clocks' offset needs "
                 f"{LEAST_DURATION_S:g} s or more"
+            )
+        if duration > GREATEST_DURATION_S:
+            raise CalibrationError(
+                f"the stamps of the {camera} images span {duration:.0f} s and jump by up to "
+                f"{activity.longest_step_s:.0f} s (at most {GREATEST_DURATION_S:g} s are looked "
+                "at): record with a clock that is not set meanwhile"
             )
         if not np.ptp(activity.rates, axis=0).any():
             raise CalibrationError(f"nothing moves in the {camera} images: record people or cars")

@@ -217,6 +217,13 @@ def _stamps(name: str, camera: Camera) -> Iterator[str]:
             "time of recording was taken, which adds the transport's delay; set header.stamp in "
             "the driver"
         )
+    if camera.jumps:
+        jump = max(camera.jumps, key=lambda jump: abs(jump.duration_s))
+        yield (
+            f"the {_CAMERAS[name]} stamps jump by {jump.duration_s:+.1f} s at t = "
+            f"{jump.start_s:.1f} s while the recording goes on: use one clock that is not set "
+            "while recording"
+        )
     if camera.disordered > DISORDERED_SHARE * camera.messages:
         yield (
             f"{camera.disordered} {_CAMERAS[name]} messages are stamped before the one that came "

@@ -40,6 +40,9 @@ class Camera:
     refusal: str = ""  # why the first of them was refused
     gaps: tuple[Spell, ...] = ()  # without messages, longer than three of its periods and 0.25 s
     freezes: tuple[Spell, ...] = ()  # of one picture repeated, at least 0.25 s
+    # When the stamps went on or back by a second or more beyond the time of recording, and by how
+    # much.
+    jumps: tuple[Spell, ...] = ()
     sizes_changed: int = 0
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
+from operator import sub
 from statistics import median
 
 from dreamif_model.errors import ImageError
@@ -18,6 +19,7 @@ from dreamif_ros.pairing import NANOSECONDS
 
 LEAST_SPELL_S = 0.25  # of a gap or a freeze that is told
 GAP_PERIODS = 3.0
+LEAST_JUMP_S = 1.0  # of the stamps against the time of recording
 WAITING = "unfinished"  # reason: still waited for a partner when the recording ended
 REFUSED = "refused"  # reason: a pair of which one message is no image that can be fused
 
@@ -77,6 +79,7 @@ class CameraSurvey:
             refusal=self.refusal,
             gaps=tuple(self._gaps()),
             freezes=tuple(self.freezes),
+            jumps=tuple(self._jumps()),
         )
 
     def _since(self, time_ns: int) -> float:
@@ -113,6 +116,12 @@ class CameraSurvey:
         for before, interval in zip(times, intervals, strict=False):
             if interval > limit_ns:
                 yield Spell(self._since(before), interval / NANOSECONDS)
+
+    def _jumps(self) -> Iterator[Spell]:
+        delays = map(sub, self.stamps_ns, self.recorded_ns)
+        for now, (before, after) in zip(self.recorded_ns[1:], pairwise(delays), strict=True):
+            if abs(after - before) >= LEAST_JUMP_S * NANOSECONDS:
+                yield Spell(self._since(now), (after - before) / NANOSECONDS)
 
 
 @dataclass
