@@ -163,6 +163,8 @@ class TestCommand:
             (["--infrared-offset", "inf"], "offset is inf"),
             (["--start", "-1"], "start is -1"),
             (["--start", "2", "--stop", "1"], "stop is 1"),
+            (["--start", "1e300"], r"start is 1e\+300 s, but the bag is only 1\.9 s long"),
+            (["--start", "2", "--stop", "inf"], r"start is 2 s, but the bag is only 1\.9 s long"),
             (["--metric-frames", "-1"], "metric_frames is -1"),
             (["--json", "/nowhere/x.json"], "make its folder"),
             (["--calibration", "/nowhere.yaml"], "cannot read /nowhere.yaml"),
@@ -238,9 +240,23 @@ class TestFrames:
         found = evaluated(bag, tmp_path, start_s=0.5, stop_s=1.0)
         assert [row.time_s for row in found.rows] == pytest.approx([0.5, 0.6, 0.7, 0.8, 0.9])
 
+    def test_a_stop_beyond_all_times_is_none(self, bag, tmp_path):
+        rows = evaluated(bag, tmp_path, start_s=1.5).rows
+        for stop_s in (1e300, float("inf")):
+            assert evaluated(bag, tmp_path, start_s=1.5, stop_s=stop_s).rows == rows
+
     def test_sqlite_gives_the_same_rows(self, bag, tmp_path):
         other = write_bag(tmp_path / "street", street_messages(), StoragePlugin.SQLITE3)
-        assert evaluated(other, tmp_path).rows == evaluated(bag, tmp_path).rows
+        rows = evaluated(bag, tmp_path).rows
+        assert evaluated(other, tmp_path).rows == rows
+        assert evaluated(other, tmp_path, stop_s=1e300).rows == rows
+
+    def test_a_span_without_images_is_no_time(self, tmp_path):
+        late = ("/imu", START_NS + 9 * 10**9, *camera_info(START_NS, (8, 8)))
+        bag = write_bag(tmp_path / "bag", [*street_messages(1), late])
+        found = evaluated(bag, tmp_path, start_s=5.0)
+        assert (found.duration_s, found.fused) == (0, 0)
+        assert "hold no images in this span" in found.warnings[0]
 
     def test_objects_are_counted_and_recorded(self, pairs_root, tmp_path):
         pytest.importorskip("ultralytics")

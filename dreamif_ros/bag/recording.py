@@ -14,6 +14,7 @@ from typing_extensions import Self
 
 from dreamif_ros.bag.salvage import (
     CAUSES,
+    LAST_NS,
     MCAP_MAGIC,
     decompress_file,
     files_of,
@@ -28,6 +29,7 @@ from dreamif_ros.bag.storage import (
     topic_of,
 )
 
+MOST_S = LAST_NS / 1e9  # a later moment is after any bag
 _FOOTER_BYTES = 37  # of an MCAP file: record head, summary start, offsets, checksum, magic
 
 
@@ -38,14 +40,15 @@ class DamagedBagError(BagError):
 class Recording(ABC):
     """Messages in the order in which they were recorded; closed with the ``with`` block.
 
-    topics: those with messages, sorted. start_ns: when the bag's first message was recorded.
+    topics: those with messages, sorted. start_ns, end_ns: when the bag's first and its last
+    message were recorded.
     faults: what is wrong with its files, in words; there may be more once messages were read.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.topics: list[Topic] = []
-        self.start_ns = 0
+        self.start_ns = self.end_ns = 0
         self.faults: list[str] = []
         self._stack = ExitStack()
 
@@ -76,8 +79,11 @@ class Recording(ABC):
             self.faults.append(fault)
 
     def _span(self, start_s: float, stop_s: float | None) -> tuple[int, int | None]:
-        stop_ns = None if stop_s is None else self.start_ns + round(stop_s * 1e9)
-        return self.start_ns + round(start_s * 1e9), stop_ns
+        return self._time_ns(start_s), None if stop_s is None else self._time_ns(stop_s)
+
+    def _time_ns(self, seconds: float) -> int:
+        """Any, also infinite, seconds after the beginning as a time that a database takes."""
+        return min(self.start_ns + round(min(seconds, MOST_S) * 1e9), LAST_NS)
 
 
 class IndexedRecording(Recording):
@@ -93,6 +99,7 @@ class IndexedRecording(Recording):
             self._reader = self._stack.enter_context(open_reader(path))
             self.topics = sorted({topic_of(c) for c in self._reader.connections if c.msgcount})
             self.start_ns = self._reader.start_time
+            self.end_ns = self._reader.end_time - 1
             for file in files_of(path):
                 if file.suffix == ".mcap" and not _has_index(file):
                     self.say(f"{file.name} has no index: it was read from beginning to end")
@@ -126,6 +133,7 @@ class SalvagedRecording(Recording):
         try:
             for message in self._read():
                 firsts.setdefault(Topic(message.topic, message.type_name), message)
+                self.end_ns = max(self.end_ns, message.timestamp_ns)
         except BaseException:
             self._stack.close()
             raise

@@ -35,7 +35,7 @@ _FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _DATA_END = 0x02, 0x03, 0x04, 0x05
 _READ = (_SCHEMA, _CHANNEL, _MESSAGE, _CHUNK)
 _KINDS = range(0x01, 0x10)  # the records that there are
 _MOST_BYTES = 1 << 30  # of one record; a greater length is damage
-_LAST_NS = (1 << 63) - 1  # a later time is damage
+LAST_NS = (1 << 63) - 1  # a later time is damage
 _MOST_JUMPS = 64  # over damaged rows of a database, each twice as far as the last
 
 
@@ -150,7 +150,7 @@ class _McapFile:
 
     def _message(self, content: bytes) -> Iterator[BagMessage]:
         channel, _, time_ns = struct.unpack_from("<HIQ", content)
-        if channel in self._channels and time_ns <= _LAST_NS:
+        if channel in self._channels and time_ns <= LAST_NS:
             yield BagMessage(*self._channels[channel], time_ns, content[22:])
 
     def _chunk(self, content: bytes, whole: bool) -> Iterator[BagMessage]:

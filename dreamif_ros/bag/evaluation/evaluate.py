@@ -37,6 +37,7 @@ from dreamif_ros.bag.recording import DamagedBagError, Recording, open_recording
 from dreamif_ros.bag.storage import CAMERA_INFO
 from dreamif_ros.bag.topics import CameraTopics, info_topic
 from dreamif_ros.fusion.camera_infos import CameraInfos
+from dreamif_ros.pairing import NANOSECONDS
 
 VIDEO_NAME, BAG_NAME = "fused.mkv", "fused_bag"
 ALIGNMENT_WIDTH = 640  # pixels of the alignment's pictures
@@ -145,7 +146,17 @@ class _Run:
         topics = chosen.infrared, chosen.visible
         images = read_images(self._recording, topics, settings.start_s, settings.stop_s)
         shown = self._progress(images, "message", None)
-        return chosen, survey(shown, topics, self._pairing, self._recording.start_ns)
+        found = survey(shown, topics, self._pairing, self._recording.start_ns)
+        if settings.start_s and not (found.infrared.recorded_ns or found.visible.recorded_ns):
+            self._check_start(settings.start_s)
+        return chosen, found
+
+    def _check_start(self, start_s: float) -> None:
+        long_s = (self._recording.end_ns - self._recording.start_ns) / NANOSECONDS
+        if start_s > long_s:
+            raise ConfigError(
+                f"the start is {start_s:g} s, but the bag is only {long_s:.1f} s long: begin before"
+            )
 
     def check(self) -> CameraCheck:
         """How the cameras agree."""
@@ -219,7 +230,7 @@ class _Run:
         return Evaluation(
             bag=self._recording.path.resolve().name,
             settings=self._told(),
-            duration_s=max(infrared.last_s, visible.last_s) - self._settings.start_s,
+            duration_s=max(0.0, max(infrared.last_s, visible.last_s) - self._settings.start_s),
             infrared=infrared,
             visible=visible,
             pairs=found.pairs,
