@@ -29,6 +29,7 @@ from dreamif_ros.bag.pairs import Pairing
 from dreamif_ros.bag.recording import open_recording
 from dreamif_ros.bag.storage import BagError
 from dreamif_ros.cli import main
+from dreamif_ros.report.words import why_no_pairs
 
 # rclpy's wheels bring a lark that imports what Python 3.11 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
@@ -328,6 +329,20 @@ class TestMessages:
         assert found.fused == 7
         assert found.drops == {"no partner": 1, "refused": 2}
         assert warned(found, "visible messages are no image").startswith("1 of 10")
+
+    def test_damaged_messages_are_some_of_those_recorded(self, tmp_path):
+        """Every third infrared message is cut off, the others are fused."""
+        messages = (
+            (t, n, kind, bytes(data)[: 20 if t == TOPICS[0] and n // 10**8 % 3 == 0 else None])
+            for t, n, p in self.messages(15)
+            for kind, data in [image(p, n)]
+        )
+        found = evaluated(write_bag(tmp_path / "bag", messages), tmp_path)
+        camera = found.infrared
+        assert (camera.messages, camera.damaged, camera.refused, camera.recorded) == (10, 5, 5, 15)
+        assert found.fused == 10
+        assert warned(found, "are no image").startswith("5 of 15 thermal messages are no image")
+        assert why_no_pairs(found)[0].startswith("Both cameras have images")
 
     def test_nothing_can_be_fused(self, tmp_path):
         messages = ((t, n, *image(SMALL.infrared(0), n)) for t, n, _ in self.messages())

@@ -209,7 +209,7 @@ _CAMERA_FACTS: tuple[tuple[str, Callable[[Camera], str]], ...] = (
     ("type", lambda camera: camera.type_name),
     ("encoding", lambda camera: ", ".join(camera.encodings) or NOT_KNOWN),
     ("size", _size),
-    ("messages", lambda camera: whole(camera.messages)),
+    ("messages", lambda camera: whole(camera.recorded)),
     ("rate", lambda camera: f"{camera.rate_hz:.2f} Hz" if camera.messages > 1 else NOT_KNOWN),
     ("from, to", _span),
     ("refused", _refused),

@@ -53,8 +53,8 @@ def glance(evaluation: Evaluation) -> list[Fact]:
     """The figures that somebody with one minute reads."""
     if evaluation.pairs == 0:
         return [
-            Fact("infrared", count(evaluation.infrared.messages, "message")),
-            Fact("visible", count(evaluation.visible.messages, "message")),
+            Fact("infrared", count(evaluation.infrared.recorded, "message")),
+            Fact("visible", count(evaluation.visible.recorded, "message")),
             Fact("pairs", "0", f"in {seconds(evaluation.duration_s)}"),
         ]
     facts = [_fused_fact(evaluation), _skew_fact(evaluation), _offset_fact(evaluation)]
@@ -176,9 +176,9 @@ def alignments(evaluation: Evaluation) -> list[float]:
 
 
 def _lack(name: str, camera: Camera) -> str:
-    if camera.messages == 0:
+    if camera.recorded == 0:
         return f"The {name} topic {camera.topic} has no messages."
-    if camera.refused >= camera.messages:
+    if camera.refused >= camera.recorded:
         return f"No {name} image could be used{_because(camera.refusal)}."
     return ""
 

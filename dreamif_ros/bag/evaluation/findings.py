@@ -94,10 +94,9 @@ def _clock(found: Evaluation, file_offset_s: float, pairing: Pairing) -> Iterato
 
 def _broken(name: str, camera: Camera) -> Iterator[str]:
     if camera.refused:
-        of = camera.messages or camera.refused
         yield (
-            f"{camera.refused} of {max(of, camera.refused)} {_CAMERAS[name]} messages are no image "
-            f"that can be fused: {camera.refusal}"
+            f"{camera.refused} of {camera.recorded} {_CAMERAS[name]} messages are no image that "
+            f"can be fused: {camera.refusal}"
         )
 
 

@@ -30,13 +30,14 @@ class Camera:
     type_name: str
     encodings: tuple[str, ...]
     size: tuple[int, int] | None  # (width, height) of the first image; None: no image was read
-    messages: int
+    messages: int  # that can be read
     rate_hz: float  # by the median distance of two stamps; 0 below two messages
     first_s: float
     last_s: float
     unstamped: int = 0  # messages with a zero stamp: the time they were recorded is taken
     disordered: int = 0  # messages stamped before the one that came before
-    refused: int = 0  # messages that are no image that can be fused
+    damaged: int = 0  # messages that cannot be read, beside those in ``messages``
+    refused: int = 0  # messages that are no image that can be fused, the damaged ones among them
     refusal: str = ""  # why the first of them was refused
     gaps: tuple[Spell, ...] = ()  # without messages, longer than three of its periods and 0.25 s
     freezes: tuple[Spell, ...] = ()  # of one picture repeated, at least 0.25 s
@@ -44,6 +45,11 @@ class Camera:
     # much.
     jumps: tuple[Spell, ...] = ()
     sizes_changed: int = 0
+
+    @property
+    def recorded(self) -> int:
+        """Messages, whether they can be read or not."""
+        return self.messages + self.damaged
 
 
 @dataclass(frozen=True)

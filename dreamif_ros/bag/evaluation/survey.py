@@ -34,6 +34,7 @@ class CameraSurvey:
     size: tuple[int, int] | None = None
     unstamped: int = 0
     disordered: int = 0
+    damaged: int = 0
     refused: int = 0
     refusal: str = ""
     recorded_ns: array[int] = field(default_factory=lambda: array("q"))
@@ -45,6 +46,7 @@ class CameraSurvey:
     def add(self, image: RecordedImage) -> None:
         """Take the next message."""
         if image.message is None:
+            self.damaged += 1
             self.refuse(image.refusal)
             return
         self.unstamped += not image.header_ns
@@ -75,6 +77,7 @@ class CameraSurvey:
             last_s=self._since(self.recorded_ns[-1]) if self.recorded_ns else 0.0,
             unstamped=self.unstamped,
             disordered=self.disordered,
+            damaged=self.damaged,
             refused=self.refused,
             refusal=self.refusal,
             gaps=tuple(self._gaps()),
