@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import time
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +13,9 @@ import numpy as np
 import torch
 
 from dreamif_model.checkpoints import WEIGHTS_FOLDER, load_network
-from dreamif_model.device import use_cpu_threads
+from dreamif_model.device import is_out_of_memory, use_cpu_threads
 from dreamif_model.engine import STAGES, FusionEngine
-from dreamif_model.errors import WeightsError
+from dreamif_model.errors import DreamIFError, WeightsError
 from dreamif_model.network import DreamIF
 from dreamif_model.variants import AVERAGE, network_config
 
@@ -54,10 +55,24 @@ class Figures:
 
 
 def measure_apart(case: Case) -> Figures:
-    """Measure in a new process, which has no memory, threads or cached kernels of another case."""
+    """Measure in a new process, which has no memory, threads or cached kernels of another case.
+
+    DreamIFError where the memory is not enough.
+    """
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
-        return pool.submit(measure, case).result()
+    what = f"{case.variant} at {case.width}x{case.height}"
+    try:
+        with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
+            return pool.submit(measure, case).result()
+    except BrokenProcessPool:
+        raise DreamIFError(
+            f"{what}: the process was ended from outside, perhaps because there is not enough "
+            "memory: smaller --size"
+        ) from None
+    except (MemoryError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise DreamIFError(f"{what}: not enough memory: smaller --size") from None
+        raise
 
 
 def measure(case: Case) -> Figures:

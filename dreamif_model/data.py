@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dreamif_model.errors import ImageError
 
+LARGEST_SIDE = 16384  # pixels of an image whose size is given as text
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
 
 Pixels: TypeAlias = "NDArray[np.uint8] | NDArray[np.uint16]"

@@ -141,7 +141,7 @@ def cpu_quota(path: Path = _CPU_QUOTA) -> int | None:
 
 
 def usable_cores() -> int:
-    """CPUs that this process may keep busy, at least 1: its affinity, within a container's quota."""
+    """CPUs that this process may keep busy, at least 1: by its affinity and a container's quota."""
     cores = len(os.sched_getaffinity(0))
     return min(cores, cpu_quota() or cores)
 
@@ -156,6 +156,15 @@ def keep_freed_memory() -> None:
         return
     for parameter, value in ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, 2**31 - 1), (_TOP_PAD, 1 << 29)):
         mallopt(parameter, value)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed: numpy's, torch's on the GPU, or torch's on the CPU.
+
+    The last is a RuntimeError that only its text tells from others.
+    """
+    known = isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError))
+    return known or "DefaultCPUAllocator" in str(error)
 
 
 def memory_mib(device: torch.device) -> dict[str, float]:

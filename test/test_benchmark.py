@@ -1,13 +1,15 @@
 """`dreamif summary` and `dreamif benchmark`: the right rows, never a time that must be met."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from dreamif_model import VARIANTS
-from dreamif_model.benchmark import Case, measure
+from dreamif_model import VARIANTS, DreamIFError, benchmark
+from dreamif_model.benchmark import Case, measure, measure_apart
 from dreamif_model.complexity import complexity
 from dreamif_model.engine import STAGES
 from dreamif_model.network import DreamIF
@@ -104,6 +106,39 @@ class TestMeasure:
         monkeypatch.setattr("dreamif_model.benchmark.WEIGHTS_FOLDER", tmp_path)
         monkeypatch.setattr("dreamif_model.checkpoints.WEIGHTS_FOLDER", tmp_path)
         assert measure(Case("nano", 64, 48, "cpu", frames=1, warmup=0)).weights == "random"
+
+
+class TestMeasureApart:
+    @pytest.mark.parametrize(
+        ("error", "words"),
+        [
+            (MemoryError(), "nano at 64x48: not enough memory: smaller --size"),
+            (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "not enough memory"),
+            (BrokenProcessPool(), "ended from outside, perhaps because there is not enough memory"),
+        ],
+    )
+    def test_too_little_memory_is_named(self, error, words, failing):
+        failing(error)
+        with pytest.raises(DreamIFError, match=words):
+            measure_apart(Case("nano", 64, 48))
+
+    def test_another_error_is_not(self, failing):
+        failing(RuntimeError("a defect"))
+        with pytest.raises(RuntimeError, match="a defect"):
+            measure_apart(Case("nano", 64, 48))
+
+    @pytest.fixture
+    def failing(self, monkeypatch):
+        """Lets the measurement, which is in a thread here, end in an error."""
+
+        def fail(error):
+            def measure(_):
+                raise error
+
+            monkeypatch.setattr(benchmark, "measure", measure)
+            monkeypatch.setattr(benchmark, "ProcessPoolExecutor", lambda **_: ThreadPoolExecutor(1))
+
+        return fail
 
 
 class TestBenchmark:

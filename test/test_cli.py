@@ -1,5 +1,6 @@
 """The `dreamif` command: files in and out, exit statuses, one-line failures."""
 
+import io
 import json
 import sys
 
@@ -145,6 +146,29 @@ def test_a_wrong_call_is_status_2(arguments):
     with pytest.raises(SystemExit) as exit_info:
         cli.main(arguments)
     assert exit_info.value.code == 2
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes")]
+)
+def test_too_little_memory_is_a_failure_in_one_line(error, monkeypatch, capfd):
+    def run(_):
+        raise error
+
+    monkeypatch.setattr(cli.summary, "run", run)
+    assert cli.main(["summary"]) == 1
+    message = capfd.readouterr().err
+    assert message == "dreamif: not enough memory: give smaller images or a smaller size\n"
+
+
+def test_help_on_a_terminal_of_ascii(monkeypatch):
+    shown = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding="ascii"))
+    with pytest.raises(SystemExit):
+        cli.main(["metrics", "--help"])
+    sys.stdout.flush()
+    assert b"mean and 95 % interval" in shown.getvalue()
+    assert b"AG       ? ? 0" in shown.getvalue()  # ↑ and ≥
 
 
 def test_evaluate_prints_and_writes_the_same_numbers(tmp_path, rng, capfd):

@@ -340,7 +340,12 @@ class TestFile:
             ({"homography": [[1, 2], [3]]}, "homography must be a list of 3×3"),
             ({"homography": [[1, 1, 1]] * 3}, "has no inverse"),
             ({"infrared_size": [64, 0]}, r"infrared_size is \[64, 0\], expected \[width, height"),
-            ({"residual_px": "small"}, "residual_px is 'small', expected a number"),
+            ({"visible_size": [640000, 480]}, r"\[640000, 480\], .* in pixels, 1 to 16384"),
+            ({"homography": [[10**400, 0, 0]] * 3}, "homography must be a list of 3×3"),
+            ({"residual_px": "small"}, "residual_px is 'small', expected a finite number"),
+            ({"residual_px": math.nan}, "residual_px is nan, expected a finite number"),
+            ({"clock_offset_s": -math.inf}, "clock_offset_s is -inf, expected a finite"),
+            ({"clock_offset_s": 10**400}, "clock_offset_s is 10+, expected a finite number"),
             ({"rotation": []}, "unknown rotation: expected model, infrared_size"),
         ],
     )
@@ -357,7 +362,7 @@ class TestFile:
             ({"infrared": {}}, "infrared: image_width, .* missing"),
             ({"infrared": "none.yaml"}, "cannot read .*none.yaml"),
             ({"visible": 3}, "visible is 3, expected a camera_info file or its contents"),
-            ({"distance_m": "far"}, "distance_m is 'far', expected a number"),
+            ({"distance_m": "far"}, "distance_m is 'far', expected a finite number"),
             ({"rotation": [[2, 0, 0], [0, 1, 0], [0, 0, 1]]}, "no rotation matrix"),
         ],
     )

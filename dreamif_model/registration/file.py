@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from dreamif_model.data import LARGEST_SIDE
 from dreamif_model.errors import ConfigError
 from dreamif_model.registration.geometry import CameraPair, Homography, Intrinsics, Matrix
 from dreamif_model.registration.warp import Calibration, Size
@@ -189,7 +191,7 @@ def _data(content: dict[str, Any], key: str) -> list[float]:
 def _matrix(content: dict[str, Any], key: str, shape: tuple[int, ...]) -> Matrix:
     try:
         matrix = np.array(content[key], np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         matrix = np.empty(0)
     if matrix.shape != shape:
         size = "×".join(map(str, shape))
@@ -198,15 +200,19 @@ def _matrix(content: dict[str, Any], key: str, shape: tuple[int, ...]) -> Matrix
 
 
 def _size(value: Any, name: str) -> Size:
-    whole = isinstance(value, list) and all(type(side) is int and side > 0 for side in value)
-    if not whole or len(value) != 2:
-        raise ConfigError(f"{name} is {value!r}, expected [width, height] in pixels")
+    whole = isinstance(value, list) and all(type(side) is int for side in value)
+    if not whole or len(value) != 2 or not 1 <= min(value) <= max(value) <= LARGEST_SIDE:
+        raise ConfigError(
+            f"{name} is {value!r}, expected [width, height] in pixels, 1 to {LARGEST_SIDE}"
+        )
     return value[0], value[1]
 
 
 def _number(value: Any, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ConfigError(f"{name} is {value!r}, expected a number")
+    """NaN and infinite too are refused, and whole numbers that no float holds."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not abs(value) <= sys.float_info.max:
+        raise ConfigError(f"{name} is {value!r}, expected a finite number")
     return float(value)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 
 from dreamif_model import ConfigError, DreamIFError
+from dreamif_model.device import is_out_of_memory
 from dreamif_ros.cli import (
     bag,
     benchmark,
@@ -54,6 +56,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb; 0 on success, 1 on a failure named in one line, 2 for a wrong call."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal of ASCII shows … and ≥ as ?
     options = build_parser().parse_args(arguments)
     try:
         status: int = options.run(options)
@@ -63,6 +67,11 @@ def main(arguments: list[str] | None = None) -> int:
     except (DreamIFError, OSError) as error:
         print(f"dreamif: {error}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        print("dreamif: not enough memory: give smaller images or a smaller size", file=sys.stderr)
+        return 1
     except ModuleNotFoundError as error:
         if error.name not in ROS_MODULES:
             raise
