@@ -1,9 +1,13 @@
-"""Weights on disk: safetensors that name their variant; nothing is ever unpickled."""
+"""Weights on disk: safetensors that name their variant, and PyTorch's files, of values only."""
 
 from __future__ import annotations
 
+import argparse
+import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -45,6 +49,35 @@ def load_network(variant: str, path: Path | str | None = None) -> DreamIF:
 def variant_of(path: Path) -> str:
     """Name of the variant whose weights a file holds; WeightsError as :func:`load_network`."""
     return _read_file(path)[1]["variant"]
+
+
+def read_pickled(path: Path, device: torch.device | str = "cpu") -> Any:
+    """What ``torch.save`` wrote: tensors and plain values; no code from the file is run.
+
+    WeightsError when there is no file, when it is damaged, or when it holds anything else.
+    """
+    if not path.is_file():
+        raise WeightsError(f"no file at {path}: expected the .pth of a checkpoint")
+    try:
+        # The authors' release saves its options beside the weights: a Namespace only holds values.
+        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # guesses about damaged files
+            return torch.load(path, map_location=device, weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # a damaged pickle can end in any of them
+        raise WeightsError(_unreadable(path, str(error))) from None
+
+
+def _unreadable(path: Path, reason: str) -> str:
+    """Instead of torch's own words, which advise to run the file's code."""
+    found = re.search(r"GLOBAL (\S+)", reason)
+    if not found:
+        return f"{path} is damaged or not a PyTorch checkpoint"
+    return (
+        f"{path} holds {found[1]}, which could run as code when read, so it was not read: where "
+        "you trust the file, save the state dict alone, torch.save(model.state_dict(), ...)"
+    )
 
 
 def _read(path: Path, variant: str) -> tuple[dict[str, Tensor], list[str]]:

@@ -7,10 +7,6 @@ each head together; and there the visible features come before the infrared ones
 
 from __future__ import annotations
 
-import argparse
-import re
-import warnings
-import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +16,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from dreamif_model.checkpoints import save_weights
+from dreamif_model.checkpoints import read_pickled, save_weights
 from dreamif_model.errors import WeightsError
 from dreamif_model.network import DreamIF
 from dreamif_model.network.blocks import TransposedAttention
@@ -121,7 +117,7 @@ def read_state_dict(path: Path) -> dict[str, Any]:
     They may lie under ``model`` (as the release saves them), ``state_dict`` or ``params``, and
     bear the prefix ``module.`` of a parallel training.
     """
-    content = _load(path)
+    content = read_pickled(path)
     for name in ("model", "state_dict", "params"):
         if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
             content = content[name]
@@ -159,33 +155,6 @@ def build_network(state: Mapping[str, Any], path: Path) -> DreamIF:
     _reorder(ours, network)
     network.load_state_dict(ours, assign=True)
     return network.eval()
-
-
-def _load(path: Path) -> Any:
-    if not path.is_file():
-        raise WeightsError(f"no file at {path}: expected the .pth of a checkpoint")
-    try:
-        # The release saves its options next to the weights: a Namespace only holds values.
-        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # guesses about damaged files
-            return torch.load(
-                path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
-            )
-    except OSError:
-        raise
-    except Exception as error:  # a damaged pickle can end in any of them
-        raise WeightsError(_unreadable(path, str(error))) from None
-
-
-def _unreadable(path: Path, reason: str) -> str:
-    """Instead of torch's own words, which advise to run the file's code."""
-    found = re.search(r"GLOBAL (\S+)", reason)
-    if not found:
-        return f"{path} is damaged or not a PyTorch checkpoint"
-    return (
-        f"{path} holds {found[1]}, which could run as code when read, so it was not read: where "
-        "you trust the file, save the state dict alone, torch.save(model.state_dict(), ...)"
-    )
 
 
 def _inside(key: str, module: str) -> bool:

@@ -98,13 +98,23 @@ def test_refuses_what_has_not_all_tensors(files, tmp_path):
 def test_refuses_what_is_no_weights_file(tmp_path):
     with pytest.raises(WeightsError, match="no LPIPS weights at"):
         Lpips([tmp_path / "absent.pth"])
-    for name in ("text.pth", "text.safetensors"):
+    for name, words in (
+        ("text.pth", "is damaged or not a PyTorch checkpoint"),
+        ("text.safetensors", "is not a readable safetensors file"),
+    ):
         (tmp_path / name).write_text("neither of the two")
-        with pytest.raises(WeightsError, match=f"{name} is neither safetensors nor"):
+        with pytest.raises(WeightsError, match=f"{name} {words}"):
             Lpips([tmp_path / name])
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(WeightsError, match="holds a list"):
         Lpips([tmp_path / "list.pth"])
+
+
+@pytest.mark.parametrize("content", [b"\x80\x04\x95.", b"h\x07.", b"ab.", bytes(100)])
+def test_a_damaged_pickle_is_one_line(content, tmp_path):
+    (tmp_path / "bad.pth").write_bytes(content)
+    with pytest.raises(WeightsError, match=r"bad\.pth is damaged or not a PyTorch checkpoint$"):
+        Lpips([tmp_path / "bad.pth"])
 
 
 def test_code_in_a_file_is_not_run(tmp_path):
@@ -113,8 +123,9 @@ def test_code_in_a_file_is_not_run(tmp_path):
             return (tmp_path / "ran").touch, ()
 
     torch.save({"features.0.weight": Danger()}, tmp_path / "bad.pth")
-    with pytest.raises(WeightsError, match="neither safetensors nor"):
+    with pytest.raises(WeightsError, match="could run as code when read") as caught:
         Lpips([tmp_path / "bad.pth"])
+    assert "weights_only" not in str(caught.value)  # torch's own advice
     assert not (tmp_path / "ran").exists()
 
 

@@ -192,14 +192,19 @@ def test_learning_rate(pairs, tmp_path):
     assert rates == pytest.approx([0.05, 0.1, 0.1, 0.0505, 0.001])
 
 
-@pytest.mark.parametrize("content", [b"", b"garbage", None], ids=["empty", "garbage", "foreign"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"garbage", b"h\x07.", {"network": {}, "step": 1}, [1], {"network": 5}],
+    ids=["empty", "garbage", "pickle", "foreign", "list", "number"],
+)
 def test_a_checkpoint_that_does_not_fit(pairs, tmp_path, content):
     path = tmp_path / CHECKPOINT
-    if content is None:
-        torch.save({"network": {}, "step": 1}, path)
-    else:
+    if isinstance(content, bytes):
         path.write_bytes(content)
-    with pytest.raises(WeightsError, match=r"checkpoint\.pt is damaged or not a checkpoint of"):
+    else:
+        torch.save(content, path)
+    words = r"checkpoint\.pt is damaged or not a checkpoint of variant 'nano': remove it"
+    with pytest.raises(WeightsError, match=words):
         train(tiny(pairs), tmp_path)
 
 

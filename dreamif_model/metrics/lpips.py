@@ -20,7 +20,6 @@ lin4.model.1.weight                   (1, 256, 1, 1)
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from dreamif_model.checkpoints import read_pickled
 from dreamif_model.errors import WeightsError
 from dreamif_model.metrics.gray import Gray, planes
 
@@ -93,18 +93,17 @@ def _expected() -> dict[str, tuple[int, ...]]:
 def _read(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise WeightsError(f"no LPIPS weights at {path}: give files that are there")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        reason = str(error).partition("\n")[0]
-        raise WeightsError(
-            f"{path} is neither safetensors nor a .pth file of tensors only ({reason})"
-        ) from None
+    state = _load_safetensors(path) if path.suffix == ".safetensors" else read_pickled(path)
     if not isinstance(state, dict):
         raise WeightsError(f"{path} holds a {type(state).__name__}, expected named tensors")
     return {name: value for name, value in state.items() if isinstance(value, Tensor)}
+
+
+def _load_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise WeightsError(f"{path} is not a readable safetensors file ({error})") from None
 
 
 def _checked(state: dict[str, Tensor], files: Sequence[Path]) -> dict[str, Tensor]:

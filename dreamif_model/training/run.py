@@ -14,7 +14,6 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, cast
 
 import torch
@@ -24,10 +23,10 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
-from dreamif_model.checkpoints import load_network, save_weights
+from dreamif_model.checkpoints import load_network, read_pickled, save_weights
 from dreamif_model.color import luma
 from dreamif_model.degradations import Modality, degrade_randomly
-from dreamif_model.device import keep_freed_memory, use_cpu_threads
+from dreamif_model.device import use_cpu_threads
 from dreamif_model.errors import ConfigError, WeightsError
 from dreamif_model.network import DreamIF
 from dreamif_model.training.config import PRECISIONS, TrainConfig
@@ -50,7 +49,6 @@ def train(config: TrainConfig, out: Path, threads: int | None = None, command: s
     ``command``, config, data and the end of the log.
     """
     use_cpu_threads(threads or 0)
-    keep_freed_memory()
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{config.variant}.safetensors"
     with _processes():
@@ -142,16 +140,15 @@ class _Run:
         if not path.exists():
             return
         try:
-            state = torch.load(path, weights_only=True, map_location=self.device)
+            state = read_pickled(path, self.device)
             self.network.load_state_dict(state["network"])
             self.average.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.step = state["step"]
-        except (RuntimeError, LookupError, ValueError, EOFError, UnpicklingError) as error:
-            reason = next(iter(str(error).splitlines()), type(error).__name__)
+        except (WeightsError, RuntimeError, LookupError, ValueError, TypeError, AttributeError):
             raise WeightsError(
-                f"{path} is damaged or not a checkpoint of variant {self.config.variant!r} "
-                f"({reason}): remove it, or train into another folder"
+                f"{path} is damaged or not a checkpoint of variant {self.config.variant!r}: "
+                "remove it, or train into another folder"
             ) from None
 
     def fit(self) -> None:
