@@ -14,7 +14,7 @@ from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import StoragePlugin
 
 from dreamif_model import DreamIFError, FusionPipeline
-from dreamif_model.errors import ConfigError
+from dreamif_model.errors import ConfigError, WeightsError
 from dreamif_model.evaluation import BASELINES
 from dreamif_model.metrics import evaluate
 from dreamif_model.metrics.flicker import flicker
@@ -155,6 +155,13 @@ class TestCommand:
             run(bag, "--out", tmp_path / "out", "--ir", "/odd", *QUICK)
         assert list(tmp_path.iterdir()) == []
 
+    def test_a_wrong_detector_is_refused_before_the_bag_is_read(self, bag, tmp_path, monkeypatch):
+        survey = "dreamif_ros.bag.evaluation.evaluate.survey"
+        monkeypatch.setattr(survey, lambda *_: pytest.fail("too late"))
+        with pytest.raises(WeightsError, match=r"there is no model /nowhere\.pt"):
+            run(bag, "--out", tmp_path / "out", *QUICK, "--detector", "/nowhere.pt")
+        assert list(tmp_path.iterdir()) == []
+
     @pytest.mark.parametrize(
         ("options", "reason"),
         [
@@ -167,6 +174,8 @@ class TestCommand:
             (["--start", "2", "--stop", "inf"], r"start is 2 s, but the bag is only 1\.9 s long"),
             (["--metric-frames", "-1"], "metric_frames is -1"),
             (["--json", "/nowhere/x.json"], "make its folder"),
+            (["--json", "/"], "--json / is a folder"),
+            (["--out", "/dev/null/out"], "--out /dev/null is a file"),
             (["--calibration", "/nowhere.yaml"], "cannot read /nowhere.yaml"),
         ],
     )
@@ -250,6 +259,17 @@ class TestFrames:
         rows = evaluated(bag, tmp_path).rows
         assert evaluated(other, tmp_path).rows == rows
         assert evaluated(other, tmp_path, stop_s=1e300).rows == rows
+
+    def test_stamps_a_nanosecond_apart_make_no_absurd_video(self, tmp_path):
+        street = Street()
+        messages = [
+            (topic, START_NS + i * 10**8, *image(pixels, START_NS + i))
+            for i in range(3)
+            for topic, pixels in zip(TOPICS, (street.infrared(i), street.visible(i)), strict=True)
+        ]
+        found = evaluated(write_bag(tmp_path / "bag", messages), tmp_path, write_video=True)
+        assert found.visible.rate_hz == pytest.approx(1e9)
+        assert cv2.VideoCapture(str(found.video)).get(cv2.CAP_PROP_FPS) == pytest.approx(120)
 
     def test_a_span_without_images_is_no_time(self, tmp_path):
         late = ("/imu", START_NS + 9 * 10**9, *camera_info(START_NS, (8, 8)))

@@ -18,7 +18,9 @@ import torch
 from bag_files import Street, street_messages, write_bag
 from browser import chromium_pages
 
+from dreamif_model.device import cpu_quota
 from dreamif_model.errors import ConfigError, DreamIFError
+from dreamif_ros.bag.evaluation import workers
 from dreamif_ros.bag.evaluation.evaluate import EvaluationSettings
 from dreamif_ros.bag.evaluation.fleet import (
     BagTask,
@@ -233,12 +235,23 @@ class TestCommand:
             (["--calibration", "/nowhere.yaml"], ConfigError, "cannot read /nowhere.yaml"),
             (["--weights", "/nowhere"], DreamIFError, "no weights at /nowhere"),
             (["--device", "cuda:99"], DreamIFError, "cuda:99"),
+            (["--detector", "/nowhere.pt"], DreamIFError, "there is no model /nowhere.pt"),
+            (["--json", "/"], ConfigError, "--json / is a folder"),
         ],
     )
     def test_impossible_options_are_refused_once(self, streets, tmp_path, options, kind, reason):
         with pytest.raises(kind, match=reason):
             run(*streets, "--out", tmp_path / "out", *QUICK, *options)
         assert list(tmp_path.iterdir()) == []
+
+    def test_processes_fit_a_containers_quota(self, streets, tmp_path, monkeypatch):
+        quota = tmp_path / "cpu.max"
+        quota.write_text("200000 100000\n")
+        monkeypatch.setattr("os.sched_getaffinity", lambda _: range(64))
+        monkeypatch.setattr("dreamif_model.device.cpu_quota", lambda: cpu_quota(quota))
+        monkeypatch.setattr(workers, "in_processes", lambda _, __, n: pytest.fail(f"{n} of them"))
+        with pytest.raises(pytest.fail.Exception, match="2 of them"):
+            run(*streets, "--out", tmp_path / "out", *QUICK)
 
     def test_a_killed_process_costs_one_bag_a_second_try(self, local, streets, tmp_path):
         out = tmp_path / "fleet"

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from dreamif_model import ConfigError
 from dreamif_ros.bag.file_names import FRAMES, INDEX, METRICS, REPORT, SUMMARY, TABLE, TIMINGS
 from dreamif_ros.bag.storage import BagError
 from dreamif_ros.cli.bag_evaluate_many import add_many_options, run_many
 from dreamif_ros.cli.fuse import add_model_options
+from dreamif_ros.cli.options import check_writable, make_folder
 
 if TYPE_CHECKING:
     from dreamif_ros.bag.evaluation.evaluate import EvaluationSettings
@@ -152,8 +152,7 @@ def _add_extent_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Evaluate, write everything into a new folder, and tell what should be done."""
-    if options.json and not options.json.parent.is_dir():
-        raise ConfigError(f"--json {options.json}: make its folder first")
+    check_writable("--json", options.json)
     if len(options.bag) > 1 or options.resume or options.ray is not None:
         return run_many(options, _job(options), lambda bag: _command(options, bag))
     return _run_one(options)
@@ -164,7 +163,7 @@ def _run_one(options: argparse.Namespace) -> int:
 
     _check_out(options.out, options.force)
     job = _job(options)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder("--out", options.out.parent)
     with tempfile.TemporaryDirectory(prefix=".unfinished_", dir=options.out.parent) as unfinished:
         folder = Path(unfinished) / options.out.name
         folder.mkdir()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import sys
 from collections.abc import Callable, Generator, Sequence
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from dreamif_model import ConfigError
-from dreamif_model.device import resolve_device
+from dreamif_model.device import resolve_device, usable_cores
 from dreamif_ros.bag.evaluation.fleet_summary import (
     SHOWN_METRICS,
     FleetRow,
@@ -103,11 +102,12 @@ def _check(options: argparse.Namespace) -> None:
 
 def _checked(options: argparse.Namespace, job: EvaluationJob) -> EvaluationJob:
     """With what would fail for every bag refused at once; on Ray every node has one device."""
+    from dreamif_ros.bag.evaluation.evaluate import make_detector
     from dreamif_ros.fusion.camera_infos import CameraInfos
 
     CameraInfos(job.settings.calibration)
     if options.ray is None:
-        job.model.pipeline()
+        make_detector(job.settings.detector, job.model.pipeline())
     elif job.model.device == "auto":
         device = str(resolve_device("auto", job.model.backend))
         job = replace(job, model=replace(job.model, device=device))
@@ -135,7 +135,7 @@ def _run(
     from dreamif_ros.bag.evaluation.ray_workers import on_ray
     from dreamif_ros.bag.evaluation.workers import in_processes
 
-    jobs = min(options.jobs or len(os.sched_getaffinity(0)), max(len(tasks), 1))
+    jobs = min(options.jobs or usable_cores(), max(len(tasks), 1))
     if options.ray is None:
         return in_processes(evaluate_task, tasks, jobs)
     return on_ray(

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -38,6 +38,9 @@ from dreamif_ros.bag.storage import CAMERA_INFO
 from dreamif_ros.bag.topics import CameraTopics, info_topic
 from dreamif_ros.fusion.camera_infos import CameraInfos
 from dreamif_ros.pairing import NANOSECONDS
+
+if TYPE_CHECKING:
+    from dreamif_ros.detection.detector import Detector
 
 VIDEO_NAME, BAG_NAME = "fused.mkv", "fused_bag"
 ALIGNMENT_WIDTH = 640  # pixels of the alignment's pictures
@@ -126,6 +129,7 @@ class _Run:
     ) -> None:
         self._pipeline, self._settings, self._progress = pipeline, settings, progress
         self._stack = stack
+        self._detector = make_detector(settings.detector, pipeline)
         self.infos = CameraInfos(settings.calibration)
         # As the node adds the calibration's offset to its own.
         infrared_s = settings.pairing.infrared_offset_s + self.infos.clock_offset_s
@@ -171,13 +175,12 @@ class _Run:
 
     def open_sinks(self, out: Path, write_bag: bool, write_video: bool) -> Sinks:
         """Files in ``out``, and the detector."""
-        detector = _detector(self._settings.detector, self._pipeline)
-        sinks = Sinks(detector=detector)
+        sinks = Sinks(detector=self._detector)
         if write_video:
             sinks.video = Video(out / VIDEO_NAME, self._fused_hz())
             self._stack.callback(sinks.video.close)
         if write_bag:
-            sinks.bag = FusedBag(out / BAG_NAME, detections=detector is not None)
+            sinks.bag = FusedBag(out / BAG_NAME, detections=self._detector is not None)
             self._stack.callback(sinks.bag.abort)
         return sinks
 
@@ -279,7 +282,8 @@ class _Run:
         }
 
 
-def _detector(model: str | None, pipeline: FusionPipeline) -> Any | None:
+def make_detector(model: str | None, pipeline: FusionPipeline) -> Detector | None:
+    """The detector of a model file, on the pipeline's device; raises what that raises."""
     if model is None:
         return None
     from dreamif_ros.detection.detector import Detector, DetectorConfig

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-import json
-import math
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from dreamif_ros.bag.evaluation.results import Evaluation, FrameRow
+from dreamif_ros.json_file import plain, write_json
 
 # Pictures, places and times of this run; the rows are frames.csv.
 LEFT_OUT = ("rows", "latency_ms", "film", "alignment_pictures", "video", "fused_bag")
@@ -20,7 +19,7 @@ PRIVATE_SETTINGS = ("command",)
 def metrics_content(evaluation: Evaluation) -> dict[str, Any]:
     """What metrics.json holds; NaN and infinite values as None, which JSON has no number for."""
     names = [item.name for item in fields(Evaluation) if item.name not in LEFT_OUT]
-    content: dict[str, Any] = {name: _plain(getattr(evaluation, name)) for name in names}
+    content: dict[str, Any] = {name: plain(getattr(evaluation, name)) for name in names}
     for name in PRIVATE_SETTINGS:
         content["settings"].pop(name, None)
     return content
@@ -43,7 +42,7 @@ def row_values(row: FrameRow) -> dict[str, Any]:
 
 def write_metrics(evaluation: Evaluation, path: Path) -> None:
     """metrics.json."""
-    path.write_text(json.dumps(metrics_content(evaluation), indent=2) + "\n", encoding="utf-8")
+    write_json(path, metrics_content(evaluation))
 
 
 def write_frames(rows: Sequence[FrameRow], path: Path) -> None:
@@ -65,17 +64,4 @@ def write_timings(evaluation: Evaluation, wall_s: float, path: Path) -> None:
         "bag_s": evaluation.duration_s,
         "times_real_time": evaluation.duration_s / wall_s if wall_s > 0 else None,
     }
-    path.write_text(json.dumps(_plain(content), indent=2) + "\n", encoding="utf-8")
-
-
-def _plain(value: Any) -> Any:
-    """Dictionaries, lists, numbers and text only."""
-    if hasattr(value, "__dataclass_fields__"):
-        return _plain(asdict(value))
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return str(value) if isinstance(value, Path) else value
+    write_json(path, content)

@@ -17,6 +17,7 @@ from dreamif_ros.pictures import CODEC
 WIDTH = 480  # pixels of a picture of the film
 QUALITY = 85  # of its JPEG
 MOST_WAITING = 4  # frames of the video
+LEAST_HZ, MOST_HZ = 1.0, 120.0  # of the video; stamps may claim any rate
 Picture = NDArray[np.uint8]  # (H, W, 3) RGB
 
 
@@ -36,7 +37,7 @@ class Video:
     """
 
     def __init__(self, path: Path, rate_hz: float) -> None:
-        self.path, self._rate_hz = path, max(rate_hz, 1.0)
+        self.path, self._rate_hz = path, min(max(rate_hz, LEAST_HZ), MOST_HZ)
         self._writer: cv2.VideoWriter | None = None
         self._size = 0, 0
         self._encoder = ThreadPoolExecutor(1, "video")
