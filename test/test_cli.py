@@ -265,6 +265,20 @@ def test_train_refuses_a_weight_that_is_none(folders, capfd):
     assert "must be above 0, got '0'" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--steps", "0"], "dreamif: --steps must be a whole number, 1 or more, got 0"),
+        (["--seed", "-1"], "dreamif: --seed must be a whole number, from 0 to 2147483647, got -1"),
+    ],
+)
+def test_train_names_a_bad_option(folders, options, words, capfd):
+    arguments = ["train", "--config", "config/train/nano.yaml", "--out", str(folders / "run")]
+    assert cli.main([*arguments, *options]) == 2
+    assert capfd.readouterr().err.strip() == words
+    assert not (folders / "run").exists()
+
+
 def test_a_verb_that_needs_ros_says_so_where_there_is_none(monkeypatch, capfd):
     monkeypatch.setitem(sys.modules, "rclpy", None)
     for name in [name for name in sys.modules if name.startswith("dreamif_ros.demo")]:

@@ -10,7 +10,7 @@ import torch
 
 from dreamif_model.checkpoints import load_network
 from dreamif_model.data import read_image, write_image
-from dreamif_model.errors import ConfigError, WeightsError
+from dreamif_model.errors import ConfigError, ImageError, WeightsError
 from dreamif_model.training import run as training
 from dreamif_model.training.config import DEFAULT_LOSS_WEIGHTS, Teacher, TrainConfig
 from dreamif_model.training.data import DataSet
@@ -73,11 +73,29 @@ def test_resume_equals_an_uninterrupted_run(pairs, tmp_path, monkeypatch):
 
     rows = [json.loads(line) for line in (tmp_path / "whole" / LOG).read_text().splitlines()]
     assert [row["step"] for row in rows] == [1, 2, 3, 4]
+    again = [json.loads(line) for line in (tmp_path / "parts" / LOG).read_text().splitlines()]
+    assert [row["step"] for row in again] == [1, 2, 3, 4]  # not the lost one twice
     for row in rows:
         assert row.keys() >= {"total", "learning_rate", *config.loss_weights}
         assert all(math.isfinite(value) for value in row.values())
     record = json.loads((tmp_path / "whole" / "nano.json").read_text())
     assert (record["config"]["crop"], record["log"]) == (32, rows)
+
+
+def test_a_half_written_row_of_the_log_is_dropped(pairs, tmp_path):
+    (tmp_path / LOG).write_text('{"total": 1.0, "step": 0}\n{"total": 2.0, "st')
+    train(tiny(pairs, steps=1), tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
+    assert [row["step"] for row in rows] == [0, 1]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_image_is_named_in_one_line(pairs, tmp_path, workers):
+    for stem in ("1", "2"):
+        (pairs.path / "vi" / f"{stem}.png").write_bytes(b"no image")
+    with pytest.raises(ImageError, match=r"^cannot read \S+\.png: it is empty") as error:
+        train(tiny(pairs, workers=workers), tmp_path / "run")
+    assert "\n" not in str(error.value)
 
 
 def test_losses_and_pictures_of_the_validation_split(pairs, tmp_path):
@@ -243,11 +261,13 @@ def test_load(tmp_path):
         ("variant: nano\ndata: [{path: p, weight: 0}]", "weight must be a number"),
         ("variant: nano\ndata: [{path: p, validation: [010101]}]", "quoted file stems"),
         ("variant: nano\ndata: [{path: p, validation: a}]", "quoted file stems"),
-        (YAML + "steps: many", "steps must be a whole number from 1 to inf, got 'many'"),
+        (YAML + "steps: many", "steps must be a whole number, 1 or more, got 'many'"),
         (YAML + "steps: 2.5", "steps must be a whole number"),
         (YAML + "steps: true", "steps must be a whole number"),
-        (YAML + "steps: 0", "steps must be a whole number from 1"),
+        (YAML + "steps: 0", "steps must be a whole number, 1 or more, got 0"),
         (YAML + "learning_rate: 1e-3", "write 1.0e-3"),
+        (YAML + "learning_rate: .inf", "learning_rate must be a number, 0 or more, got inf"),
+        (YAML + "seed: 4294967296", "seed must be a whole number, from 0 to 2147483647"),
         (YAML + "learning_rate: .nan", "learning_rate must be a number"),
         (YAML + "degrade_probability: 1.5", "from 0 to 1, got 1.5"),
         (YAML + "crop: 50", "crop must be a multiple of 16 for nano, got 50"),

@@ -30,7 +30,7 @@ DEFAULT_LOSS_WEIGHTS = {
 # No fp16: its range needs a scaled loss, and every machine it would help on has bf16.
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
-# field of TrainConfig: (type, lowest, highest)
+# field of TrainConfig: (type, lowest, highest); no upper limit is any finite number
 RANGES: dict[str, tuple[type, float, float]] = {
     "steps": (int, 1, math.inf),
     "batch_size": (int, 1, math.inf),
@@ -41,7 +41,7 @@ RANGES: dict[str, tuple[type, float, float]] = {
     "gradient_clip": (float, 0, math.inf),
     "ema_decay": (float, 0, 1),
     "degrade_probability": (float, 0, 1),
-    "seed": (int, 0, math.inf),
+    "seed": (int, 0, 2**31 - 1),
     "workers": (int, 0, math.inf),
     "log_every": (int, 1, math.inf),
     "checkpoint_every": (int, 1, math.inf),
@@ -86,8 +86,8 @@ class TrainConfig:
     workers: int = 0  # processes that read data; 0: the training process itself
 
     def __post_init__(self) -> None:
-        for name, (kind, lowest, highest) in RANGES.items():
-            _check_number(name, getattr(self, name), kind, lowest, highest)
+        for name in RANGES:
+            check_setting(name, name, getattr(self, name))
         if not isinstance(self.variant, str):
             raise ConfigError(f"variant must be a name, got {self.variant!r}")
         _check_names("without", self.without, SWITCHES)
@@ -184,12 +184,18 @@ def _data_set(raw: Any, root: Path) -> DataSet:
     return DataSet(root / entry["path"], float(entry.get("weight", 1.0)), tuple(stems))
 
 
+def check_setting(name: str, shown_as: str, value: Any) -> None:
+    """ConfigError, of ``shown_as``, where the setting ``name`` of RANGES may not be ``value``."""
+    _check_number(shown_as, value, *RANGES[name])
+
+
 def _check_number(name: str, value: Any, kind: type, lowest: float, highest: float) -> None:
     kinds = (int,) if kind is int else (int, float)
     # A bool is an int to Python; NaN fails the comparison.
-    if isinstance(value, bool) or not isinstance(value, kinds) or not lowest <= value <= highest:
+    known = isinstance(value, kinds) and not isinstance(value, bool) and value != math.inf
+    if not known or not lowest <= value <= highest:
+        what = "a whole number" if kind is int else "a number"
+        unbounded = highest == math.inf
+        span = f"{lowest:g} or more" if unbounded else f"from {lowest:g} to {highest:.10g}"
         hint = " (YAML reads 1e-3 as text: write 1.0e-3)" if isinstance(value, str) else ""
-        raise ConfigError(
-            f"{name} must be {'a whole number' if kind is int else 'a number'} "
-            f"from {lowest:g} to {highest:g}, got {value!r}{hint}"
-        )
+        raise ConfigError(f"{name} must be {what}, {span}, got {value!r}{hint}")

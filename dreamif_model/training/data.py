@@ -18,7 +18,7 @@ from dreamif_model.data import PairPaths, find_pairs, read_gray, read_rgb
 from dreamif_model.errors import ConfigError, ImageError
 
 EXPOSED_SHARE = 0.5  # of the training crops, each modality on its own
-CACHE_BYTES = 2 << 30  # decoded pairs kept in memory
+CACHE_BYTES = 2 << 30  # decoded pairs kept in memory, by each process and each of its workers
 
 # Where published data sets keep infrared and visible: training, and their own test split if any.
 LAYOUTS: dict[str, tuple[tuple[str, str], tuple[str, str] | None]] = {

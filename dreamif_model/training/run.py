@@ -27,7 +27,7 @@ from dreamif_model.checkpoints import load_network, read_pickled, save_weights
 from dreamif_model.color import luma
 from dreamif_model.degradations import Modality, degrade_randomly
 from dreamif_model.device import use_cpu_threads
-from dreamif_model.errors import ConfigError, WeightsError
+from dreamif_model.errors import ConfigError, DreamIFError, WeightsError
 from dreamif_model.network import DreamIF
 from dreamif_model.training.config import PRECISIONS, TrainConfig
 from dreamif_model.training.data import CropDataset
@@ -189,9 +189,12 @@ class _Run:
             for step in range(self.step, config.steps)
             for i in range(share)
         ]
-        yield from DataLoader(
-            dataset, batch_size=share, sampler=samples, num_workers=config.workers
-        )
+        loader = DataLoader(dataset, batch_size=share, sampler=samples, num_workers=config.workers)
+        try:
+            yield from loader
+        except DreamIFError as error:  # a worker's bears its whole traceback, the message last
+            message = str(error).rpartition(f"{type(error).__name__}: ")[2]
+            raise type(error)(message.strip()) from None
 
     def _share(self) -> int:
         return self.config.batch_size // self.world

@@ -25,6 +25,7 @@ class Watch:
         self.pictures = out / "pictures"
         self.started = time.monotonic()
         self.bar = tqdm(total=config.steps, initial=first_step, unit="step", disable=None)
+        _drop_rows_after(out / LOG, first_step)
         self.file = (out / LOG).open("a")
         self.board = _tensorboard(out / "tensorboard")
         multiple = network_config(config.variant).size_multiple
@@ -63,6 +64,13 @@ class Watch:
         if self.board is not None:
             for name, value in values.items():
                 self.board.add_scalar(name, value, step)
+
+
+def _drop_rows_after(log: Path, step: int) -> None:
+    """Of steps that a crash lost, which are done again, and a row that it left half written."""
+    rows = log.read_text().splitlines() if log.exists() else []
+    kept = [row for row in rows if row.endswith("}") and json.loads(row)["step"] <= step]
+    log.write_text("".join(f"{row}\n" for row in kept))
 
 
 def _tensorboard(folder: Path) -> Any:

@@ -9,10 +9,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from dreamif_model.training.config import TrainConfig
+from dreamif_model.training.config import TrainConfig, check_setting
 from dreamif_model.training.data import LAYOUTS, DataSet
 from dreamif_model.training.run import train
 from dreamif_model.variants import SWITCHES
+from dreamif_ros.cli.options import make_folder
 
 EXAMPLES = """examples (each goes on from the checkpoint in its --out, if there is one):
   dreamif train --config config/train/nano.yaml --data-root datasets --out out/train/nano
@@ -75,7 +76,11 @@ def run(options: argparse.Namespace) -> int:
         for name, value in given.items()
         if value is not None
     }
+    for name in ("steps", "seed"):
+        if name in overrides:
+            check_setting(name, f"--{name}", overrides[name])
     config = TrainConfig.load(options.config, options.data_root, **overrides)
+    make_folder("--out", options.out)
     command = f"dreamif {shlex.join(sys.argv[1:])}"
     weights = train(config, options.out, threads=options.threads, command=command)
     if os.environ.get("RANK", "0") == "0":  # torchrun's number of this process
