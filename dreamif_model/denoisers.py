@@ -22,7 +22,7 @@ NON_LOCAL_STRENGTH, TOTAL_VARIATION_WEIGHT = 0.8, 1.5
 
 def non_local_means(image: GrayImage) -> GrayImage:
     """Mean of similar 5×5 patches up to 6 pixels away (Buades et al. 2005)."""
-    restoration = _scikit_image()
+    restoration = import_scikit_image()
     gray = image / 255.0
     sigma = restoration.estimate_sigma(gray)
     strength = NON_LOCAL_STRENGTH * sigma
@@ -35,7 +35,7 @@ def non_local_means(image: GrayImage) -> GrayImage:
 
 def total_variation(image: GrayImage) -> GrayImage:
     """Least squares with a penalty on the total variation (Rudin et al. 1992; Chambolle 2004)."""
-    restoration = _scikit_image()
+    restoration = import_scikit_image()
     gray = image / 255.0
     weight = TOTAL_VARIATION_WEIGHT * restoration.estimate_sigma(gray)
     return _to_uint8(restoration.denoise_tv_chambolle(gray, weight=max(weight, 1e-6)))
@@ -47,7 +47,8 @@ DENOISERS: dict[str, Callable[[GrayImage], GrayImage]] = {
 }
 
 
-def _scikit_image() -> Any:
+def import_scikit_image() -> Any:
+    """Its ``restoration``; ConfigError where it, or what it needs for this, is not installed."""
     try:
         import pywt  # type: ignore[import-untyped]  # noqa: F401  estimate_sigma imports it late
         from skimage import restoration

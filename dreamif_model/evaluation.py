@@ -79,24 +79,38 @@ def compare(
 
     Methods that restore first are left out of the clean pass: there is nothing to restore.
     Degradations are drawn from ``seed`` and the pair's number, so that a condition's figures do
-    not depend on the others.
+    not depend on the others. ImageError names the file.
     """
     for number, pair in enumerate(pairs):
         clean = _read8(pair)
-        own = {name: method.fuse(*clean) for name, method in methods.items()}
-        direct = {name: own[name] for name, method in methods.items() if not method.restore}
-        yield Result(CLEAN, pair.stem, _named(clean) | direct, _scores(direct, clean))
-        for condition, spec in conditions.items():
-            generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
-            shown = (
-                spec.apply(clean[0], "infrared", generator),
-                spec.apply(clean[1], "visible", generator),
-            )
-            fused = _fuse(methods, shown)
-            scores = _scores(fused, clean)
-            for name, row in scores.items():
-                row[OWN_CLEAN] = psnr(fused[name], own[name])
-            yield Result(condition, pair.stem, _named(shown) | fused, scores)
+        try:
+            yield from _results(pair.stem, clean, methods, conditions, seed * 1_000_003 + number)
+        except ImageError as error:
+            raise ImageError(f"{pair.visible}: {error}") from None
+
+
+def _results(
+    name: str,
+    clean: tuple[GrayImage, GrayImage],
+    methods: Mapping[str, Method],
+    conditions: Mapping[str, DegradationSpec],
+    seed: int,
+) -> Iterator[Result]:
+    """Of one pair."""
+    own = {name: method.fuse(*clean) for name, method in methods.items()}
+    direct = {name: own[name] for name, method in methods.items() if not method.restore}
+    yield Result(CLEAN, name, _named(clean) | direct, _scores(direct, clean))
+    for condition, spec in conditions.items():
+        generator = torch.Generator().manual_seed(seed)
+        shown = (
+            spec.apply(clean[0], "infrared", generator),
+            spec.apply(clean[1], "visible", generator),
+        )
+        fused = _fuse(methods, shown)
+        scores = _scores(fused, clean)
+        for method, row in scores.items():
+            row[OWN_CLEAN] = psnr(fused[method], own[method])
+        yield Result(condition, name, _named(shown) | fused, scores)
 
 
 def _fuse(methods: Mapping[str, Method], shown: tuple[GrayImage, GrayImage]) -> Images:

@@ -14,6 +14,7 @@ from dreamif_model.checkpoints import save_weights
 from dreamif_model.data import read_image, write_image
 from dreamif_model.degradation_spec import DegradationSpec
 from dreamif_model.network import DreamIF
+from dreamif_model.thermal import ThermalConfig, ThermalNormalizer
 from dreamif_model.variants import network_config
 from dreamif_ros import cli
 
@@ -91,6 +92,24 @@ def test_fuse_leaves_the_other_camera_alone(folders):
         np.testing.assert_array_equal(read_image(folders / "out" / f"{stem}.png"), expected)
 
 
+@pytest.mark.parametrize("degrade", [[], ["--degrade", "infrared=resize:1"]])  # no change
+@pytest.mark.parametrize(("sequence", "smoothing"), [([], 1.0), (["--sequence"], 0.03)])
+def test_the_range_of_16_bit_infrared_is_each_images_or_the_videos(
+    folders, rng, degrade, sequence, smoothing
+):
+    for stem, low in (("a", 1000), ("b", 2000)):
+        counts = rng.integers(low, low + 3000, (37, 53), dtype=np.uint16)
+        write_image(folders / "ir" / f"{stem}.png", counts)
+    assert fuse(folders, "--variant", "average", *degrade, *sequence) == 0
+    normalizer = ThermalNormalizer(ThermalConfig(smoothing=smoothing))
+    for stem in ("a", "b"):
+        visible, infrared = (read_image(folders / name / f"{stem}.png") for name in ("vi", "ir"))
+        gray = np.rint(normalizer.normalize(infrared) * 255).astype(np.uint8)
+        expected = FusionPipeline("average", "cpu").fuse(visible=visible, infrared=gray).fused
+        written = read_image(folders / "out" / f"{stem}.png").astype(int)
+        assert np.abs(written - expected).max() <= 1  # rounded once more where degraded
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -112,16 +131,11 @@ def unpaired(folder):
     (folder / "vi" / "c.png").write_bytes(b"")
 
 
-def occupied(folder):
-    (folder / "out").write_text("a file where the folder should be")
-
-
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
         (damaged, "it is empty, damaged or not a PNG, JPEG or TIFF"),
         (unpaired, "1 images have no partner of the same name"),
-        (occupied, "out"),
     ],
 )
 def test_a_failure_is_one_line_and_status_1(folders, spoil, words, capfd):
@@ -137,8 +151,57 @@ def test_fuse_never_overwrites_its_inputs(folders, capfd):
     before = (folders / "vi" / "a.png").read_bytes()
     paths = ["--ir", str(folders / "ir"), "--vi", str(folders / "vi")]
     assert cli.main(["fuse", *paths, "--out", str(folders / "vi"), "--variant", "average"]) == 2
-    assert "would overwrite the inputs" in capfd.readouterr().err
+    assert f"{folders}/vi/a.png is one of the inputs" in capfd.readouterr().err
     assert (folders / "vi" / "a.png").read_bytes() == before
+
+
+def test_dominance_overwrites_neither_an_input_nor_another_pair(folders, capfd):
+    for name in ("ir", "vi"):
+        (folders / name / "b.png").rename(folders / name / "a_infrared.png")
+    assert fuse(folders, "--variant", "average", "--dominance") == 2
+    assert "out/a_infrared.png would be written for two pairs" in capfd.readouterr().err
+    assert not (folders / "out").exists()
+    (folders / "ir" / "a.png").rename(folders / "a_infrared.png")
+    paths = ["--ir", str(folders / "a_infrared.png"), "--vi", str(folders / "vi" / "a.png")]
+    options = ["--out", str(folders), "--variant", "average"]
+    assert cli.main(["fuse", *paths, *options, "--dominance"]) == 2
+    assert f"{folders}/a_infrared.png is one of the inputs" in capfd.readouterr().err
+    assert cli.main(["fuse", *paths, *options]) == 0
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ["fuse", "--variant", "average", "--ir", "ir/a.png", "--vi", "vi/a.png"],
+        ["evaluate", "--variant", "average", "--ir", "ir/a.png", "--vi", "vi/a.png"],
+        ["train", "--config", "train.yaml", "--data", "data"],
+        ["demo"],
+    ],
+)
+def test_an_out_that_is_a_file_is_named(folders, verb, monkeypatch, capfd):
+    monkeypatch.chdir(folders)
+    (folders / "train.yaml").write_text("variant: nano\ndata: []\n")
+    (folders / "out").write_text("a file where the folder should be")
+    assert cli.main([*verb, "--out", "out"]) == 2
+    error = capfd.readouterr().err.splitlines()[-1]
+    assert error == "dreamif: --out out is a file, expected a folder"
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ["summary"],
+        ["benchmark", "--device", "cpu"],
+        ["evaluate", "--ir", "ir", "--vi", "vi"],
+        ["metrics", "--ir", "ir", "--vi", "vi", "--fused", "vi"],
+    ],
+)
+def test_a_json_that_is_a_folder_is_refused_before_any_work(folders, verb, monkeypatch, capfd):
+    monkeypatch.chdir(folders)
+    assert cli.main([*verb, "--json", "."]) == 2
+    printed = capfd.readouterr()
+    assert printed.err == "dreamif: --json . is a folder, expected a file\n"
+    assert printed.out == ""
 
 
 @pytest.mark.parametrize("arguments", [[], ["fuse"], ["fuse", "--variant", "huge"], ["nonsense"]])
@@ -221,8 +284,44 @@ def test_evaluate_averages_the_seeds_of_a_label_and_draws_sheets(tmp_path, rng, 
 
 
 @pytest.mark.parametrize(
+    ("options", "label"),
+    [
+        (["--variant", "nano", "--weights", "mine/nano.safetensors"], "nano"),
+        (["--variant", "nano", "--weights", "nano=mine/nano.safetensors"], "nano"),
+        (["--weights", "a/x.safetensors", "--weights", "b/x.safetensors"], "x"),
+        (["--weights", "x=a/y.safetensors", "--weights", "b/x.safetensors"], "x"),
+        (["--weights", "max=a/y.safetensors"], "max"),
+    ],
+)
+def test_evaluate_takes_only_given_labels_for_seeds_of_one_row(folders, options, label, capfd):
+    paths = ["--ir", str(folders / "ir" / "a.png"), "--vi", str(folders / "vi" / "a.png")]
+    assert cli.main(["evaluate", *paths, *options]) == 2
+    error = capfd.readouterr().err
+    assert f"there is a row '{label}' already: give --weights LABEL=FILE" in error
+
+
+def test_evaluate_does_without_the_denoisers(tmp_path, rng, monkeypatch, capfd):
+    monkeypatch.setitem(sys.modules, "skimage", None)
+    for name in ("ir", "vi"):
+        write_image(tmp_path / f"{name}.png", rng.integers(0, 256, (48, 64), dtype=np.uint8))
+    paths = ["--ir", str(tmp_path / "ir.png"), "--vi", str(tmp_path / "vi.png")]
+    options = ["--variant", "average", "--degrade", "gaussian:25"]
+    assert cli.main(["evaluate", *paths, *options]) == 0
+    note, *table = capfd.readouterr().out.splitlines()
+    assert note.startswith("without the rows 'nlm, max' and 'tv, max': restoring first needs")
+    assert note.endswith("pip install 'dreamif_ros[evaluate]'")
+    assert [row.split(" | ")[0] for row in table[-4:]] == [
+        "| visible",
+        "| infrared",
+        "| average",
+        "| max",
+    ]
+
+
+@pytest.mark.parametrize(
     ("option", "words"),
     [
+        ("", "expected NAME:STRENGTH"),
         ("gaussian", "expected NAME:STRENGTH"),
         ("gaussian:nan", "the strength of gaussian (σ in gray levels) must be from 0.1 to 255"),
         ("fog:3", "unknown degradation 'fog': choose one of rain"),

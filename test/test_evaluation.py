@@ -5,6 +5,7 @@ import torch
 from dreamif_model.data import PairPaths, write_image
 from dreamif_model.degradation_spec import DegradationSpec
 from dreamif_model.denoisers import DENOISERS
+from dreamif_model.errors import ImageError
 from dreamif_model.evaluation import BASELINES, CLEAN, OWN_CLEAN, TWO_STAGE, Method, compare
 from dreamif_model.metrics import evaluate, psnr
 
@@ -65,6 +66,14 @@ def test_a_condition_does_not_depend_on_the_others(pair):
         compare([pair], BASELINES, {"blur": DegradationSpec.parse(["blur:2"]), "noise": NOISE})
     )
     assert one[1].scores == two[2].scores
+
+
+def test_an_image_that_is_too_small_is_named(tmp_path):
+    pair = PairPaths(tmp_path / "ir.png", tmp_path / "vi.png")
+    for path in (pair.infrared, pair.visible):
+        write_image(path, np.zeros((30, 40), np.uint8))
+    with pytest.raises(ImageError, match=r"vi\.png: this metric needs 41×41 pixels"):
+        list(compare([pair], BASELINES, {}))
 
 
 def test_baselines():

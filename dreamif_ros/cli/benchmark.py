@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,7 +24,9 @@ from dreamif_model.device import (
 from dreamif_model.engine import STAGES
 from dreamif_model.openvino_network import import_openvino
 from dreamif_model.variants import AVERAGE
+from dreamif_ros.cli.options import check_writable
 from dreamif_ros.cli.table import markdown_table, parse_size, text_table
+from dreamif_ros.json_file import write_json
 
 EXAMPLES = """examples:
   dreamif benchmark --variant nano --variant tiny --precision fp32 --precision bf16
@@ -107,6 +107,7 @@ def add_parser(verbs: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure every case, print the machine and one row per case."""
+    check_writable("--json", options.json)
     backends = list(dict.fromkeys(options.backend or ["torch"]))
     device = resolve_device(options.device, "openvino" if "openvino" in backends else "torch")
     cases = list(_cases(options, device, backends))
@@ -122,8 +123,7 @@ def run(options: argparse.Namespace) -> int:
     for note in _notes(figures, device):
         print(f"\n{note}")
     if options.json:
-        numbers = {"machine": machine, "rows": [asdict(row) for row in figures]}
-        options.json.write_text(json.dumps(numbers, indent=2) + "\n")
+        write_json(options.json, {"machine": machine, "rows": figures})
     return 0
 
 

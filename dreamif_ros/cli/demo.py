@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dreamif_model import VARIANTS, ConfigError, DreamIFError
 from dreamif_model.data import write_image
+from dreamif_ros.cli.options import make_folder
+from dreamif_ros.json_file import write_json
 from dreamif_ros.pictures import contact_sheet, write_video
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
     """Run the demo, write its files, print the summary."""
     if not 0 < options.seconds <= 60:
         raise ConfigError(f"--seconds is {options.seconds:g}, expected more than 0, up to 60")
-    options.out.mkdir(parents=True, exist_ok=True)
+    make_folder("--out", options.out)
     print(f"fusing simulated cameras for {options.seconds:g} s …", flush=True)
     from dreamif_ros.demo import run_demo  # here, so that the other verbs need no ROS
 
@@ -62,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
     )
     summary = summarize(recording, options.seconds)
     text = describe(summary)
-    (options.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    write_json(options.out / "summary.json", summary)
     (options.out / "summary.txt").write_text(text)
     write_pictures(recording, summary["published_hz"], options.out)
     print(text, end="")

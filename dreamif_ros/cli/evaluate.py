@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from dreamif_model import VARIANTS, ConfigError, FusionPipeline
 from dreamif_model.checkpoints import variant_of
 from dreamif_model.data import PairPaths, find_pairs, write_image
 from dreamif_model.degradation_spec import DegradationSpec
+from dreamif_model.denoisers import import_scikit_image
 from dreamif_model.evaluation import (
     BASELINES,
     CLEAN,
@@ -26,6 +27,9 @@ from dreamif_model.evaluation import (
     network_method,
 )
 from dreamif_model.metrics import METRICS
+from dreamif_model.variants import AVERAGE
+from dreamif_ros.cli.options import check_writable, make_folder
+from dreamif_ros.json_file import write_json
 from dreamif_ros.pictures import contact_sheet
 
 # The paper's six (its Tables 2 and 3), at strengths that leave something to see.
@@ -47,7 +51,7 @@ One table a condition; metrics of the fused luma against the clean sources. High
 AG and SF also reward noise, and copies of one source win others: read them beside the rows
 visible, infrared, average and max. "PSNR clean" (dB) is against the method's own result on the
 clean pair. "nlm, max" restores both images with non-local means first (tv: total variation),
-then takes the brighter pixel. Definitions: dreamif_model/metrics/."""
+then takes the brighter pixel; both need the extra `evaluate`. Formulas: dreamif_model/metrics/."""
 
 
 def add_parser(verbs: Any) -> None:
@@ -113,12 +117,11 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError(f"--every is {options.every}, expected 1 or more")
     if not 0 <= options.seed < 2**31:
         raise ConfigError(f"--seed is {options.seed}, expected 0 to 2^31 - 1")
-    if options.json and not options.json.parent.is_dir():
-        raise ConfigError(f"--json {options.json}: make its folder first")
-    conditions = _conditions(options.degrade)
+    check_writable("--json", options.json)
+    conditions = parse_conditions(options.degrade)
     pairs = find_pairs(options.ir, options.vi)[:: options.every]
     networks = _networks(options)
-    methods = BASELINES | (TWO_STAGE if conditions else {})
+    methods = BASELINES | (_two_stage() if conditions else {})
     methods |= {key: method for key, (_, method) in networks.items()}
     labels = {key: label for key, (label, _) in networks.items()}
     results = _evaluate(pairs, methods, conditions, options)
@@ -131,32 +134,53 @@ def run(options: argparse.Namespace) -> int:
         (options.out / "tables.md").write_text("\n".join(tables))
         print(f"\ntables.md and contact sheets are in {options.out}")
     if options.json:
-        options.json.write_text(json.dumps(_report(options, results), indent=2) + "\n")
+        write_json(options.json, _report(options, results))
     return 0
 
 
-def _conditions(texts: Sequence[str]) -> dict[str, DegradationSpec]:
+def parse_conditions(texts: Sequence[str]) -> dict[str, DegradationSpec]:
+    """What each --degrade of :func:`add_condition_options` means, by its text."""
     listed = [part for text in texts for part in (ALL if text == "all" else (text,))]
-    return {text: DegradationSpec.parse(text.split()) for text in listed}
+    return {text: DegradationSpec.parse(text.split() or [text]) for text in listed}
+
+
+def _two_stage() -> dict[str, Method]:
+    """The methods that restore first, where what they need is installed."""
+    try:
+        import_scikit_image()
+    except ConfigError as error:
+        print(f"without the rows {' and '.join(map(repr, TWO_STAGE))}: {error}\n")
+        return {}
+    return TWO_STAGE
 
 
 def _networks(options: argparse.Namespace) -> dict[str, tuple[str, Method]]:
     """Label and method of each network; the key tells those of one label apart."""
     variants = options.variant or ([] if options.weights else ["nano"])
+    labelled = _labelled(options.weights, {*variants, *BASELINES, *TWO_STAGE})
     networks = {
         variant: (variant, network_method(FusionPipeline(variant, options.device)))
         for variant in variants
-        if variant != "average"  # a baseline already
+        if variant != AVERAGE  # a baseline already
     }
-    for text in options.weights:
-        label, _, path = text.rpartition("=")
-        variant = variant_of(Path(path))
-        pipeline = FusionPipeline(variant, options.device, path)
-        label = label or Path(path).stem
-        if label in BASELINES or label in TWO_STAGE:
-            raise ConfigError(f"--weights {text}: {label!r} is the name of a baseline")
+    for label, path in labelled:
+        pipeline = FusionPipeline(variant_of(path), options.device, path)
         networks[f"{label}={path}"] = label, network_method(pipeline)
     return networks
+
+
+def _labelled(texts: Sequence[str], rows: Set[str]) -> list[tuple[str, Path]]:
+    """Label and file of each --weights; a label that was given may repeat, for seeds of one row."""
+    given = [(label, Path(path)) for label, _, path in (text.rpartition("=") for text in texts)]
+    stems = [path.stem for label, path in given if not label]
+    names = Counter([*rows, *{label for label, _ in given if label}, *stems])
+    for text, (label, path) in zip(texts, given, strict=True):
+        if names[label or path.stem] > 1:
+            raise ConfigError(
+                f"--weights {text}: there is a row {label or path.stem!r} already: "
+                "give --weights LABEL=FILE"
+            )
+    return [(label or path.stem, path) for label, path in given]
 
 
 def _evaluate(
@@ -167,7 +191,7 @@ def _evaluate(
 ) -> list[Result]:
     """All results; their pictures go into the sheets and are not kept."""
     if options.out:
-        options.out.mkdir(parents=True, exist_ok=True)
+        make_folder("--out", options.out)
     shown = {pair.stem for pair in pairs[:: max(1, -(-len(pairs) // SHEET_ROWS))]}
     sheets: dict[str, list[dict[str, Any]]] = {}
     results = []
@@ -215,15 +239,7 @@ def _report(options: argparse.Namespace, results: Sequence[Result]) -> dict[str,
             "seed": options.seed,
         },
         "results": [
-            {"condition": result.condition, "pair": result.pair, "scores": _finite(result.scores)}
+            {"condition": result.condition, "pair": result.pair, "scores": result.scores}
             for result in results
         ],
-    }
-
-
-def _finite(scores: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float | None]]:
-    """Infinite values (equal images' PSNR) as null, which JSON has no number for."""
-    return {
-        name: {key: value if np.isfinite(value) else None for key, value in row.items()}
-        for name, row in scores.items()
     }

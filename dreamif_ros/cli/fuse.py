@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,19 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from dreamif_model import VARIANTS, ConfigError, FusionPipeline
-from dreamif_model.data import PairPaths, find_pairs, read_gray, read_rgb, write_image
+from dreamif_model.data import PairPaths, Pixels, find_pairs, read_gray, read_rgb, write_image
 from dreamif_model.degradation_spec import DegradationSpec
 from dreamif_model.degradations import DEGRADATIONS
 from dreamif_model.device import BACKENDS, PRECISIONS
+from dreamif_model.pipeline import FusionResult
 from dreamif_model.registration.file import read_calibration
 from dreamif_model.registration.warp import Calibration
+from dreamif_model.thermal import ThermalConfig, ThermalNormalizer
+from dreamif_ros.cli.options import make_folder
 
 EXAMPLES = """examples:
   dreamif fuse --ir thermal.png --vi color.png --out fused
-  dreamif fuse --ir recording/ir --vi recording/vi --out fused --dominance
+  dreamif fuse --ir recording/ir --vi recording/vi --out fused --sequence --dominance
   dreamif fuse --ir thermal.png --vi color.png --out fused --backend openvino --precision bf16
   dreamif fuse --ir thermal.png --vi color.png --out fused \\
       --degrade infrared=stripes:8,gaussian:15 --degrade visible=rain:0.5"""
@@ -51,6 +55,7 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", required=True, help="folder to write to")
     add_model_options(parser)
     add_calibration_option(parser)
+    add_sequence_option(parser)
     parser.add_argument(
         "--dominance",
         action="store_true",
@@ -70,6 +75,21 @@ def add_calibration_option(parser: argparse.ArgumentParser) -> None:
         help="YAML of `dreamif calibrate`: how infrared lies on the visible image; without, it is "
         "resized to it",
     )
+
+
+def add_sequence_option(parser: argparse.ArgumentParser) -> None:
+    """Whether the images of a folder follow each other in time."""
+    parser.add_argument(
+        "--sequence",
+        action="store_true",
+        help="the files, sorted by name, are frames of one video: the range of 16-bit infrared "
+        "follows them slowly, as in the node (default: each image has its own)",
+    )
+
+
+def thermal_config(options: argparse.Namespace) -> ThermalConfig:
+    """What :func:`add_sequence_option` asks for."""
+    return ThermalConfig() if options.sequence else ThermalConfig(smoothing=1.0)
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -104,13 +124,14 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 
 
 def make_pipeline(
-    options: argparse.Namespace, registration: Calibration | None = None
+    options: argparse.Namespace, thermal: ThermalConfig, registration: Calibration | None = None
 ) -> FusionPipeline:
     """The pipeline that :func:`add_model_options` asks for."""
     return FusionPipeline(
         options.variant,
         options.device,
         options.weights,
+        thermal,
         precision=options.precision,
         registration=registration,
         backend=options.backend,
@@ -145,38 +166,56 @@ def parse_degrade_options(options: argparse.Namespace) -> tuple[DegradationSpec,
 
 
 def run(options: argparse.Namespace) -> int:
-    """Fuse every pair; images of one call share the thermal range, as a camera's frames do."""
+    """Fuse every pair."""
     pairs = find_pairs(options.ir, options.vi)
     spec, seed = parse_degrade_options(options)
     generator = torch.Generator().manual_seed(seed)
-    _refuse_overwriting(pairs, options.out)
+    outputs = [_outputs(pair, options.out, options.dominance) for pair in pairs]
+    _refuse_overwriting(pairs, outputs)
     registration = read_calibration(options.calibration) if options.calibration else None
-    pipeline = make_pipeline(options, registration)
-    options.out.mkdir(parents=True, exist_ok=True)
-    for pair in tqdm(pairs, unit="pair", disable=None):
+    thermal = thermal_config(options)
+    pipeline = make_pipeline(options, thermal, registration)
+    counts_to_gray = ThermalNormalizer(thermal)
+    make_folder("--out", options.out)
+    for pair, paths in tqdm(
+        zip(pairs, outputs, strict=True), total=len(pairs), unit="pair", disable=None
+    ):
         infrared = read_gray(pair.infrared)
         if spec.infrared:  # strengths are in gray levels: counts become gray first
-            gray = _to_uint8(pipeline.normalizer.normalize(infrared))
+            gray = _to_uint8(counts_to_gray.normalize(infrared))
             infrared = spec.apply(gray, "infrared", generator)
         visible = spec.apply(read_rgb(pair.visible), "visible", generator)
         result = pipeline.fuse(visible=visible, infrared=infrared)
-        write_image(options.out / f"{pair.stem}.png", result.fused)
-        if options.dominance:
-            for name, dominance in (
-                ("infrared", result.dominance_infrared),
-                ("visible", result.dominance_visible),
-            ):
-                write_image(options.out / f"{pair.stem}_{name}.png", _to_uint8(dominance))
+        for path, image in zip(paths, _images(result), strict=False):
+            write_image(path, image)
     print(f"{len(pairs)} fused image{'s' if len(pairs) > 1 else ''} in {options.out}")
     if options.degrade:
         print(f"inputs were degraded: {' '.join(options.degrade)}, seed {seed}")
     return 0
 
 
-def _refuse_overwriting(pairs: list[PairPaths], out: Path) -> None:
+def _outputs(pair: PairPaths, out: Path, dominance: bool) -> list[Path]:
+    """The first, or all, of :func:`_images` as files."""
+    endings = ("", "_infrared", "_visible") if dominance else ("",)
+    return [out / f"{pair.stem}{ending}.png" for ending in endings]
+
+
+def _images(result: FusionResult) -> Iterator[Pixels]:
+    """The fused image and both dominance maps."""
+    yield result.fused
+    yield _to_uint8(result.dominance_infrared)
+    yield _to_uint8(result.dominance_visible)
+
+
+def _refuse_overwriting(pairs: Sequence[PairPaths], outputs: Sequence[Sequence[Path]]) -> None:
     sources = {path.resolve() for pair in pairs for path in (pair.infrared, pair.visible)}
-    if any((out / f"{pair.stem}.png").resolve() in sources for pair in pairs):
-        raise ConfigError(f"--out {out} would overwrite the inputs: choose another folder")
+    written: set[Path] = set()
+    for path in (path for paths in outputs for path in paths):
+        if path.resolve() in sources:
+            raise ConfigError(f"{path} is one of the inputs: choose another folder for --out")
+        if path.resolve() in written:
+            raise ConfigError(f"{path} would be written for two pairs: rename one of them")
+        written.add(path.resolve())
 
 
 def _to_uint8(values: NDArray[np.float32]) -> NDArray[np.uint8]:

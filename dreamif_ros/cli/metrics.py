@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,8 @@ from dreamif_model.metrics.scoring import (
     read_triple,
     score_all,
 )
+from dreamif_ros.cli.options import check_writable
+from dreamif_ros.json_file import write_json
 
 EXAMPLES = """examples:
   dreamif metrics --ir pairs/ir --vi pairs/vi --fused fused
@@ -102,7 +102,7 @@ def run(options: argparse.Namespace) -> int:
                 {"name": triple.name, **row} for triple, row in zip(triples, rows, strict=True)
             ],
         }
-        options.json.write_text(json.dumps(_finite(report), indent=2) + "\n")
+        write_json(options.json, report)
     return 0
 
 
@@ -111,8 +111,7 @@ def _check(options: argparse.Namespace) -> None:
         raise ConfigError(f"--jobs is {options.jobs}, expected 1 or more")
     if not 0 <= options.still <= 255:
         raise ConfigError(f"--still is {options.still:g}, expected 0 to 255 gray levels")
-    if options.json and not options.json.parent.is_dir():
-        raise ConfigError(f"--json {options.json}: make its folder first")
+    check_writable("--json", options.json)
 
 
 def _flicker(triples: Sequence[Triple], still: float) -> Flicker:
@@ -173,12 +172,3 @@ def _entry(name: str, mean: float, interval: Interval) -> dict[str, Any]:
         "mean": mean,
         "interval": interval,
     }
-
-
-def _finite(value: Any) -> Any:
-    """Infinite and NaN as null, which JSON has no number for."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,9 @@ from dreamif_model import VARIANTS
 from dreamif_model.checkpoints import WEIGHTS_FOLDER
 from dreamif_model.complexity import complexity
 from dreamif_model.variants import AVERAGE
+from dreamif_ros.cli.options import check_writable
 from dreamif_ros.cli.table import markdown_table, parse_size, text_table
+from dreamif_ros.json_file import write_json
 
 EXAMPLES = """examples:
   dreamif summary
@@ -56,13 +57,14 @@ def add_parser(verbs: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print one row per variant."""
+    check_writable("--json", options.json)
     width, height = parse_size(options.size)
     rows = [_row(variant, width, height) for variant in options.variant or VARIANTS]
     header = ("variant", "parameters", f"GMAC at {width}x{height}", "weights")
     table = markdown_table if options.markdown else text_table
     print(table(header, [_texts(row) for row in rows]), end="")
     if options.json:
-        options.json.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
+        write_json(options.json, rows)
     return 0
 
 
