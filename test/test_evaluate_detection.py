@@ -9,9 +9,10 @@ import yaml
 from conftest import ROOT
 
 from dreamif_model import ConfigError, DreamIFError, FusionPipeline
-from dreamif_model.data import read_image, write_image
+from dreamif_model.data import find_pairs, read_image, write_image
 from dreamif_model.degradation_spec import DegradationSpec
 from dreamif_model.evaluation import BASELINES
+from dreamif_model.thermal import ThermalConfig, ThermalNormalizer
 from dreamif_ros.cli import evaluate_detection
 from dreamif_ros.detection.annotations import AnnotationError, Truth, read_labels
 from dreamif_ros.detection.dataset import write_datasets
@@ -21,6 +22,7 @@ from dreamif_ros.detection.evaluation import (
     count,
     detect_all,
     draw_pictures,
+    file_examples,
     judge,
     match_classes,
     scene_examples,
@@ -377,6 +379,11 @@ def test_counts_where_there_are_no_labels(pairs, capsys):
         (["--model", "x", "--scene", "--scene-size", "10x10"], "--scene-size 10x10: "),
         (["--model", "x", "--scene", "--labels", "l"], "--labels and --scene exclude each other"),
         (["--model", "x", "--ir", "i", "--vi", "v", "--scene-seed", "1"], "goes with --scene"),
+        (["--model", "x", "--ir", "i", "--vi", "v", "--scene-size", "1x1"], "goes with --scene"),
+        (["--model", "x", "--scene", "3", "--every", "4"], "--every and --scene exclude"),
+        (["--model", "x", "--scene", "--sequence"], "--sequence and --scene exclude"),
+        (["--model", "x", "--scene", "--picture", "."], "--picture . is a folder"),
+        (["--model", "x", "--scene", "--degrade", ""], "expected NAME:STRENGTH"),
         (["--model", "x", "--ir", "i", "--vi", "v", "--names", "n"], "goes with --labels"),
         (["--model", "x", "--scene", "--confidence", "0"], "--confidence is 0, expected 0.001"),
         (["--model", "x", "--scene", "--confidence", "nan"], "--confidence is nan"),
@@ -434,6 +441,27 @@ def test_data_sets_in_yolo_layout(pairs, average, capsys):
     np.testing.assert_allclose(again.boxes, [[5, 10, 25, 20], [41, 20, 51, 40]], atol=1e-3)
     with pytest.raises(ConfigError, match="is not an empty folder"):
         run(*paths, "--write-dataset", out, *options)
+
+
+def test_labels_without_objects_are_no_data_set(pairs):
+    paths = ["--ir", pairs / "ir", "--vi", pairs / "vi", "--labels", pairs / "labels"]
+    for path in (pairs / "labels").glob("?.txt"):
+        path.write_text("")
+    with pytest.raises(ConfigError, match=r"^the labels hold no objects: nothing to write$"):
+        run(*paths, "--write-dataset", pairs / "data")
+
+
+@pytest.mark.parametrize("smoothing", [1.0, 0.03])
+def test_the_range_of_16_bit_infrared_follows_as_asked(pairs, rng, smoothing):
+    thermal = ThermalConfig(smoothing=smoothing)
+    files = find_pairs(pairs / "ir", pairs / "vi")[:2]
+    for low, pair in zip((1000, 2000), files, strict=True):
+        counts = rng.integers(low, low + 3000, (48, 64), dtype=np.uint16)
+        write_image(pair.infrared, counts)
+    normalizer = ThermalNormalizer(thermal)
+    for pair, example in zip(files, file_examples(files, None, thermal), strict=True):
+        gray = normalizer.normalize(read_image(pair.infrared))
+        np.testing.assert_array_equal(example.infrared, np.rint(gray * 255))
 
 
 def test_a_data_set_needs_labels(pairs, average, tmp_path):

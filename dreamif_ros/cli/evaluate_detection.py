@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
-import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +13,11 @@ from tqdm import tqdm
 from dreamif_model import VARIANTS, ConfigError, FusionPipeline
 from dreamif_model.checkpoints import variant_of
 from dreamif_model.data import find_pairs, write_image
-from dreamif_model.degradation_spec import DegradationSpec
 from dreamif_model.registration.file import read_calibration
 from dreamif_model.variants import AVERAGE
-from dreamif_ros.cli.evaluate import ALL, add_condition_options
-from dreamif_ros.cli.fuse import add_calibration_option
+from dreamif_ros.cli.evaluate import add_condition_options, parse_conditions
+from dreamif_ros.cli.fuse import add_calibration_option, add_sequence_option, thermal_config
+from dreamif_ros.cli.options import check_writable
 from dreamif_ros.cli.table import markdown_table, parse_size, text_table
 from dreamif_ros.detection.annotations import read_labels, read_names
 from dreamif_ros.detection.dataset import write_datasets
@@ -36,14 +34,18 @@ from dreamif_ros.detection.evaluation import (
     some_names,
 )
 from dreamif_ros.detection.results import Figures, Results, table_of
+from dreamif_ros.json_file import write_json
 from dreamif_ros.scene import SceneConfig
 
 MOST_FRAMES = 100_000
 SETTINGS = (  # that the figures depend on
     *("model", "image_size", "classes", "map", "confidence"),
-    *("ir", "vi", "every", "labels", "names", "scene", "scene_seed", "scene_size"),
+    *("ir", "vi", "every", "sequence", "labels", "names", "scene", "scene_seed", "scene_size"),
     *("calibration", "seed"),
 )
+# Options of one source of examples, and their defaults.
+OF_FILES = {"ir": None, "vi": None, "every": 1, "sequence": False, "labels": None, "names": None}
+OF_SCENE = {"scene_seed": None, "scene_size": "640x480"}
 
 EXAMPLES = """examples:
   dreamif evaluate-detection --model yolo11n_openvino_model --scene
@@ -111,8 +113,13 @@ def _add_source_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ir", type=Path, metavar="PATH", help="infrared image or folder")
     parser.add_argument("--vi", type=Path, metavar="PATH", help="visible image or folder, 8 bit")
     parser.add_argument(
-        "--every", type=int, default=1, metavar="N", help="only the 1st, N+1st, … pair"
+        "--every",
+        type=int,
+        default=OF_FILES["every"],
+        metavar="N",
+        help="only the 1st, N+1st, … pair",
     )
+    add_sequence_option(parser)
     parser.add_argument(
         "--labels",
         type=Path,
@@ -143,7 +150,10 @@ def _add_source_options(parser: argparse.ArgumentParser) -> None:
         help="of the street; repeatable (default: 0)",
     )
     parser.add_argument(
-        "--scene-size", default="640x480", metavar="WxH", help="in pixels (default: %(default)s)"
+        "--scene-size",
+        default=OF_SCENE["scene_size"],
+        metavar="WxH",
+        help="in pixels (default: %(default)s)",
     )
 
 
@@ -210,8 +220,7 @@ def _add_fusion_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print one table per condition, or write the data sets."""
     _check(options)
-    listed = [part for text in options.degrade for part in (ALL if text == "all" else (text,))]
-    conditions = {text: DegradationSpec.parse(text.split()) for text in listed}
+    conditions = parse_conditions(options.degrade)
     renamed = dict(_renaming(text) for text in options.map)
     source = _source(options)
     for note in source.notes:
@@ -240,7 +249,7 @@ def run(options: argparse.Namespace) -> int:
         print(f"\nboxes of {results.shown} are in {options.picture}")
     if options.json:
         report = _report(options, source.count, classes, figures)
-        options.json.write_text(json.dumps(_finite(report), indent=2) + "\n")
+        write_json(options.json, report)
     return 0
 
 
@@ -255,9 +264,8 @@ def _check(options: argparse.Namespace) -> None:
         )
     if bool(options.model) == bool(options.write_dataset):
         raise ConfigError("give --model FILE to detect with, or --write-dataset DIR instead")
-    for name, path in (("--json", options.json), ("--picture", options.picture)):
-        if path and not path.parent.is_dir():
-            raise ConfigError(f"{name} {path}: make its folder first")
+    check_writable("--json", options.json)
+    check_writable("--picture", options.picture)
     if options.write_dataset:
         given = [name for name in ("json", "picture", "degrade", "map") if getattr(options, name)]
         if given:
@@ -271,14 +279,21 @@ def _renaming(text: str) -> tuple[str, str]:
     return label, name
 
 
+def _refuse_those_of_the_other_source(options: argparse.Namespace) -> None:
+    of_others, why = (
+        (OF_SCENE, "goes with --scene")
+        if options.scene is None
+        else (OF_FILES, "and --scene exclude each other")
+    )
+    for name, default in of_others.items():
+        if getattr(options, name) != default:
+            raise ConfigError(f"--{name.replace('_', '-')} {why}")
+
+
 def _source(options: argparse.Namespace) -> _Source:
+    _refuse_those_of_the_other_source(options)
     if options.scene is None:
-        if options.scene_seed:
-            raise ConfigError("--scene-seed goes with --scene")
         return _file_source(options)
-    given = [name for name in ("ir", "vi", "labels", "names") if getattr(options, name)]
-    if given:
-        raise ConfigError(f"--{given[0]} and --scene exclude each other")
     seeds = list(dict.fromkeys(options.scene_seed or [0]))
     if not 1 <= options.scene <= MOST_FRAMES:
         raise ConfigError(f"--scene is {options.scene} frames, expected 1 to {MOST_FRAMES}")
@@ -299,9 +314,9 @@ def _file_source(options: argparse.Namespace) -> _Source:
     if options.names and not options.labels:
         raise ConfigError("--names goes with --labels")
     pairs = find_pairs(options.ir, options.vi)
-    chosen = pairs[:: options.every]
+    chosen, thermal = pairs[:: options.every], thermal_config(options)
     if not options.labels:
-        return _Source(file_examples(chosen, None), len(chosen), None)
+        return _Source(file_examples(chosen, None, thermal), len(chosen), None)
     labels = read_labels(options.labels, [pair.stem for pair in pairs], _names(options.names))
     notes = [f"{labels.layout} labels of {len(labels.by_stem)} images"]
     if labels.missing:
@@ -310,7 +325,7 @@ def _file_source(options: argparse.Namespace) -> _Source:
         notes.append(f"{labels.unused} label files have no image: left out")
     marks = (mark for pair in chosen for mark in labels.of(pair.stem).marks)
     classes = tuple(sorted({mark.name for mark in marks}))
-    return _Source(file_examples(chosen, labels), len(chosen), classes, tuple(notes))
+    return _Source(file_examples(chosen, labels, thermal), len(chosen), classes, tuple(notes))
 
 
 def _names(text: str | None) -> tuple[str, ...]:
@@ -359,9 +374,11 @@ def _write(source: _Source, options: argparse.Namespace) -> int:
         raise ConfigError("--write-dataset needs --labels, or --scene")
     names = tuple(name for name in source.classes if not options.classes or name in options.classes)
     unknown = [name for name in options.classes if name not in source.classes]
-    if unknown or not names:
+    if not source.classes:
+        raise ConfigError("the labels hold no objects: nothing to write")
+    if unknown:
         raise ConfigError(
-            f"--class {' '.join(unknown)}: the labels have {some_names(source.classes) or 'none'}"
+            f"--class {' '.join(unknown)}: the labels have {some_names(source.classes)}"
         )
     fusions, aligner = _fusions(options)
     bar = tqdm(source.examples, total=source.count, unit="example", disable=None)
@@ -378,25 +395,12 @@ def _report(
     figures: Mapping[str, Figures],
 ) -> dict[str, Any]:
     return {
-        "settings": {name: _plain(getattr(options, name)) for name in SETTINGS},
+        "settings": {name: getattr(options, name) for name in SETTINGS},
         "images": images,
         "judged": dict(classes),
         "results": [
-            {"condition": condition, "method": method, **asdict(row)}
+            {"condition": condition, "method": method, **vars(row)}
             for condition, rows in figures.items()
             for method, row in rows.items()
         ],
     }
-
-
-def _plain(value: Any) -> Any:
-    return str(value) if isinstance(value, Path) else value
-
-
-def _finite(value: Any) -> Any:
-    """NaN as null, which JSON has no number for."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

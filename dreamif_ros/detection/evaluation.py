@@ -18,7 +18,7 @@ from dreamif_model.degradation_spec import DegradationSpec
 from dreamif_model.errors import ConfigError
 from dreamif_model.evaluation import BASELINES, CLEAN
 from dreamif_model.pipeline import FusionPipeline
-from dreamif_model.thermal import ThermalNormalizer
+from dreamif_model.thermal import ThermalConfig, ThermalNormalizer
 from dreamif_ros.detection.annotations import Labels, Truth
 from dreamif_ros.detection.config import class_keys
 from dreamif_ros.detection.yolo import import_ultralytics
@@ -82,9 +82,11 @@ class Count:
     classes: dict[str, int]  # by class, the most frequent first
 
 
-def file_examples(pairs: Iterable[PairPaths], labels: Labels | None) -> Iterator[Example]:
+def file_examples(
+    pairs: Iterable[PairPaths], labels: Labels | None, thermal: ThermalConfig
+) -> Iterator[Example]:
     """Pairs of files, with their truth where there are labels."""
-    normalizer = ThermalNormalizer()
+    normalizer = ThermalNormalizer(thermal)
     for pair in pairs:
         infrared = _to_uint8(normalizer.normalize(read_gray(pair.infrared)))
         visible = read_rgb(pair.visible)
