@@ -8,6 +8,7 @@ import yaml
 
 from dreamif_model import FusionPipeline
 from dreamif_model.checkpoints import WEIGHTS_FOLDER
+from dreamif_model.complexity import complexity
 from dreamif_model.data import find_pairs
 from dreamif_model.degradation_spec import DegradationSpec
 from dreamif_model.evaluation import BASELINES, compare, network_method
@@ -48,6 +49,13 @@ def test_clean_pairs_are_fused_better_than_by_the_mean(scores, variant, metric):
 def test_noise_is_removed_while_fusing(scores, variant, baseline, metric):
     fused = scores("gaussian:25", variant, metric)
     assert fused > 1.5 * scores("gaussian:25", baseline, metric)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_their_cards_tell_their_size(variant):
+    cost = complexity(variant, 640, 480)
+    size = f"{cost.parameters:,} parameters, {cost.macs / 1e9:.2f} GMAC for one 640×480 pair"
+    assert size in (WEIGHTS_FOLDER / f"{variant}.md").read_text()
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
