@@ -90,7 +90,7 @@ class ThermalNormalizer:
         values: NDArray[Any] = np.ascontiguousarray(image)
         degrees = image.dtype == np.float32
         if degrees:
-            values = _finite(values)
+            values = finite_degrees(values)
         min_span = self.config.min_span * (COUNT_C if degrees else 1.0)
         if self.config.repair_pixels:
             values = self._pixels.repair(values, BROKEN_SHARE * min_span)
@@ -180,8 +180,11 @@ def _percentiles(sample: NDArray[Any]) -> Range:
     return low, high
 
 
-def _finite(degrees: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The image itself where all of it is finite, or a copy that is."""
+def finite_degrees(degrees: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(h, w) °C: the image itself where all of it is finite, or a copy that is.
+
+    As :meth:`ThermalNormalizer.normalize` takes it; ImageError where none of it is finite.
+    """
     usable = np.isfinite(degrees)
     if usable.all():
         return degrees

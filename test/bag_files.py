@@ -23,7 +23,12 @@ def header(stamp_ns, frame_id="camera"):
 
 
 def image(pixels, stamp_ns):
-    encodings = {("uint8", 2): "mono8", ("uint16", 2): "mono16", ("uint8", 3): "rgb8"}
+    encodings = {
+        ("uint8", 2): "mono8",
+        ("uint16", 2): "mono16",
+        ("float32", 2): "32FC1",
+        ("uint8", 3): "rgb8",
+    }
     message = STORE.types[IMAGE](
         header=header(stamp_ns),
         height=pixels.shape[0],

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -34,7 +35,8 @@ from sensor_msgs.msg import Image
 
 from dreamif_model.data import find_pairs, read_gray, read_rgb
 from dreamif_model.errors import ConfigError, ImageError
-from dreamif_ros.bag.storage import BagError, Topic, read_messages, read_topics
+from dreamif_ros.bag.recording import open_recording, read_recording
+from dreamif_ros.bag.storage import BagError, Topic
 from dreamif_ros.cli import main
 from dreamif_ros.codec import decode_infrared, decode_visible
 
@@ -186,13 +188,16 @@ class TestRead:
         for plugin in StoragePlugin:
             path = write_bag(tmp_path / plugin.name, written, plugin)
             ordered = sorted(written, key=lambda message: message[2])
-            assert list(read_messages(path)) == ordered
-            assert list(read_messages(path, [Topic("/b", kind)])) == [written[1]]
+            assert read(path) == ordered
+            with open_recording(path) as recording:
+                assert list(recording.messages([Topic("/b", kind)])) == [written[1]]
             file = next(p for p in path.iterdir() if p.suffix in (".mcap", ".db3"))
-            assert list(read_messages(file)) == ordered
+            assert read(file) == ordered
 
     def test_topics(self, bag):
-        assert [topic.name for topic in read_topics(bag)] == TOPICS
+        with open_recording(bag) as recording:
+            assert [topic.name for topic in recording.topics] == TOPICS
+            assert (recording.start_ns, recording.end_ns) == (1_000_000_000, 1_900_000_000)
 
     def test_transient_local_topics_stay_latched(self, tmp_path):
         store, kind = get_typestore(Stores.ROS2_HUMBLE), "std_msgs/msg/String"
@@ -207,27 +212,24 @@ class TestRead:
                 "/a", kind, typestore=store, offered_qos_profiles=[qos]
             )
             writer.write(connection, 1, b"\0\1\0\0")
-        assert read_topics(tmp_path / "bag") == [Topic("/a", kind, latched=True)]
+        with open_recording(tmp_path / "bag") as recording:
+            assert recording.topics == [Topic("/a", kind, latched=True)]
 
     def test_what_is_no_bag_is_refused(self, tmp_path):
         (tmp_path / "text.txt").write_text("hello")
         for path, reason in (
             (tmp_path / "absent", "no such bag"),
-            (tmp_path, "no metadata.yaml"),
+            (tmp_path, r"no \.mcap or \.db3 file"),
             (tmp_path / "text.txt", "is no bag"),
         ):
             with pytest.raises(BagError, match=reason):
-                read_topics(path)
+                open_recording(path)
 
     def test_a_bag_without_messages_is_refused(self, tmp_path):
         with Writer(tmp_path / "bag", version=8, storage_plugin=StoragePlugin.MCAP):
             pass
         with pytest.raises(BagError, match="holds no messages"):
-            read_topics(tmp_path / "bag")
-
-    def test_a_cut_file_is_named(self, bag, tmp_path):
-        with pytest.raises(BagError, match="is cut off"):
-            read_topics(cut(bag, tmp_path / "cut"))
+            open_recording(tmp_path / "bag")
 
     @pytest.mark.parametrize("plugin", StoragePlugin)
     def test_damage_anywhere_is_a_bag_error(self, tmp_path, plugin):
@@ -247,23 +249,27 @@ class TestRead:
             file.write_bytes(damaged)
             read_or_refuse(path)
         file.unlink()
-        with pytest.raises(BagError, match="missing"):
-            read_topics(path)
+        with pytest.raises(BagError, match=r"no \.mcap or \.db3 file"):
+            open_recording(path)
 
     @pytest.mark.parametrize("text", ["", "x", "{", "rosbag2_bagfile_information: {version: 8}"])
-    def test_damaged_metadata_is_a_bag_error(self, bag, tmp_path, text):
+    def test_damaged_metadata_is_a_fault(self, bag, tmp_path, text):
         shutil.copytree(bag, tmp_path / "bag")
         (tmp_path / "bag" / "metadata.yaml").write_text(text)
-        with pytest.raises(BagError, match="cannot read the bag"):
-            read_topics(tmp_path / "bag")
+        with open_recording(tmp_path / "bag") as recording:
+            assert "cannot read the bag" in recording.faults[0]
+            assert len(list(recording.messages(recording.topics))) == 3 * FRAMES
+
+
+def read(path):
+    with open_recording(path) as recording:
+        return list(recording.messages(recording.topics))
 
 
 def read_or_refuse(path):
     """Not every damage shows, but what shows must be a BagError."""
     with suppress(BagError):
-        read_topics(path)
-        for _ in read_messages(path):
-            pass
+        read(path)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -453,6 +459,32 @@ class TestReplay:
         assert "skipped, their message types are not installed: /odd (odd_msgs/msg/Odd)\n" in out
         assert "/known: 1 message published" in out
 
+    def test_what_a_cut_bag_holds_is_played(self, bag, tmp_path, environment):
+        path = cut(bag, tmp_path / "cut")
+        left = Counter(message.topic for message in read(path))
+        assert 0 < left["/visible/image_raw"] < FRAMES
+        with replaying(environment, path, "--wait", 0, "--rate", 10) as process:
+            out = finish(process)
+        assert "fault: recording.mcap is cut off: its end is missing" in out
+        for topic, count in left.items():
+            assert f"{topic}: {count} message{'s' * (count > 1)} published" in out
+
+    def test_damage_that_shows_meanwhile_is_played_around(self, tmp_path, environment):
+        """The index of the database is whole, pages in the middle are not."""
+        messages = [("/text", "std_msgs/msg/String", i, bytes(4000)) for i in range(100)]
+        path = write_bag(tmp_path / "bag", messages, StoragePlugin.SQLITE3)
+        content = bytearray((path / "bag.db3").read_bytes())
+        half = len(content) // 2
+        content[half : half + 20_000] = bytes(20_000)
+        (path / "bag.db3").write_bytes(content)
+        left = read_recording(path, lambda recording: list(recording.messages(recording.topics)))
+        assert left[-1].timestamp_ns == 99
+        with replaying(environment, path) as process:
+            out = finish(process)
+        assert "fault: bag.db3 is cut off or damaged" in out
+        assert 60 < len(left) < 100
+        assert f"/text: {len(left)} messages published" in out
+
     def test_only_unknown_types_is_a_failure(self, tmp_path, capsys):
         path = write_bag(tmp_path / "bag", [("/odd", "odd_msgs/msg/Odd", 6, b"\0\1\0\0")])
         assert main(["bag", "replay", str(path)]) == 1
@@ -476,15 +508,22 @@ class TestCommand:
         assert "no partner" in error
         assert error.count("\n") == 1
 
-    def test_a_cut_bag_fails_in_one_line(self, bag, tmp_path, capsys):
-        assert main(["bag", "replay", str(cut(bag, tmp_path / "cut"))]) == 1
+    def test_a_bag_of_which_nothing_is_left_fails_in_one_line(self, tmp_path, capsys):
+        (tmp_path / "x.mcap").write_bytes(b"\x89MCAP0\r\n")
+        assert main(["bag", "replay", str(tmp_path / "x.mcap")]) == 1
         error = capsys.readouterr().err
-        assert "is cut off" in error
+        assert "holds no messages: x.mcap is cut off" in error
         assert error.count("\n") == 1
 
     @pytest.mark.parametrize(
         ("option", "value", "reason"),
-        [("--rate", "0", "more than 0"), ("--rate", "nan", "more than 0"), ("--wait", "-1", "0 s")],
+        [
+            ("--rate", "0", "rate is 0, expected more than 0"),
+            ("--rate", "nan", "rate is nan, expected more than 0"),
+            ("--rate", "inf", "rate is inf, expected more than 0 and finite"),
+            ("--wait", "-1", "wait is -1 s, expected 0 s or more"),
+            ("--wait", "inf", "wait is inf s, expected 0 s or more and finite"),
+        ],
     )
     def test_impossible_options_are_refused(self, bag, capsys, option, value, reason):
         assert main(["bag", "replay", str(bag), option, value]) == 2

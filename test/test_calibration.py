@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from bag_files import write_pairs
+from bag_files import START_NS, Street, compressed, street_messages, write_bag, write_pairs
 
 from dreamif_model import FusionPipeline
 from dreamif_model.data import find_pairs, read_gray, read_image, write_image
@@ -19,6 +19,9 @@ from dreamif_model.registration.estimate import MOST_PAIRS, align
 from dreamif_model.registration.file import read_calibration
 from dreamif_model.thermal import ThermalNormalizer
 from dreamif_ros import cli
+from dreamif_ros.bag.recorded_pairs import read_bag
+from dreamif_ros.bag.storage import BagError
+from dreamif_ros.cli import calibrate
 from dreamif_ros.scene import Scene, SceneConfig
 
 LUMA = np.array((0.299, 0.587, 0.114), np.float32)
@@ -357,13 +360,58 @@ class TestCommand:
         assert len(error.splitlines()) == 1
         assert not (tmp_path / "c.yaml").exists()
 
+    def test_compressed_topics_of_a_cut_bag_are_found(self, tmp_path, capfd):
+        """As `dreamif bag info` finds them; infrared stamps are 84 ms too early."""
+        street, topics = Street((160, 120)), ("/flir/image/compressed", "/cam/image/compressed")
+
+        def messages():
+            for n in range(START_NS, START_NS + 8 * 10**9, 10**9 // 15):
+                seen = [street.infrared(n / 1e9), street.visible(n / 1e9)]
+                stamps = n - 84_000_000, n
+                for topic, pixels, stamp in zip(topics, seen, stamps, strict=True):
+                    yield topic, n, *compressed(pixels, stamp)
+
+        write_bag(tmp_path / "bag", messages())
+        file = tmp_path / "bag" / "bag.mcap"
+        file.write_bytes(file.read_bytes()[: file.stat().st_size * 7 // 8])
+        out = tmp_path / "c.yaml"
+        assert cli.main(["calibrate", str(tmp_path / "bag"), "--out", str(out)]) == 0
+        assert read_calibration(out).clock_offset_s == pytest.approx(0.084, abs=0.01)
+        assert "fault: bag.mcap is cut off: its end is missing" in capfd.readouterr().out
+
+    def test_pixels_that_are_no_number_do_not_hide_the_offset(self, tmp_path):
+        class Degrees(Street):
+            def infrared(self, time_s):
+                image = (super().infrared(time_s) / 100 - 273.15).astype(np.float32)
+                image[5, 7] = np.nan if time_s % 2 < 1 else np.inf
+                return image
+
+        street = Degrees((160, 120))
+        bag = write_bag(tmp_path / "bag", street_messages(5, 15, street, -0.084))
+        assert read_bag(bag).clock_offset.seconds == pytest.approx(0.084, abs=0.01)
+
     def test_a_topic_that_is_not_there(self, tmp_path, capfd):
         self.folders(tmp_path, 1)
         write_pairs(find_pairs(tmp_path / "ir", tmp_path / "vi"), 15, tmp_path / "bag")
         options = ["--out", str(tmp_path / "c.yaml"), "--ir-topic", "/thermal"]
         assert cli.main(["calibrate", str(tmp_path / "bag"), *options]) == 1
-        assert "/thermal; topics of that type: /infrared/image_raw, /visible" in (
+        assert "there are no images on /thermal: image topics in this bag: /infrared/image_raw" in (
             capfd.readouterr().err
+        )
+
+    def test_topics_that_are_not_clear_are_to_be_named(self, tmp_path):
+        seen = [(t[:3], n, *message) for t, n, *message in street_messages(1)]
+        write_bag(tmp_path / "bag", [*seen, *((f"/other{t}", *more) for t, *more in seen)])
+        with pytest.raises(BagError, match=r"such as --ir-topic /in --vi-topic /other/vi$"):
+            read_bag(tmp_path / "bag")
+
+    @pytest.mark.parametrize("option", ["--out", "--json", "--picture"])
+    def test_what_cannot_be_written_is_refused_at_once(self, option, tmp_path, monkeypatch, capfd):
+        monkeypatch.setattr(calibrate, "read_files", lambda *_: pytest.fail("too late"))
+        files = ["--ir", "a.png", "--vi", "b.png", "--out", str(tmp_path / "c.yaml")]
+        assert cli.main(["calibrate", *files, option, "/nowhere/x.png"]) == 2
+        assert (
+            capfd.readouterr().err == f"dreamif: {option} /nowhere/x.png: make its folder first\n"
         )
 
     @pytest.mark.parametrize("arguments", [[], ["bag", "--ir", "a", "--vi", "b"], ["--ir", "a"]])

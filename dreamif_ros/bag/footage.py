@@ -19,13 +19,17 @@ Gray = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Footage:
-    """infrared: (h, w) each; visible: luma (H, W) each; in [0, 1], of equal times."""
+    """infrared: (h, w) each; visible: luma (H, W) each; in [0, 1], of equal times.
+
+    faults: what is wrong with the bag, in words.
+    """
 
     infrared: list[Gray]
     visible: list[Gray]
     available: int  # pairs that there were to choose from
     clock_offset: ClockOffset | None = None
     no_offset: str = "only a bag has stamps"  # why there is none
+    faults: tuple[str, ...] = ()
 
 
 def read_files(infrared: Path, visible: Path) -> Footage:
@@ -40,7 +44,7 @@ def read_files(infrared: Path, visible: Path) -> Footage:
 
 
 def thermal_gray(image: NDArray[np.generic]) -> Gray:
-    """(h, w) counts, uint8 or uint16, to [0, 1], each image by its own range."""
+    """(h, w) counts, uint8 or uint16, or °C, float32, to [0, 1], each image by its own range."""
     return ThermalNormalizer(ThermalConfig(smoothing=1.0)).normalize(image)
 
 

@@ -19,7 +19,7 @@ from rosbags.typesys import Stores, get_typestore
 from dreamif_model.errors import ImageError
 from dreamif_ros.bag.files import reliabilities, storage_of
 from dreamif_ros.bag.pairs import camera_topics
-from dreamif_ros.bag.recording import Recording, open_recording, salvage
+from dreamif_ros.bag.recording import DamagedBagError, Recording, read_recording
 from dreamif_ros.bag.salvage import files_of
 from dreamif_ros.bag.storage import BagError, BagMessage, Topic
 from dreamif_ros.bag.topics import IMAGE_TYPES, CameraTopics, encoding_of
@@ -157,15 +157,12 @@ def inspect_bag(
     infrared, visible: topics of the cameras, found by name and encoding where not given. slop_s,
     queue_size: of the synchronizer. progress: wraps the messages.
     """
-    with open_recording(bag) as recording:
-        chosen = _choose(recording, infrared, visible)
-        try:
-            return _inspect(recording, chosen, slop_s, queue_size, progress)
-        except BagError as error:  # damage that shows only now
-            damage = error
-    with salvage(bag, damage) as recording:
+
+    def inspect(recording: Recording) -> BagInfo:
         chosen = _choose(recording, infrared, visible)
         return _inspect(recording, chosen, slop_s, queue_size, progress)
+
+    return read_recording(bag, inspect)
 
 
 def _inspect(
@@ -232,7 +229,9 @@ class _Reading:
             if recorded.type_name in IMAGE_TYPES:
                 self._add_image(topic, key, recorded)
         if not any(self._times.values()):
-            raise BagError(f"no message of the bag {self._recording.path} can be read: damaged")
+            raise DamagedBagError(
+                f"no message of the bag {self._recording.path} can be read: damaged"
+            )
         for key, topic in self.topics.items():
             self._summarize(topic, self._times[key])
         self.duration_s = max(topic.last_s for topic in self.topics.values())

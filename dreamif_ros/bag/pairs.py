@@ -16,7 +16,7 @@ from dreamif_model.errors import ConfigError, ImageError
 from dreamif_ros import codec
 from dreamif_ros.bag.recording import Recording, open_recording
 from dreamif_ros.bag.storage import BagMessage, Topic
-from dreamif_ros.bag.topics import CameraTopics, choose_topics, encoding_of
+from dreamif_ros.bag.topics import TOPIC_OPTIONS, CameraTopics, choose_topics, encoding_of
 from dreamif_ros.pairing import INFRARED, NANOSECONDS, Pair, PairSynchronizer
 
 CAMERAS = ("infrared", "visible")
@@ -169,15 +169,20 @@ def pair_images(
             )
 
 
-def camera_topics(recording: Recording, infrared: str | None, visible: str | None) -> CameraTopics:
-    """Of both cameras; BagError where they are not there or not clear."""
+def camera_topics(
+    recording: Recording,
+    infrared: str | None,
+    visible: str | None,
+    options: tuple[str, str] = TOPIC_OPTIONS,
+) -> CameraTopics:
+    """Of both cameras; BagError where they are not there or not clear. See choose_topics."""
 
     def encoding(topic: Topic) -> str:
         first = recording.first(topic)
         image = first and read_image(first, 0)
         return encoding_of(image.message) if image and image.message is not None else ""
 
-    return choose_topics(recording.topics, encoding, infrared, visible)
+    return choose_topics(recording.topics, encoding, infrared, visible, options)
 
 
 def read_images(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,16 @@ from dreamif_model.registration.clock_offset import Activity, ClockOffset, clock
 from dreamif_model.registration.estimate import align, evenly
 from dreamif_model.registration.geometry import Homography
 from dreamif_model.registration.warp import Calibration, Registrar
+from dreamif_model.thermal import finite_degrees
 from dreamif_ros.bag.footage import Footage, Gray, thermal_gray, visible_luma
-from dreamif_ros.bag.pairs import CAMERAS, read_images
-from dreamif_ros.bag.recording import IndexedRecording, Recording
-from dreamif_ros.bag.storage import IMAGE, BagError, Topic, read_topics
+from dreamif_ros.bag.pairs import CAMERAS, camera_topics, read_images
+from dreamif_ros.bag.recording import Recording, read_recording
+from dreamif_ros.bag.storage import BagError, Topic
 
 LONGEST_S = 60.0  # of the recording that is looked at
 GREATEST_DISTANCE_S = 0.05  # between the stamps of a pair, once the offset is known
 SMALL_WIDTH = 128  # pixels, for the offset: motion needs no more
+TOPIC_OPTIONS = "--ir-topic", "--vi-topic"  # of `dreamif calibrate`
 ROUGH_WIDTH = 320  # pixels, for the alignment before the offset is known
 
 Pair = tuple[int, int]  # stamps in nanoseconds, infrared and visible
@@ -46,11 +48,18 @@ class _Camera:
         self.small.append(np.asarray(shrunk, np.float32))
 
 
-def read_bag(bag: Path, infrared_topic: str, visible_topic: str) -> Footage:
-    """Pairs from the first minute of a whole bag; BagError where there are none."""
-    topics = [_image_topic(bag, name) for name in (infrared_topic, visible_topic)]
-    with IndexedRecording(bag) as recording:
-        return read_footage(recording, (topics[0], topics[1]))
+def read_bag(bag: Path, infrared: str | None = None, visible: str | None = None) -> Footage:
+    """Pairs from the first minute of a bag, as far as it goes; BagError where there are none.
+
+    infrared, visible: topics, by default ours or the only pair that fits.
+    """
+
+    def read(recording: Recording) -> Footage:
+        topics = camera_topics(recording, infrared, visible, TOPIC_OPTIONS)
+        footage = read_footage(recording, (topics.infrared, topics.visible))
+        return replace(footage, faults=(*recording.faults, *topics.faults))
+
+    return read_recording(bag, read)
 
 
 def read_footage(
@@ -105,15 +114,6 @@ def _clock_offset(infrared: _Camera, visible: _Camera, calibration: Calibration)
     return clock_offset(*activities)
 
 
-def _image_topic(bag: Path, name: str) -> Topic:
-    topics = read_topics(bag)
-    for topic in topics:
-        if topic.name == name and topic.type_name == IMAGE:
-            return topic
-    images = ", ".join(topic.name for topic in topics if topic.type_name == IMAGE) or "none"
-    raise BagError(f"{bag} has no {IMAGE} on {name}; topics of that type: {images}")
-
-
 class _Span:
     """The part of a recording that is looked at, as often as it is asked for."""
 
@@ -124,7 +124,7 @@ class _Span:
         self._refusals: dict[int, str] = {}  # the first of each camera
 
     def images(self) -> Iterator[tuple[int, int, NDArray[Any]]]:
-        """Camera (0 infrared, 1 visible), stamp and pixels of those that are images."""
+        """Camera (0 infrared, 1 visible), stamp and finite pixels of those that are images."""
         images = read_images(self._recording, self._topics, self._start_s)
         first_ns: int | None = None
         for image in images:
@@ -132,7 +132,9 @@ class _Span:
             if image.recorded_ns - first_ns > LONGEST_S * 1e9:
                 return
             try:
-                yield image.camera, image.stamp_ns, image.decode()
+                pixels = image.decode()
+                finite = finite_degrees(pixels) if pixels.dtype == np.float32 else pixels
+                yield image.camera, image.stamp_ns, finite
             except ImageError as error:
                 self._refusals.setdefault(image.camera, str(error))
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 from typing_extensions import Self
 
@@ -29,6 +30,7 @@ from dreamif_ros.bag.storage import (
     topic_of,
 )
 
+Result = TypeVar("Result")
 MOST_S = LAST_NS / 1e9  # a later moment is after any bag
 _FOOTER_BYTES = 37  # of an MCAP file: record head, summary start, offsets, checksum, magic
 
@@ -183,6 +185,20 @@ def open_recording(bag: Path) -> Recording:
         with recording:
             raise BagError(f"the bag {bag} holds no messages")
     return recording
+
+
+def read_recording(bag: Path, read: Callable[[Recording], Result]) -> Result:
+    """What ``read`` makes of a bag: again, of what can be salvaged, where it meets damage.
+
+    Raises what ``read`` raises, and BagError where nothing can be read of the bag.
+    """
+    with open_recording(bag) as recording:
+        try:
+            return read(recording)
+        except DamagedBagError as error:
+            damage = error
+    with salvage(bag, damage) as recording:
+        return read(recording)
 
 
 def salvage(bag: Path, reason: BagError) -> Recording:

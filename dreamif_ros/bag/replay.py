@@ -20,7 +20,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 
 from dreamif_model.errors import ConfigError
-from dreamif_ros.bag.storage import BagError, BagMessage, Topic, read_messages, read_topics
+from dreamif_ros.bag.recording import DamagedBagError, Recording, open_recording, salvage
+from dreamif_ros.bag.storage import BagError, BagMessage, Topic
 from dreamif_ros.node.transport import choose_dds_settings
 
 DEPTH = 10  # messages kept for a subscriber that is slow to acknowledge
@@ -38,6 +39,9 @@ def replay(
 ) -> dict[str, int]:
     """Publish a bag until its end or a signal; return the messages published per topic.
 
+    What is wrong with the bag is printed, and what can be read of it published. Raises BagError
+    where that is nothing, ConfigError for a rate or wait that is none.
+
     Args:
         bag: rosbag2 folder, or its .mcap or .db3 file.
         rate: speed factor; 2 plays twice as fast as recorded.
@@ -45,18 +49,42 @@ def replay(
         clock: publish the bag's time on /clock, at 100 Hz and before each message.
         wait_s: longest wait at the start for subscribers of the images, in seconds.
     """
-    _check_positive("rate", rate)
-    if not (wait_s >= 0 and math.isfinite(wait_s)):
-        raise ConfigError(f"the wait is {wait_s:g} s, expected 0 s or more")
-    topics = _publishable(read_topics(bag), clock)
+    if not 0 < rate < math.inf:
+        raise ConfigError(f"the rate is {rate:g}, expected more than 0 and finite")
+    if not 0 <= wait_s < math.inf:
+        raise ConfigError(f"the wait is {wait_s:g} s, expected 0 s or more and finite")
     stop = _StopFlag()
-    with stop.set_by_signals(), _node() as node:
-        player = _Player(node, topics, rate, clock, stop)
-        player.wait_for_subscribers(wait_s)
-        while player.play(read_messages(bag, topics)) and loop:
+    with open_recording(bag) as recording:
+        _say_faults(recording)
+        topics = _publishable(recording.topics, clock)
+        with stop.set_by_signals(), _node() as node:
+            player = _Player(node, topics, rate, clock, stop)
+            player.wait_for_subscribers(wait_s)
+            _play(player, recording, topics, loop)
+            player.wait_until_acknowledged()
+            return player.published
+
+
+def _play(player: _Player, recording: Recording, topics: list[Topic], loop: bool) -> None:
+    """Once, or until a signal; around damage that shows only meanwhile."""
+    try:
+        while player.play(recording.messages(topics)) and loop:
             player.pause()
-        player.wait_until_acknowledged()
-        return player.published
+        return
+    except DamagedBagError as error:
+        damage = error
+    with salvage(recording.path, damage) as rest:
+        _say_faults(rest)
+        after_ns = player.last_ns
+        player.play(m for m in rest.messages(topics) if m.timestamp_ns > after_ns)
+        if loop:
+            player.pause()
+            _play(player, rest, topics, loop)
+
+
+def _say_faults(recording: Recording) -> None:
+    for fault in recording.faults:
+        _say(f"fault: {fault}")
 
 
 class _StopFlag:
@@ -102,6 +130,7 @@ class _Player:
         }
         self._clock = _Clock(node) if clock else None
         self._period_s = 1.0
+        self.last_ns = -1  # when the last message was recorded
         self.published = dict.fromkeys((topic.name for topic in topics), 0)
 
     def wait_for_subscribers(self, longest_s: float) -> None:
@@ -127,6 +156,7 @@ class _Player:
         for message in messages:
             if begin is None or first_ns is None:
                 begin, first_ns = time.monotonic(), message.timestamp_ns
+            self.last_ns = message.timestamp_ns
             moments.add(message.timestamp_ns)
             # Counted from the beginning, so that delays do not add up.
             due = begin + (message.timestamp_ns - first_ns) / 1e9 / self._rate
@@ -246,11 +276,6 @@ def _is_installed(type_name: str) -> bool:
     except BagError:
         return False
     return True
-
-
-def _check_positive(name: str, value: float) -> None:
-    if not (value > 0 and math.isfinite(value)):
-        raise ConfigError(f"the {name} is {value:g}, expected more than 0")
 
 
 def _say(line: str) -> None:

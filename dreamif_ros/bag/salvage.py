@@ -49,9 +49,7 @@ def files_of(bag: Path) -> list[Path]:
         return [bag]
     found = [path for path in bag.iterdir() if path.name.endswith(SUFFIXES) and path.is_file()]
     if not found:
-        raise BagError(
-            f"{bag} is no rosbag2 folder: it has no metadata.yaml, and no .mcap or .db3 file"
-        )
+        raise BagError(f"{bag} is no rosbag2 folder: it has no .mcap or .db3 file")
     return sorted(found, key=lambda path: [_number(part) for part in re.split(r"(\d+)", path.name)])
 
 

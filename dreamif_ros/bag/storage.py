@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -48,23 +48,6 @@ class BagMessage(NamedTuple):
     data: bytes  # CDR
 
 
-def read_topics(bag: Path) -> list[Topic]:
-    """The topics of a bag that have messages, sorted; BagError where there are none."""
-    with errors_of_rosbags(f"cannot read the bag {bag}"), open_reader(bag) as reader:
-        topics = sorted({topic_of(c) for c in reader.connections if c.msgcount})
-    if not topics:
-        raise BagError(f"the bag {bag} holds no messages")
-    return topics
-
-
-def read_messages(bag: Path, topics: Collection[Topic] = ()) -> Iterator[BagMessage]:
-    """Read the messages of ``topics`` (all where empty) in the order of their timestamps."""
-    with errors_of_rosbags(f"cannot read the bag {bag}"), open_reader(bag) as reader:
-        wanted = [c for c in reader.connections if not topics or topic_of(c) in topics]
-        for connection, timestamp_ns, data in reader.messages(wanted):
-            yield BagMessage(connection.topic, connection.msgtype, timestamp_ns, bytes(data))
-
-
 @contextmanager
 def errors_of_rosbags(what: str) -> Iterator[None]:
     """Turn whatever rosbags raises into one line."""
@@ -103,10 +86,7 @@ def _check_ending(path: Path) -> None:
         file.seek(max(0, path.stat().st_size - len(magic)))
         end = file.read()
     if start == magic and end != magic:
-        raise BagError(
-            f"{path} is cut off: its end is missing (recording killed, disk full or copy "
-            "unfinished); `mcap recover` saves what is there"
-        )
+        raise BagError(f"{path} is cut off: its end is missing")
 
 
 def topic_of(connection: Connection) -> Topic:

@@ -24,6 +24,7 @@ _INFRARED_WORDS = frozenset(
 )
 _INFRARED_ENCODINGS = ("mono16", "16UC1")
 _OTHER_WORDS = frozenset(("depth", "disparity", "fused", "dominance", "detections", "mask"))
+TOPIC_OPTIONS = "--ir", "--vi"  # of `dreamif bag`
 Encoding = Callable[[Topic], str]  # of a topic's first image
 
 
@@ -36,12 +37,17 @@ class CameraTopics(NamedTuple):
 
 
 def choose_topics(
-    topics: Iterable[Topic], encoding: Encoding, infrared: str | None, visible: str | None
+    topics: Iterable[Topic],
+    encoding: Encoding,
+    infrared: str | None,
+    visible: str | None,
+    options: tuple[str, str] = TOPIC_OPTIONS,
 ) -> CameraTopics:
     """Those that are named, or ours, or the only pair that fits.
 
     topics: of the bag. encoding: asked only where names do not tell. A topic may also be named
-    without its ``/compressed``. BagError lists the image topics where there is no single answer.
+    without its ``/compressed``. options: what names them on the command line. BagError lists the
+    image topics where there is no single answer.
     """
     images = [topic for topic in topics if topic.type_name in IMAGE_TYPES]
     if infrared is None and visible is None and (ours := _ours(images)):
@@ -54,7 +60,7 @@ def choose_topics(
         named[1] or _only(images, encoding, False, named[0]),
     )
     if pair[0] is None or pair[1] is None:
-        raise BagError(_undecided(images, encoding, named[0], named[1]))
+        raise BagError(_undecided(images, encoding, named[0], named[1], options))
     return _with_faults((pair[0], pair[1]), images)
 
 
@@ -129,7 +135,11 @@ def _with_faults(pair: tuple[Topic, Topic], images: list[Topic]) -> CameraTopics
 
 
 def _undecided(
-    images: list[Topic], encoding: Encoding, infrared: Topic | None, visible: Topic | None
+    images: list[Topic],
+    encoding: Encoding,
+    infrared: Topic | None,
+    visible: Topic | None,
+    options: tuple[str, str],
 ) -> str:
     cameras = _cameras(images)
     if len(cameras) < 2:
@@ -141,7 +151,7 @@ def _undecided(
     second = second or next(t for t in cameras if t != first)
     return (
         f"which topics are the infrared and the visible camera's is not clear: {_listed(images)}; "
-        f"name them, such as --ir {first.name} --vi {second.name}"
+        f"name them, such as {options[0]} {first.name} {options[1]} {second.name}"
     )
 
 

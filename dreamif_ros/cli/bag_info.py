@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from datetime import datetime, timezone
@@ -12,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from dreamif_model.errors import ConfigError
 from dreamif_ros.bag.storage import INFRARED_TOPIC, VISIBLE_TOPIC
+from dreamif_ros.cli.options import check_writable
 from dreamif_ros.cli.table import text_table
+from dreamif_ros.json_file import write_json
 
 if TYPE_CHECKING:
     from dreamif_ros.bag.info import BagInfo, CameraPair, TopicInfo
@@ -59,8 +59,7 @@ def run_info(options: argparse.Namespace) -> int:
     from dreamif_ros.bag.advice import DEFAULTS, advise, commands  # the node's, which needs ROS
     from dreamif_ros.bag.info import inspect_bag
 
-    if options.json and not options.json.parent.is_dir():
-        raise ConfigError(f"--json {options.json}: make its folder first")
+    check_writable("--json", options.json)
     info = inspect_bag(
         options.bag,
         options.ir,
@@ -72,7 +71,7 @@ def run_info(options: argparse.Namespace) -> int:
     print("\n".join(_lines(info, advise(info), commands(info))))
     if options.json:
         report = asdict(info) | {"advice": advise(info), "commands": commands(info)}
-        options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        write_json(options.json, report)
     return 0
 
 

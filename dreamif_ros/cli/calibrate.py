@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,8 @@ from dreamif_model.registration.geometry import Homography
 from dreamif_model.registration.warp import Calibration, Registrar, resize
 from dreamif_ros.bag.footage import Footage, Gray, read_files
 from dreamif_ros.bag.storage import INFRARED_TOPIC, VISIBLE_TOPIC
+from dreamif_ros.cli.options import check_writable
+from dreamif_ros.json_file import write_json
 from dreamif_ros.pictures import contact_sheet
 
 EXAMPLES = """examples:
@@ -47,9 +48,8 @@ def add_parser(verbs: Any) -> None:
     for camera, topic in (("ir", INFRARED_TOPIC), ("vi", VISIBLE_TOPIC)):
         parser.add_argument(
             f"--{camera}-topic",
-            default=topic,
             metavar="TOPIC",
-            help="of BAG (default: %(default)s)",
+            help=f"of BAG, raw or compressed (default: {topic}, or the only topic that fits)",
         )
     parser.add_argument(
         "--out", type=Path, metavar="FILE", required=True, help="calibration to write, YAML"
@@ -66,6 +66,8 @@ def add_parser(verbs: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Estimate, write, and tell what came out."""
+    for name in ("out", "picture", "json"):
+        check_writable(f"--{name}", getattr(options, name))
     footage = _footage(options)
     found = align(footage.infrared, footage.visible)
     offset = footage.clock_offset
@@ -84,8 +86,7 @@ def run(options: argparse.Namespace) -> int:
     if options.picture:
         _write_picture(options.picture, visible, resized, warped)
     if options.json:
-        report = _report(footage, calibration, found, scores)
-        options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        write_json(options.json, _report(footage, calibration, found, scores))
     _print(footage, found, scores)
     print(f"calibration in {options.out}")
     return 0
@@ -138,6 +139,8 @@ def _report(
 
 
 def _print(footage: Footage, found: Alignment, scores: tuple[float, float]) -> None:
+    for fault in footage.faults:
+        print(f"fault: {fault}")
     used, of = len(footage.visible), footage.available
     print(f"homography, infrared pixel to visible pixel, from {used} of {of} pairs:")
     for row in found.homography:
