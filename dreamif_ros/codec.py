@@ -6,6 +6,7 @@ the array. Whatever the bytes and fields of a message are, it decodes or raises 
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage, Image
 
 from dreamif_model.errors import ImageError
-from dreamif_ros.compressed import JPEG_FORMAT, Format, compress_jpeg, decompress
+from dreamif_ros.compressed import JPEG_FORMAT, Format, compress_jpeg, decompress, refuse_large
 
 if TYPE_CHECKING:
     from std_msgs.msg import Header
@@ -51,13 +52,14 @@ def use_one_thread() -> None:
     cv2.setNumThreads(1)
 
 
-def decode(message: ImageMessage) -> NDArray[Any]:
+def decode(message: ImageMessage, max_megapixels: float = math.inf) -> NDArray[Any]:
     """(H, W) or (H, W, 3) RGB in the message's depth and this machine's byte order.
 
-    ImageError for what is no image.
+    ImageError for what is no image, and for one that is larger, which is not decoded.
     """
     if hasattr(message, "format"):
-        return _decode_compressed(message)
+        return _decode_compressed(message, max_megapixels)
+    refuse_large(message.width, message.height, max_megapixels)
     layout = _LAYOUTS.get(message.encoding)
     if layout is None:
         return _decode_with_cv_bridge(message)
@@ -73,9 +75,9 @@ def decode(message: ImageMessage) -> NDArray[Any]:
     return pixels if layout.to_rgb is None else cv2.cvtColor(pixels, layout.to_rgb)
 
 
-def decode_visible(message: ImageMessage) -> NDArray[np.uint8]:
+def decode_visible(message: ImageMessage, max_megapixels: float = math.inf) -> NDArray[np.uint8]:
     """(H, W, 3) RGB or (H, W) gray, uint8; ImageError for anything that cannot be that."""
-    image = decode(message)
+    image = decode(message, max_megapixels)
     if image.dtype != np.uint8:
         raise ImageError(
             f"the visible image is {_encoding(message)}, expected 8 bit: mono8, rgb8 or bgr8"
@@ -83,12 +85,12 @@ def decode_visible(message: ImageMessage) -> NDArray[np.uint8]:
     return image
 
 
-def decode_infrared(message: ImageMessage) -> Infrared:
+def decode_infrared(message: ImageMessage, max_megapixels: float = math.inf) -> Infrared:
     """(h, w) counts as uint8 or uint16, or °C as float32 (``32FC1``), NaN where a pixel has none.
 
     Colour (a palette camera) becomes BT.601 luma. ImageError for anything that cannot be that.
     """
-    image = decode(message)
+    image = decode(message, max_megapixels)
     if image.ndim == 2:
         return image
     if image.dtype != np.uint8:
@@ -135,9 +137,9 @@ def _encoding(message: ImageMessage) -> str:
     return name
 
 
-def _decode_compressed(message: CompressedImage) -> NDArray[Any]:
+def _decode_compressed(message: CompressedImage, max_megapixels: float) -> NDArray[Any]:
     given = Format(message.format)
-    image = decompress(bytes(message.data), given)
+    image = decompress(bytes(message.data), given, max_megapixels)
     if given.is_mosaic and image.ndim == 2:
         return _decode_with_cv_bridge(encode(image, given.encoding, message.header))
     return image

@@ -6,6 +6,7 @@ gray and only warn on stderr, and all of them allocate what a damaged header ask
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -55,10 +56,20 @@ class Format:
         return self.encoding.startswith("bayer") and not self.stored
 
 
-def decompress(data: bytes, given: Format) -> NDArray[Any]:
+def refuse_large(width: int, height: int, max_megapixels: float) -> None:
+    """ImageError for more pixels than the parameter of that name allows."""
+    if width * height > max_megapixels * 1e6:
+        raise ImageError(
+            f"{width}x{height} is above max_megapixels ({max_megapixels:g} Mpx): publish smaller "
+            "images, or raise that parameter"
+        )
+
+
+def decompress(data: bytes, given: Format, max_megapixels: float = math.inf) -> NDArray[Any]:
     """(H, W) gray or (H, W, 3) RGB, uint8 or (from PNG) uint16; alpha is dropped.
 
-    ImageError for anything but a whole JPEG or PNG, and for a JPEG of a 16-bit image.
+    ImageError for anything but a whole JPEG or PNG, for a JPEG of a 16-bit image, and for one
+    that is too large, before it is decoded.
     """
     what = f"compressed image of format {given.text!r}"
     if "compressedDepth" in given.text:
@@ -75,6 +86,7 @@ def decompress(data: bytes, given: Format) -> NDArray[Any]:
         raise ImageError(f"{what} is cut off: its {len(data)} bytes have no end marker")
     if size[0] * size[1] > MAX_PIXELS:
         raise ImageError(f"{what} says {size[0]}×{size[1]}, expected {MAX_PIXELS} pixels at most")
+    refuse_large(*size, max_megapixels)
     image = _decode(data, what)
     if image.ndim == 2:
         return image

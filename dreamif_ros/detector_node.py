@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.exceptions import InvalidTopicNameException
+from rclpy.validate_topic_name import validate_topic_name
 from std_msgs.msg import Header
 
 from dreamif_model import ConfigError, FusionResult
@@ -20,7 +23,7 @@ from dreamif_ros.detection.stream import DetectionStream
 from dreamif_ros.diagnostics import detector_diagnostics
 from dreamif_ros.node.managed_node import ManagedNode
 from dreamif_ros.node.runtime import run_nodes
-from dreamif_ros.parameter_tables import DETECTOR_PARAMETERS, FUSED_TOPIC
+from dreamif_ros.parameter_tables import DETECTOR_PARAMETERS
 
 FOLLOW_PERIOD_S = 0.5
 SILENCE_PERIOD_S = 3.0  # between two log lines about a silent input
@@ -30,19 +33,28 @@ CLASS_NAMES = "class_names"  # read-only parameter: what the model can find, by 
 class DetectorNode(ManagedNode):
     """Subscribes to images, publishes what a YOLO model finds in them.
 
-    Configured it holds the model, active also the subscription and the worker's thread.
-    with_fusion: the fusion node of this process hands over fused images by :meth:`take_fused`.
+    Configured it holds the model, active also the subscription and the worker's thread. A fusion
+    node in this process may hand over its images: the topic of :meth:`listen_to` is theirs.
     """
 
-    def __init__(self, also_known: Sequence[str] = (), with_fusion: bool = False) -> None:
+    def __init__(self, also_known: Sequence[str] = ()) -> None:
         super().__init__("detector_node", DETECTOR_PARAMETERS, also_known)
-        self._with_fusion = with_fusion
+        self._fused_topic = ""
         self._detector: Detector | None = None
         self._outputs: DetectionOutputs | None = None
         self._stream: DetectionStream | None = None
-        self._heard = 0
         self.every(FOLLOW_PERIOD_S, self._follow_publishers)
         self.every(SILENCE_PERIOD_S, self._report_silence)
+
+    def check(self, values: dict[str, Any]) -> None:
+        """Refuse what is no topic."""
+        try:
+            validate_topic_name(values["image_topic"])
+        except InvalidTopicNameException as error:
+            raise ConfigError(
+                f"parameter image_topic is {values['image_topic']!r}, expected the name of a "
+                f"topic: {' '.join(str(error).split())}"
+            ) from None
 
     def configure(self) -> None:
         """Load the model and warm it up."""
@@ -61,7 +73,8 @@ class DetectorNode(ManagedNode):
             ParameterDescriptor(description="What the model can find.", read_only=True),
         )
         settle_memory()
-        self.get_logger().info(f"detecting {len(names)} classes with {self._values['model']}")
+        what = f"{len(names)} classes with {self._values['model']} on {self._detector.device}"
+        self.get_logger().info(f"detecting {what}")
         if not message_type():
             self.get_logger().warning(MISSING)
 
@@ -69,7 +82,8 @@ class DetectorNode(ManagedNode):
         """Subscribe to the images, or take those of the fusion node in this process."""
         assert self._detector
         assert self._outputs
-        in_memory = self._with_fusion and self._values["image_topic"] == FUSED_TOPIC
+        topic = self.resolve_topic_name(self._values["image_topic"])
+        in_memory = topic == self._fused_topic
         self._stream = DetectionStream(self, self._detector, self._outputs, self._values, in_memory)
 
     def deactivate(self) -> None:
@@ -109,12 +123,16 @@ class DetectorNode(ManagedNode):
             self._stream,
         )
 
-    # -- As the listener of a fusion node, in its worker's thread.
+    # -- As the listener of a fusion node; the last two in its worker's thread.
+
+    def listen_to(self, topic: str) -> None:
+        """Images of this topic, resolved, are handed over."""
+        self._fused_topic = topic
 
     def wants_fused(self) -> bool:
-        """Whether a fused image would be looked at."""
+        """Whether the next fused image is to be looked at."""
         stream = self._stream
-        return stream is not None and stream.input is None and stream.wanted()
+        return stream is not None and stream.input is None and stream.wants()
 
     def take_fused(self, result: FusionResult, header: Header) -> None:
         """The next image, as it lies in memory."""
@@ -131,13 +149,10 @@ class DetectorNode(ManagedNode):
 
     def _report_silence(self) -> None:
         stream = self._stream
-        if not stream or not stream.input:
+        if not stream or not stream.input or time.monotonic() - stream.heard_s < SILENCE_PERIOD_S:
             return
-        received = stream.statistics.counts().get("received", 0)
-        if received == self._heard:
-            source = stream.input
-            self.get_logger().warning(f"no image on {source.topic}: {source.describe_publishers()}")
-        self._heard = received
+        source = stream.input
+        self.get_logger().warning(f"no image on {source.topic}: {source.describe_publishers()}")
 
     def _undeclare_class_names(self) -> None:
         self.set_descriptor(CLASS_NAMES, ParameterDescriptor(read_only=False))

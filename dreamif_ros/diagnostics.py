@@ -64,7 +64,7 @@ def detector_diagnostics(
     """
     values: dict[str, Value] = {"lifecycle state": state}
     if detector:
-        values |= {"model": detector.config.model, "device": detector.config.device}
+        values |= {"model": detector.config.model, "device": str(detector.device)}
     if not stream:
         status = _status(node, DiagnosticStatus.OK, f"{state}: not detecting", values)
         return _array(stamp, [status])

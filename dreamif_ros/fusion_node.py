@@ -24,7 +24,7 @@ from dreamif_ros.node.managed_node import ManagedNode
 from dreamif_ros.node.parameters import group
 from dreamif_ros.node.runtime import run_nodes
 from dreamif_ros.node.transport import QUIET_PUBLISHER
-from dreamif_ros.parameter_tables import FUSION_PARAMETERS
+from dreamif_ros.parameter_tables import FUSED_TOPIC, FUSION_PARAMETERS
 
 FOLLOW_PERIOD_S = 0.5
 HEALTH_PERIOD_S = 0.1
@@ -43,6 +43,8 @@ class FusionNode(ManagedNode):
     def __init__(self, also_known: Sequence[str] = (), listener: Listener | None = None) -> None:
         super().__init__("fusion_node", FUSION_PARAMETERS, also_known)
         self._listener = listener
+        if listener:
+            listener.listen_to(self.resolve_topic_name(FUSED_TOPIC))
         self._pipeline: FusionPipeline | None = None
         self._outputs: Outputs | None = None
         self._stream: FusionStream | None = None
@@ -93,9 +95,12 @@ class FusionNode(ManagedNode):
 
     def deactivate(self) -> None:
         """Unsubscribe, finish the frame at work; the model stays loaded."""
-        if self._stream:
-            self._stream.close()
-        self._stream = self._mode = None
+        stream, self._stream = self._stream, None
+        if stream:
+            stream.close()
+        if self._mode not in (None, FusionMode.NONE) and self.context.ok():
+            self._modes.publish(String(data=FusionMode.NONE.value))
+        self._mode = None
 
     def release(self) -> None:
         """Let go of the model."""
@@ -153,8 +158,11 @@ class FusionNode(ManagedNode):
     def _report_silence(self) -> None:
         if not self._stream:
             return
-        for name, fault in self._stream.faults().items():
-            if fault and fault.kind == "silent":
+        faults, now_s = self._stream.faults(), time.monotonic()
+        for name, watch in self._stream.watches.items():
+            fault = faults[name]
+            silent = fault is not None and fault.kind == "silent"
+            if silent or watch.unheard_s(now_s) > SILENCE_PERIOD_S:  # whatever health.timeout_s is
                 subscription = self._stream.inputs[name]
                 self.get_logger().warning(
                     f"no {name} image on {subscription.topic}: {subscription.describe_publishers()}"

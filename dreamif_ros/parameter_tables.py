@@ -208,7 +208,7 @@ DETECTOR_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "iou",
         DetectorConfig.iou,
-        "Of two boxes that overlap more than this the weaker is dropped.",
+        "Of two boxes of one class that overlap more than this the weaker is dropped.",
         0.0,
         1.0,
         live=True,

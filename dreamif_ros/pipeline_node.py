@@ -20,7 +20,7 @@ def main(args: list[str] | None = None) -> int:
 
     def detector_node() -> DetectorNode:
         known = [row.name for row in FUSION_PARAMETERS]
-        detectors.append(DetectorNode(also_known=known, with_fusion=True))
+        detectors.append(DetectorNode(also_known=known))
         return detectors[0]
 
     def fusion_node() -> FusionNode:

@@ -4,6 +4,11 @@
 in the parameter file.
 """
 
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
@@ -29,6 +34,7 @@ GENERAL = {
     "namespace": ("", "Namespace of the nodes and their topics."),
     "log_level": ("info", "debug, info, warn, error or fatal."),
 }
+CHOICES = {"one_process": ["true", "false"]}
 TOPICS = {
     "infrared_topic": ("infrared/image_raw", "Infrared images."),
     "visible_topic": ("visible/image_raw", "Visible images."),
@@ -38,10 +44,10 @@ TOPICS = {
     ),
     "visible_camera_info_topic": ("visible/camera_info", "Calibration of the visible camera."),
 }
-# Argument: (parameter, type, description); an empty one leaves what params_file says.
+# Argument: (parameter, text to value, description); an empty one leaves what params_file says.
 OVERRIDES = {
     "variant": ("variant", str, "Model variant. Empty: as in params_file."),
-    "device": ("device", str, "cpu, cuda, ... Empty: as in params_file."),
+    "device": ("device", str, "cpu, cuda, ... of the fusion. Empty: as in params_file."),
     "registration_file": (
         "registration.file",
         str,
@@ -49,7 +55,7 @@ OVERRIDES = {
     ),
     "use_sim_time": (
         "use_sim_time",
-        bool,
+        yaml.safe_load,
         "true: take the time from /clock. Empty: as in params_file.",
     ),
 }
@@ -60,7 +66,9 @@ def generate_launch_description() -> LaunchDescription:
     defaults = {**GENERAL, **TOPICS}
     defaults |= {name: ("", description) for name, (_, _, description) in OVERRIDES.items()}
     arguments = [
-        DeclareLaunchArgument(name, default_value=default, description=description)
+        DeclareLaunchArgument(
+            name, default_value=default, description=description, choices=CHOICES.get(name)
+        )
         for name, (default, description) in defaults.items()
     ]
     return LaunchDescription([*arguments, OpaqueFunction(function=nodes)])
@@ -68,21 +76,47 @@ def generate_launch_description() -> LaunchDescription:
 
 def nodes(context: LaunchContext) -> list[Node]:
     """Return the nodes; a function, because only arguments that are given become parameters."""
-    overrides = {
-        parameter: ParameterValue(LaunchConfiguration(argument), value_type=value_type)
-        for argument, (parameter, value_type, _) in OVERRIDES.items()
-        if LaunchConfiguration(argument).perform(context)
+    given = {name: LaunchConfiguration(name).perform(context) for name in [*GENERAL, *OVERRIDES]}
+    fusion = {
+        parameter: kind(text)
+        for name, (parameter, kind, _) in OVERRIDES.items()
+        if (text := given[name])
     }
-    fusion = [LaunchConfiguration("params_file"), overrides]  # the later one wins
-    if not LaunchConfiguration("detector_model").perform(context):
-        return [_node("fusion_node", fusion)]
-    shared = {name: value for name, value in overrides.items() if name == "use_sim_time"}
-    model = ParameterValue(LaunchConfiguration("detector_model"), value_type=str)
-    detector = [LaunchConfiguration("detector_params_file"), {"model": model, **shared}]
-    if LaunchConfiguration("one_process").perform(context).lower() == "true":
-        # What both nodes have is set for both: as for the fusion.
-        return [_node("pipeline_node", [detector[0], *fusion, detector[1]])]
-    return [_node("fusion_node", fusion), _node("detector_node", detector)]
+    if not given["detector_model"]:
+        return [_node("fusion_node", [given["params_file"], _typed(fusion)])]
+    detector = {"model": given["detector_model"]}
+    if "use_sim_time" in fusion:
+        detector["use_sim_time"] = fusion["use_sim_time"]
+    if given["one_process"] == "true":
+        files = [
+            _file_of_one_node("fusion_node", given["params_file"], fusion),
+            _file_of_one_node("detector_node", given["detector_params_file"], detector),
+        ]
+        return [_node("pipeline_node", files)]
+    return [
+        _node("fusion_node", [given["params_file"], _typed(fusion)]),
+        _node("detector_node", [given["detector_params_file"], _typed(detector)]),
+    ]
+
+
+def _typed(values: dict[str, Any]) -> dict[str, ParameterValue]:
+    """So that text stays text: launch would make a number of a file's name like 12."""
+    return {name: ParameterValue(value, value_type=type(value)) for name, value in values.items()}
+
+
+def _file_of_one_node(node: str, path: str, overrides: dict[str, Any]) -> str:
+    """A parameter file that no other node of its process reads, with ``overrides``.
+
+    In one process a file for ``/**`` is read by both nodes: the second file would set the first
+    one's node as well.
+    """
+    values: dict[str, Any] = {}
+    for pattern, entry in (yaml.safe_load(Path(path).read_text()) or {}).items():
+        if pattern.split("/")[-1] in ("**", node):
+            values |= entry["ros__parameters"]
+    with tempfile.NamedTemporaryFile("w", prefix=f"{node}_", suffix=".yaml", delete=False) as file:
+        yaml.safe_dump({f"/**/{node}": {"ros__parameters": values | overrides}}, file)
+    return file.name
 
 
 def _node(executable: str, parameters: list) -> Node:

@@ -49,6 +49,25 @@ def test_the_calibration_is_complete_with_the_last_message(tmp_path):
     assert infos.take("visible", info()) is None  # only once
 
 
+def test_a_calibration_that_cannot_be_used_stays_the_fault(tmp_path):
+    infos = CameraInfos(write(tmp_path))
+    assert infos.fault == "registration waits for camera_info of infrared and visible"
+    infos.take("infrared", info())
+    assert infos.fault == "registration waits for camera_info of visible"
+    calibration = infos.take("visible", info())
+    assert infos.fault  # it is not registered yet
+
+    def refuse(_):
+        raise ConfigError("the lenses do not fit")
+
+    with pytest.raises(ConfigError, match=r"the lenses do not fit: correct .*calibration\.yaml"):
+        infos.use(calibration, refuse)
+    assert infos.fault.startswith("the lenses do not fit")
+    used = []
+    infos.use(calibration, used.append)
+    assert (used, infos.fault) == ([calibration], "")
+
+
 def test_an_uncalibrated_camera_is_refused(tmp_path):
     infos = CameraInfos(write(tmp_path))
     message = CameraInfo(width=64, height=48)  # k is zero: never calibrated

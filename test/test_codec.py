@@ -171,3 +171,17 @@ def test_the_real_cv_bridge_converts_a_red_mosaic():
     mosaic[::2, ::2] = 200  # red stands first in rggb
     decoded = codec.decode_visible(message(mosaic, "bayer_rggb8"))
     np.testing.assert_array_equal(decoded[2:6, 2:6], np.full((4, 4, 3), (200, 0, 0)))
+
+
+def test_a_larger_image_than_allowed_is_not_decoded(monkeypatch):
+    raw = message(RGB, "rgb8")
+    height, width = RGB.shape[:2]
+    allowed = height * width / 1e6
+    np.testing.assert_array_equal(codec.decode(raw, allowed), RGB)
+    jpeg = codec.compress(RGB, Header(), 90)
+    assert codec.decode(jpeg, allowed).shape == RGB.shape
+    monkeypatch.setattr(codec.np, "frombuffer", None)  # whatever would read the pixels fails
+    monkeypatch.setattr(codec.cv2, "imdecode", None)
+    for large in (raw, jpeg):
+        with pytest.raises(ImageError, match=f"{width}x{height} is above max_megapixels"):
+            codec.decode(large, allowed - 1e-6)

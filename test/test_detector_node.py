@@ -22,6 +22,7 @@ ultralytics = pytest.importorskip("ultralytics", reason="needs ultralytics (extr
 from dreamif_ros.detection.config import DetectorConfig  # noqa: E402
 from dreamif_ros.detection.detector import UNTRACKED, Detections, Detector  # noqa: E402
 from dreamif_ros.detection.messages import detection_array  # noqa: E402
+from dreamif_ros.detection.stream import RateLimit  # noqa: E402
 
 pytestmark = pytest.mark.realtime
 
@@ -214,14 +215,34 @@ def test_the_rate_is_limited_and_what_is_left_out_is_counted(rig, street):
         ({}, "parameter model is empty: give the file or folder of a YOLO model"),
         ({"model": "/no/such/yolo11n.pt"}, "/no/such/yolo11n.pt"),
         ({"model": "x.onnx", "confidnce": 0.5}, "confidnce: did you mean confidence?"),
+        ({"model": "x.onnx", "image_topic": "a topic"}, "parameter image_topic is 'a topic', exp"),
     ],
-    ids=["none", "missing", "misspelt"],
+    ids=["none", "missing", "misspelt", "no topic"],
 )
 def test_a_start_that_is_refused(tmp_path, values, line):
     with running(NODE, *parameters(**values), log=tmp_path / "log") as process:
         assert process.popen.wait(60) == 1
     assert line in process.output()
     assert "Traceback" not in process.output()
+
+
+def test_in_one_process_a_misspelt_parameter_of_fusion_is_known(tmp_path):
+    with running(BOTH, *parameters(varient="tiny"), log=tmp_path / "log") as process:
+        assert process.popen.wait(60) == 1
+    assert "unknown parameter varient: did you mean variant?" in process.output()
+
+
+@pytest.mark.parametrize(
+    ("camera_hz", "limit_hz", "expected_hz"),
+    [(30, 30, 30), (30, 20, 20), (30, 15, 15), (30, 10, 10), (60, 30, 30), (30, 0, 30), (9, 30, 9)],
+)
+def test_a_limit_lets_as_many_through_as_it_says(camera_hz, limit_hz, expected_hz):
+    """Of a camera whose images come up to 2 ms early or late."""
+    rng, limit = np.random.default_rng(0), RateLimit()
+    arrivals = np.arange(0, 60, 1 / camera_hz)
+    arrivals += rng.uniform(-0.002, 0.002, arrivals.shape)
+    passed = sum(limit.admits(now_s, limit_hz) for now_s in arrivals)
+    assert passed / 60 == pytest.approx(expected_hz, rel=0.01)
 
 
 @pytest.fixture
@@ -234,14 +255,13 @@ def test_fusion_and_detection_in_one_process(tmp_path, model, street, thermal):
     """Nobody subscribes to the fused image: it goes from one node to the other in memory."""
     fused = FusionPipeline("average", "cpu").fuse(street, thermal).fused
     expected = Detector(DetectorConfig(model=str(model), device="cpu")).detect(fused)
-    values = {"model": model, "variant": "average", "device": "cpu", "health__frozen_s": 0.0}
+    values = {"model": model, "variant": "average", "health__frozen_s": 0.0}
     with (
         running(BOTH, *parameters(**values), *NAMESPACE, log=tmp_path / "log") as process,
         client(namespace="one_process") as node,
     ):
-        process.wait_for_output("fusing with average on cpu")
+        process.wait_for_output("fusing with average on ")
         images, states = [], {}
-        node.create_subscription(Image, "detections/image", images.append, QOS)
         node.create_subscription(
             DiagnosticArray,
             "/diagnostics",
@@ -251,7 +271,16 @@ def test_fusion_and_detection_in_one_process(tmp_path, model, street, thermal):
         visible = node.create_publisher(Image, "visible/image_raw", QOS)
         infrared = node.create_publisher(Image, "infrared/image_raw", QOS)
         process.wait_for_output("infrared/image_raw: subscribed reliable")
-        header = Header(frame_id="rgb")
+        name, header = "/one_process/detector_node", Header(frame_id="rgb")
+        header.stamp.sec = 99
+        visible.publish(codec.encode(street, "rgb8", header))
+        infrared.publish(codec.encode(thermal, "mono8", header))
+        unwatched = "images unwatched"  # it came, though nobody wants to know what is in it
+        assert spin_until(node, lambda: states.get(name, {}).get(unwatched) == "1", 5.0), states
+        assert states[name]["received"] == "1"
+        node.create_subscription(Image, "detections/image", images.append, QOS)
+        assert spin_until(node, lambda: node.count_subscribers("detections/image"))
+        spin_until(node, lambda: False, 0.5)  # until the node has found it, too
         header.stamp.sec = 100
         visible.publish(codec.encode(street, "rgb8", header))
         infrared.publish(codec.encode(thermal, "mono8", header))
@@ -261,11 +290,11 @@ def test_fusion_and_detection_in_one_process(tmp_path, model, street, thermal):
         for x1, y1, _, y2 in expected.boxes.round().astype(int).tolist():
             assert changed[(y1 + y2) // 2, max(0, x1 - 3) : x1 + 4].any()
         assert changed.mean() < 0.5
-        name = "/one_process/detector_node"
         assert spin_until(node, lambda: states.get(name, {}).get("published") == "1", 5.0)
         assert states[name]["image topic"] == "in memory"
+        assert states[name]["device"] in ("cpu", "cuda:0")  # not auto
         assert states[name]["objects in the last image"] == str(len(expected.scores))
-        assert node.count_subscribers("one_process/fused/image_raw") == 0
+        assert node.count_subscribers("fused/image_raw") == 0
         assert process.interrupt() == 0
     assert "Traceback" not in process.output()
 

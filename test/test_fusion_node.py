@@ -202,6 +202,10 @@ def foreign_checkpoint(folder):
         ({"weights": "/no/such/file"}, "no weights at /no/such/file"),
         ({"weights": foreign_checkpoint}, "was not written by `dreamif train`"),
         ({"device": "tpu"}, "unknown device 'tpu': choose auto, cpu, cuda or cuda:N"),
+        (
+            {"qos_overrides./fused/image_raw.publisher.reliability": "bogus"},
+            "fused/image_raw.publisher.reliability is 'bogus': choose one of",
+        ),
     ],
 )
 def test_it_refuses_to_start_with_one_line(tmp_path, values, words):
@@ -217,6 +221,12 @@ def test_an_argument_that_is_no_ros_argument_is_refused(tmp_path):
     with running(NODE, "--variant", "average", log=tmp_path / "log") as process:
         assert process.popen.wait(60) == 2
         assert "unknown arguments: --variant average" in process.output()
+
+
+def test_help_says_how_parameters_are_given(tmp_path):
+    with running(NODE, "--help", log=tmp_path / "log") as process:
+        assert process.popen.wait(60) == 0
+        assert "--params-file FILE" in process.output()
 
 
 def test_swapped_topics_stay_swapped_after_following_the_publishers(tmp_path):

@@ -45,6 +45,13 @@ def test_a_camera_that_never_sent_is_silent_after_the_timeout():
     assert watch.fault(10.51).text == "no image has come yet"
 
 
+def test_how_long_a_camera_is_waited_for():
+    watch = CameraWatch(10.0, HealthConfig(timeout_s=0.0))
+    assert watch.unheard_s(14.0) == 4.0
+    watch.received(14.0, 1, b"")
+    assert watch.unheard_s(20.0) == 0.0
+
+
 def test_a_camera_that_stops_is_silent_and_comes_back():
     watch = CameraWatch(0.0)
     end = feed(watch, 0.0, 1.0)

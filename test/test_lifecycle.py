@@ -124,6 +124,26 @@ def test_a_change_takes_effect_while_running(managed):
     assert spin_until(manager.node, lambda: {m.header.stamp.sec for m in heard} & {102, 103}, 10.0)
 
 
+def test_a_failed_activation_leaves_nothing_behind(tmp_path):
+    """One input is subscribed before the other is refused."""
+    reliability = "qos_overrides./visible/image_raw.subscription.reliability"
+    arguments = parameters(**MANAGED, **{reliability: "bogus"})
+    with running(NODE, *arguments, log=tmp_path / "log") as process, client() as node:
+        process.wait_for_output("autostart is false")
+        manager = Manager(node)
+        assert manager.change(Transition.TRANSITION_CONFIGURE)
+        assert not manager.change(Transition.TRANSITION_ACTIVATE)
+        process.wait_for_output(f"cannot activate: parameter {reliability} is 'bogus'")
+
+        def inputs():
+            return node.count_subscribers("infrared/image_raw")
+
+        assert spin_until(node, lambda: inputs() == 0, 5.0)
+        assert manager.parameters.set(**{reliability: "reliable"}) == []
+        assert manager.change(Transition.TRANSITION_ACTIVATE)
+        assert spin_until(node, lambda: inputs() == 1, 5.0)
+
+
 def test_parameters_are_described(managed):
     manager, _ = managed
     rows = {row.name: row for row in FUSION_PARAMETERS}
@@ -154,6 +174,20 @@ def test_a_late_listener_hears_the_mode(tmp_path):
         node.create_subscription(String, "fusion_mode", lambda m: modes.append(m.data), LATCHED)
         assert spin_until(node, lambda: modes, 5.0)
         assert modes == ["none"]
+
+
+def test_an_inactive_node_publishes_nothing_and_its_mode_says_so(managed):
+    manager, process = managed
+    assert manager.change(Transition.TRANSITION_CONFIGURE)
+    assert manager.change(Transition.TRANSITION_ACTIVATE)
+    rig = Rig(manager.node, process)
+    rig.send(*rig.good_pair())
+    process.wait_for_output("fusion mode fused")
+    assert manager.change(Transition.TRANSITION_DEACTIVATE)
+    modes = []
+    manager.node.create_subscription(String, "fusion_mode", lambda m: modes.append(m.data), LATCHED)
+    assert spin_until(manager.node, lambda: modes, 5.0)
+    assert modes == ["none"]
 
 
 def test_after_an_unforeseen_error_the_node_can_be_configured_again(monkeypatch):

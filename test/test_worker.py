@@ -17,7 +17,7 @@ def test_the_newest_item_wins_and_the_overtaken_one_is_reported():
         go_on.wait(5)
         done.append(item)
 
-    worker = NewestWorker(process)
+    worker = NewestWorker(process, "test-worker")
     assert worker.offer(1) is False
     assert started.wait(5)
     assert [worker.offer(2), worker.offer(3), worker.offer(4)] == [False, True, True]
@@ -35,7 +35,7 @@ def test_a_slow_worker_begins_with_the_newest_each_time_and_never_with_an_older_
         begun.put(item)
         go_on.acquire()
 
-    worker = NewestWorker(process)
+    worker = NewestWorker(process, "test-worker")
     newest = 0
     worker.offer(newest)
     assert begun.get(timeout=5) == newest
@@ -58,7 +58,7 @@ def test_stop_ends_an_idle_worker_and_drops_what_waits():
         go_on.wait(5)
         done.append(item)
 
-    worker = NewestWorker(process)
+    worker = NewestWorker(process, "test-worker")
     worker.offer(1)
     assert started.wait(5)
     worker.offer(2)

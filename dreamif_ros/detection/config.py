@@ -32,7 +32,7 @@ class DetectorConfig:
             _check_text(name, getattr(self, name))
         for name in ("confidence", "iou"):
             _check_range(name, getattr(self, name), 0, 1, Real)
-        _check_range("image_size", self.image_size, 0, 8192, Integral)
+        _check_range("image_size", self.image_size, 0, 4096, Integral)
         _check_range("max_detections", self.max_detections, 1, 10000, Integral)
         if not isinstance(self.classes, tuple) or any(not isinstance(c, str) for c in self.classes):
             raise ConfigError(f"classes is {self.classes!r}, expected a tuple of names")

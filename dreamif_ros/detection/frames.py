@@ -22,13 +22,7 @@ class FrameDecoder:
 
     def decode(self, message: codec.ImageMessage) -> NDArray[np.uint8]:
         """The picture of a message; ImageError for what is none."""
-        image = codec.decode(message)
-        height, width = image.shape[:2]
-        if height * width > self.max_megapixels * 1e6:
-            raise ImageError(
-                f"{width}x{height} is above max_megapixels ({self.max_megapixels:g} Mpx): publish "
-                "smaller images, or raise it"
-            )
+        image = codec.decode(message, self.max_megapixels)
         if image.dtype == np.uint8:
             return image
         if image.ndim == 3:

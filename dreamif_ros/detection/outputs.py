@@ -43,7 +43,7 @@ class DetectionOutputs:
         quality: int,
     ) -> None:
         """Send what is wanted under ``header``; ``draw`` gives the image with boxes, RGB."""
-        if self._detections is not None:
+        if self._detections is not None and self._detections.get_subscription_count():
             self._detections.publish(detection_array(detections, self._names, header))
         drawn = cache(draw)
         for topic, publisher in self._images.items():

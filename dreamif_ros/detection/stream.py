@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -39,12 +40,36 @@ class Frame:
     arrived_s: float  # of time.monotonic()
 
 
+class RateLimit:
+    """Lets no more than so many frames per second through, on average.
+
+    A frame may be early by a quarter of a period: cameras are not exact, and one at just the
+    limit would lose every other frame.
+    """
+
+    EARLY = 0.25  # of a period
+
+    def __init__(self) -> None:
+        self._due_s = -math.inf
+
+    def admits(self, now_s: float, rate_hz: float) -> bool:
+        """Whether a frame that came now may pass; rate_hz: 0 for no limit."""
+        if not rate_hz:
+            return True
+        early_s = self.EARLY / rate_hz
+        if now_s < self._due_s - early_s:
+            return False
+        self._due_s = max(self._due_s, now_s - early_s) + 1 / rate_hz
+        return True
+
+
 class DetectionStream:
     """Everything that an active detector owns; :meth:`close` ends it.
 
     values: those of DETECTOR_PARAMETERS. in_memory: frames come by :meth:`take`, without a
     subscription. The detector works in the worker's thread, all else in that of who calls.
-    objects: how many the last image had.
+    objects: how many the last image had. heard_s: when the last image came, or when it began to
+    be waited for, of time.monotonic().
     """
 
     def __init__(
@@ -60,15 +85,17 @@ class DetectionStream:
         codec.use_one_thread()
         self.statistics = Statistics()
         self._decoder = FrameDecoder(values["max_megapixels"])
-        self._taken_s = -float("inf")
+        self._limit = RateLimit()
+        self.heard_s = time.monotonic()
         self._last_stamp_ns = 0
         self._new_sequence = threading.Event()
-        self._worker = NewestWorker(self._process)
+        self._new_sequence.set()  # tracks of a stream before this one are forgotten
         self.input = None
         if not in_memory:
             self.input = subscribe_images(
                 node, values["image_topic"], values["image_transport"], self._on_message
             )
+        self._worker = NewestWorker(self._process, "detection-worker")
 
     def apply(self, values: dict[str, Any]) -> None:
         """Take the values of the parameters that are live."""
@@ -86,30 +113,35 @@ class DetectionStream:
         if self.input:
             self.input.follow()
 
-    def wanted(self) -> bool:
-        """Whether somebody subscribes to what is found."""
-        return self._outputs.wanted()
-
     def begin_sequence(self) -> None:
         """Time was set back: tracks of the images before are forgotten."""
         self._new_sequence.set()
 
-    def take(self, header: Header, pixels: Callable[[], Pixels]) -> None:
-        """One more frame: it is next in line, unless it comes too soon or nobody looks."""
-        now_s = time.monotonic()
-        self.statistics.count("received")
-        least_s = 1 / self.values["max_rate_hz"] if self.values["max_rate_hz"] else 0.0
-        if not self.wanted():
-            self.statistics.count("unwatched")
-        elif now_s - self._taken_s < least_s:
-            self.statistics.count("above max_rate_hz")
+    def wants(self) -> bool:
+        """Whether the image that came now is to be taken; counts one that is not.
+
+        It is not where nobody looks at what is found, or where it comes too soon.
+        """
+        self.heard_s = time.monotonic()
+        if not self._outputs.wanted():
+            reason = "unwatched"
+        elif not self._limit.admits(self.heard_s, self.values["max_rate_hz"]):
+            reason = "above max_rate_hz"
         else:
-            self._taken_s = now_s
-            if self._worker.offer(Frame(header, pixels, now_s)):
-                self.statistics.count("superseded")
+            return True
+        self.statistics.count("received")
+        self.statistics.count(reason)
+        return False
+
+    def take(self, header: Header, pixels: Callable[[], Pixels]) -> None:
+        """A frame that was wanted: it is next in line."""
+        self.statistics.count("received")
+        if self._worker.offer(Frame(header, pixels, self.heard_s)):
+            self.statistics.count("superseded")
 
     def _on_message(self, message: codec.ImageMessage) -> None:
-        self.take(message.header, partial(self._decoder.decode, message))
+        if self.wants():
+            self.take(message.header, partial(self._decoder.decode, message))
 
     # -- In the worker's thread.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ class CameraInfos:
     """Takes messages until the calibration is complete.
 
     path: the file, or None for no registration. missing: cameras whose message has not come.
+    fault: why pairs cannot be registered now; empty where they can be, or need not.
     clock_offset_s: seconds to add to infrared stamps. ConfigError where the file cannot be used.
     """
 
@@ -23,6 +25,7 @@ class CameraInfos:
         self._path = path
         self._intrinsics: dict[str, Intrinsics] = {}
         self.missing = cameras_from_topics(path) if path else []
+        self.fault = self._what_is_missing()
         self.clock_offset_s = 0.0
         if path:  # whatever else is wrong with the file is said now
             anything = Intrinsics((2, 2), np.eye(3))
@@ -38,10 +41,24 @@ class CameraInfos:
         except ConfigError as error:
             raise ConfigError(f"camera_info of the {camera} camera: {error}") from None
         self.missing.remove(camera)
+        self.fault = self._what_is_missing() or "registration is being prepared"
         return self.calibration()
+
+    def use(self, calibration: Calibration, register: Callable[[Calibration], None]) -> None:
+        """Register with what :meth:`take` gave; an error of that is raised, and stays the fault."""
+        try:
+            register(calibration)
+        except ConfigError as error:
+            self.fault = f"{error}: correct {self._path} or the camera_info, then configure again"
+            raise ConfigError(self.fault) from None
+        self.fault = ""
 
     def calibration(self) -> Calibration | None:
         """None while messages are missing, or without a file."""
         if self.missing or not self._path:
             return None
         return read_calibration(self._path, self._intrinsics)
+
+    def _what_is_missing(self) -> str:
+        cameras = " and ".join(self.missing)
+        return f"registration waits for camera_info of {cameras}" if cameras else ""

@@ -25,7 +25,7 @@ from dreamif_ros.node.statistics import Statistics
 CAMERAS = ("infrared", "visible")
 SCORE_PERIOD_S = 1.0  # between two frames whose alignment is judged
 Images = dict[str, NDArray[Any]]
-_DECODE: dict[str, Callable[[codec.ImageMessage], NDArray[Any]]] = {
+_DECODE: dict[str, Callable[[codec.ImageMessage, float], NDArray[Any]]] = {
     "infrared": codec.decode_infrared,
     "visible": codec.decode_visible,
 }
@@ -64,13 +64,16 @@ class VisibleCamera:
 
 
 class Listener(Protocol):
-    """Who takes fused images in memory, in the worker's thread."""
+    """Who takes fused images in memory."""
+
+    def listen_to(self, topic: str) -> None:
+        """Said once, before the first image: the topic, resolved, that has the same images."""
 
     def wants_fused(self) -> bool:
-        """Whether it has a use for the next one."""
+        """Whether it has a use for the next one; asked for each, in the worker's thread."""
 
     def take_fused(self, result: FusionResult, header: Header) -> None:
-        """Take one; returns at once."""
+        """Take one that it wanted, in the worker's thread; returns at once."""
 
 
 class Fuser:
@@ -135,8 +138,7 @@ class Fuser:
         images = {}
         for camera, frame in moment.frames().items():
             try:
-                image = _DECODE[camera](frame.message)
-                self._check_size(image.shape)
+                image = _DECODE[camera](frame.message, self.values["max_megapixels"])
             except ImageError as error:
                 self.refuse(camera, str(error))
                 continue
@@ -146,14 +148,6 @@ class Fuser:
             self.visible.shape = images["visible"].shape[:2]
             self.visible.frame_id = moment.visible.message.header.frame_id
         return images
-
-    def _check_size(self, shape: tuple[int, ...]) -> None:
-        limit = self.values["max_megapixels"]
-        if shape[0] * shape[1] > limit * 1e6:
-            raise ImageError(
-                f"{shape[1]}x{shape[0]} is above max_megapixels ({limit:g} Mpx): publish smaller "
-                "images, or raise that parameter"
-            )
 
     def refuse(self, camera: str, reason: str) -> None:
         """Count, log and remember that a camera's images cannot be used."""
@@ -186,9 +180,8 @@ class Fuser:
         """Both, or the visible image where they do not fit each other."""
         score = time.monotonic() - self._scored_s >= SCORE_PERIOD_S
         try:
-            if self._infos.missing:
-                cameras = " and ".join(self._infos.missing)
-                raise ImageError(f"registration waits for camera_info of {cameras}")
+            if self._infos.fault:
+                raise ImageError(self._infos.fault)
             result = self._pipeline.fuse(
                 **images, score_alignment=score, keep_on_device=self._listener is not None
             )

@@ -172,6 +172,10 @@ class CameraWatch:
         with self._lock:
             return not self._is_silent(now_s)
 
+    def unheard_s(self, now_s: float) -> float:
+        """How long its first message has been waited for; 0 once it came."""
+        return now_s - self._started_s if self._received_s is None else 0.0
+
     def fault(self, now_s: float) -> Fault | None:
         """What is wrong with the camera now, the worst first."""
         with self._lock:

@@ -14,6 +14,7 @@ from typing import Any
 
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import qos_profile_sensor_data
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo
 
 from dreamif_model import ConfigError, FusionPipeline
@@ -32,7 +33,11 @@ from dreamif_ros.fusion.outputs import Outputs
 from dreamif_ros.fusion.synchronizers import make_synchronizer
 from dreamif_ros.node.accounting import NANOSECONDS
 from dreamif_ros.node.parameters import group
-from dreamif_ros.node.transport import QUIET_SUBSCRIPTION, subscribe_images
+from dreamif_ros.node.transport import (
+    QUIET_SUBSCRIPTION,
+    FollowingSubscription,
+    subscribe_images,
+)
 from dreamif_ros.node.worker import NewestWorker
 from dreamif_ros.pairing import Pair, Synchronizer
 
@@ -65,26 +70,33 @@ class FusionStream:
         self._lone: dict[str, Frame] = {}  # newest frame of a camera that has no partner
         self._jumps = 0
         self.apply(values)
-        self._worker = NewestWorker(self.fuser.process)
-        self.inputs = {
-            camera: subscribe_images(
-                node,
+        self._worker = NewestWorker(self.fuser.process, "fusion-worker")
+        self.inputs: dict[str, FollowingSubscription] = {}
+        self._info_subscriptions: list[Subscription[Any]] = []
+        try:
+            self._subscribe()
+        except Exception:
+            self.close()
+            raise
+
+    def _subscribe(self) -> None:
+        for camera in CAMERAS:
+            self.inputs[camera] = subscribe_images(
+                self._node,
                 f"{camera}/image_raw",
-                values["image_transport"],
+                self.fuser.values["image_transport"],
                 partial(self._on_image, camera),
             )
-            for camera in CAMERAS
-        }
-        self._info_subscriptions = [
-            node.create_subscription(
-                CameraInfo,
-                f"{camera}/camera_info",
-                partial(self._on_camera_info, camera),
-                qos_profile_sensor_data,
-                event_callbacks=QUIET_SUBSCRIPTION,
+        for camera in {"visible", *self._infos.missing}:
+            self._info_subscriptions.append(
+                self._node.create_subscription(
+                    CameraInfo,
+                    f"{camera}/camera_info",
+                    partial(self._on_camera_info, camera),
+                    qos_profile_sensor_data,
+                    event_callbacks=QUIET_SUBSCRIPTION,
+                )
             )
-            for camera in {"visible", *infos.missing}
-        ]
 
     def apply(self, values: dict[str, Any]) -> None:
         """Take the values of the parameters that are live."""
@@ -146,7 +158,7 @@ class FusionStream:
         try:
             calibration = self._infos.take(camera, message)
             if calibration:
-                self._pipeline.register(calibration)
+                self._infos.use(calibration, self._pipeline.register)
         except ConfigError as error:
             self.fuser.refuse("infrared", str(error))
 

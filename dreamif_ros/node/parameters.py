@@ -101,7 +101,7 @@ def declare(
     for name in [name for name in given if name in also_known and name not in own]:
         node.undeclare_parameter(name)
         del given[name]
-    _refuse_unknown(given, own)
+    _refuse_unknown(given, [*own, *also_known])
     values = {row.name: row.check(given.get(row.name, row.default)) for row in table}
     for row in table:
         if node.has_parameter(row.name):

@@ -7,27 +7,27 @@ from typing import Any
 from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from dreamif_ros import codec
+from dreamif_ros.node.qos_overrides import qos_overrides
 from dreamif_ros.node.transport import QUIET_PUBLISHER
 
-QOS = QoSProfile(depth=5)  # reliable: matches every subscriber
+DEPTH = 5  # messages
 JPEG = "jpeg"
 
 
 def advertise(node: LifecycleNode, kind: type[Any], topic: str) -> Any:
-    """A lifecycle publisher; ``<base>/compressed`` follows the remapped base topic."""
+    """A lifecycle publisher; ``<base>/compressed`` follows the remapped base topic.
+
+    Reliable, which every subscriber can hear, unless the user's ``qos_overrides`` say otherwise.
+    """
     base, compressed, _ = topic.partition("/compressed")
-    return node.create_lifecycle_publisher(
-        kind,
-        node.resolve_topic_name(base) + compressed if compressed else topic,
-        QOS,
-        qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-        event_callbacks=QUIET_PUBLISHER,
-    )
+    name = node.resolve_topic_name(base) + compressed if compressed else topic
+    overrides = qos_overrides(node, node.resolve_topic_name(name), "publisher")
+    qos = QoSProfile(**({"depth": DEPTH} | overrides))
+    return node.create_lifecycle_publisher(kind, name, qos, event_callbacks=QUIET_PUBLISHER)
 
 
 def advertise_image(node: LifecycleNode, topic: str, encoding: str) -> Any:

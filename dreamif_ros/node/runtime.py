@@ -16,6 +16,11 @@ from rclpy.utilities import remove_ros_args
 from dreamif_model import DreamIFError
 from dreamif_ros.node.transport import choose_dds_settings
 
+HELP = (
+    "a ROS 2 node: parameters are given as --ros-args -p name:=value or --params-file FILE; "
+    "config/*.yaml of the package has them all, described"
+)
+
 
 class RefusedError(Exception):
     """A node cannot start, and has logged why."""
@@ -27,19 +32,19 @@ def run_nodes(create: Sequence[Callable[[], Node]], args: list[str] | None = Non
     0 after a signal, 1 when a node refused to start: one line on stderr says why. A node may
     have ``start()``, called before they spin, and ``stop()``, which ends its threads.
     """
+    given = sys.argv[1:] if args is None else args
+    if {"-h", "--help"} & set(given):
+        print(HELP)
+        return 0
     dds = choose_dds_settings()
     try:
         rclpy.init(args=args)
     except Exception as error:  # rclpy has no common base for malformed ROS arguments
         print(f"cannot start: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
-    unknown = remove_ros_args(sys.argv if args is None else ["", *args])[1:]
+    unknown = remove_ros_args(["", *given])[1:]
     if unknown:
-        print(
-            f"unknown arguments: {' '.join(unknown)}; parameters are given as "
-            "--ros-args -p name:=value or --params-file FILE",
-            file=sys.stderr,
-        )
+        print(f"unknown arguments: {' '.join(unknown)}; {HELP}", file=sys.stderr)
         return 2
     nodes: list[Node] = []
     executor = SingleThreadedExecutor()

@@ -13,14 +13,15 @@ class NewestWorker(Generic[T]):
     """Calls ``process`` with the newest item offered, one at a time, off the caller's thread.
 
     ``process`` must handle its own errors; an exception from it ends the process's thread.
+    name: of the thread, as debuggers show it.
     """
 
-    def __init__(self, process: Callable[[T], None]) -> None:
+    def __init__(self, process: Callable[[T], None], name: str) -> None:
         self._process = process
         self._condition = threading.Condition()
         self._item: T | None = None
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="fusion-worker", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def offer(self, item: T) -> bool:

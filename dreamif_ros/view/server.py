@@ -192,10 +192,13 @@ class View:
         """Subscribe to what some browser watches, and to nothing else."""
         assert self._node
         for place, topic in enumerate(self._node.topics):
-            watched = any(place in browser.watched for browser in self._browsers)
+            watched = self._watched(place)
             topic.look(watched)
             if not watched:
                 self._streams[place].jpeg = b""  # old by the time when somebody looks again
+
+    def _watched(self, place: int) -> bool:
+        return any(place in browser.watched for browser in self._browsers)
 
     async def _paint(self, place: int) -> None:
         """Paint the newest image of a topic again and again, not more often than is asked."""
@@ -220,6 +223,8 @@ class View:
             await asyncio.sleep(due_s - loop.time())
 
     def _show(self, place: int, jpeg: bytes) -> None:
+        if not self._watched(place):
+            return  # the last one left while it was painted
         stream = self._streams[place]
         stream.number, stream.jpeg = stream.number + 1, jpeg
         for browser in self._browsers:
