@@ -30,6 +30,7 @@ from dreamif_ros.bag.storage import BagError, Topic
 from dreamif_ros.bag.topics import choose_topics
 from dreamif_ros.cli.bag_evaluate import add_evaluate
 from dreamif_ros.codec import decode_infrared, decode_visible
+from dreamif_ros.parameter_tables import FUSION_PARAMETERS
 
 # rclpy's wheels bring a lark that imports what Python 3.11 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
@@ -176,6 +177,7 @@ class TestCommand:
             (["--json", "/nowhere/x.json"], "make its folder"),
             (["--json", "/"], "--json / is a folder"),
             (["--out", "/dev/null/out"], "--out /dev/null is a file"),
+            (["--thermal-low", "5", "--thermal-high", "1"], r"low \(5\.0\) must be below high"),
             (["--calibration", "/nowhere.yaml"], "cannot read /nowhere.yaml"),
         ],
     )
@@ -210,6 +212,19 @@ class TestFrames:
         assert (row.thermal_low, row.thermal_high) == pytest.approx(
             tuple(np.percentile(counts, (1, 99.5)))
         )
+
+    def test_thermal_options_are_the_nodes(self, bag, tmp_path):
+        names = [p.name for p in FUSION_PARAMETERS if p.name.startswith("thermal.")]
+        fixed = ("--thermal-mode", "fixed", "--thermal-low", 29000, "--thermal-high", 31000)
+        assert run(bag, "--out", tmp_path / "out", *QUICK, *fixed, "--thermal-hot-black") == 0
+        settings = json.loads((tmp_path / "out" / "metrics.json").read_text())["settings"]
+        values = ["fixed", 29000, 31000, 0.03, 100, True, False]
+        assert {n: v for n, v in settings.items() if "thermal." in n} == dict(
+            zip(names, values, strict=True)
+        )
+        with (tmp_path / "out" / "frames.csv").open() as file:
+            row = next(csv.DictReader(file))
+        assert (float(row["thermal_low"]), float(row["thermal_high"])) == (29000, 31000)
 
     def test_metrics_are_those_of_the_same_pictures(self, bag, tmp_path):
         found = evaluated(bag, tmp_path, metric_frames=100)

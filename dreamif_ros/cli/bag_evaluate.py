@@ -8,11 +8,13 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from dreamif_model.thermal import THERMAL_MODES, ThermalConfig
 from dreamif_ros.bag.file_names import FRAMES, INDEX, METRICS, REPORT, SUMMARY, TABLE, TIMINGS
 from dreamif_ros.bag.storage import BagError
 from dreamif_ros.cli.bag_evaluate_many import add_many_options, run_many
@@ -32,6 +34,16 @@ EXAMPLES = """examples:
   dreamif bag evaluate bags/*.mcap --out fleet --jobs 8
   dreamif bag evaluate bags/*.mcap --out fleet --resume
   dreamif bag evaluate /shared/bags/*.mcap --out /shared/fleet --ray 10.0.0.1:6379"""
+# The fields of ThermalConfig, which are the node's parameters thermal.*
+_THERMAL = {
+    "mode": "counts to gray; auto is passthrough for 8 bit, percentile for 16 bit and for °C",
+    "low": "counts or °C shown black in mode fixed",
+    "high": "counts or °C shown white in mode fixed",
+    "smoothing": "share of the percentile range that a new frame moves",
+    "min_span": "least range, in counts or 0.01 °C, that percentile mode stretches",
+    "hot_black": "show hot things dark",
+    "repair_pixels": "replace dead and stuck pixels by their neighbours",
+}
 # Options that change no number.
 _WAY = ("out", "json", "force", "bag", "run", "jobs", "ray", "resume")
 
@@ -76,6 +88,7 @@ def add_evaluate(actions: Any) -> None:
         "changes the last digits (default: %(default)s)",
     )
     _add_pairing_options(parser)
+    _add_thermal_options(parser)
     _add_extent_options(parser)
     parser.add_argument(
         "--write-bag",
@@ -115,6 +128,19 @@ def _add_pairing_options(parser: argparse.ArgumentParser) -> None:
             metavar="SECONDS",
             help=f"sync.{camera}_offset_s: added to {camera} stamps (default: %(default)g s)",
         )
+
+
+def _add_thermal_options(parser: argparse.ArgumentParser) -> None:
+    for item in fields(ThermalConfig):
+        option = f"--thermal-{item.name.replace('_', '-')}"
+        text = f"thermal.{item.name}: {_THERMAL[item.name]}"
+        if item.default is False:
+            parser.add_argument(option, action="store_true", help=text)
+        elif item.name == "mode":
+            parser.add_argument(option, choices=THERMAL_MODES, help=text)
+        else:
+            text += f" (default: {item.default:g})"
+            parser.add_argument(option, type=float, metavar="VALUE", help=text)
 
 
 def _add_extent_options(parser: argparse.ArgumentParser) -> None:
@@ -192,8 +218,14 @@ def _job(options: argparse.Namespace) -> EvaluationJob:
     """Of the first bag."""
     from dreamif_ros.bag.evaluation.job import EvaluationJob, Model
 
+    thermal = {name: getattr(options, f"thermal_{name}") for name in _THERMAL}
     model = Model(
-        options.variant, options.device, options.weights, options.precision, options.backend
+        options.variant,
+        options.device,
+        options.weights,
+        options.precision,
+        options.backend,
+        ThermalConfig(**{name: value for name, value in thermal.items() if value is not None}),
     )
     return EvaluationJob(
         options.bag[0],

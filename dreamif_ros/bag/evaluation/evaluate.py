@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -262,6 +262,7 @@ class _Run:
 
     def _told(self) -> dict[str, Any]:
         settings, engine = self._settings, self._pipeline.engine
+        thermal = self._pipeline.normalizer.config
         return settings.told | {
             "infrared": self._topics[0].name,
             "visible": self._topics[1].name,
@@ -272,6 +273,7 @@ class _Run:
             "sync.slop_s": settings.pairing.slop_s,
             "sync.infrared_offset_s": settings.pairing.infrared_offset_s,
             "sync.visible_offset_s": settings.pairing.visible_offset_s,
+            **{f"thermal.{name}": value for name, value in asdict(thermal).items()},
             "registration.file": settings.calibration.name if settings.calibration else None,
             "calibration_clock_offset_s": self.infos.clock_offset_s,
             "every": settings.every,

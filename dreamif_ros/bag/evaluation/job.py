@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
 from dreamif_model import ConfigError, FusionPipeline
 from dreamif_model.device import prepare_cpu, use_cpu_threads
+from dreamif_model.thermal import ThermalConfig
 from dreamif_ros.bag.evaluation.evaluate import EvaluationSettings, Progress, evaluate_bag
 from dreamif_ros.bag.evaluation.files import write_frames, write_metrics, write_timings
 from dreamif_ros.bag.evaluation.results import Evaluation
@@ -28,6 +29,7 @@ class Model:
     weights: Path | None
     precision: str
     backend: str
+    thermal: ThermalConfig = field(default_factory=ThermalConfig)
 
     def pipeline(self) -> FusionPipeline:
         """A new one, without registration."""
@@ -35,6 +37,7 @@ class Model:
             self.variant,
             self.device,
             self.weights,
+            self.thermal,
             precision=self.precision,
             backend=self.backend,
         )
