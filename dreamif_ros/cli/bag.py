@@ -107,8 +107,8 @@ def _add_replay(actions: Any) -> None:
         "replay",
         help="publish a bag live, as it was recorded",
         description="Publish the messages of a rosbag2 folder, or of one .mcap or .db3 file, in "
-        "the recorded rhythm, reliable, until its end or Ctrl-C. The bag may be cut off or damaged: "
-        "what can be read is published, and the faults are named.",
+        "the recorded rhythm, reliable, until its end or Ctrl-C. The bag may be cut off or "
+        "damaged, or have no index: what can be read is published, and the faults are named.",
         epilog=REPLAY_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

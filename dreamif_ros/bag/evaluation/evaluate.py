@@ -159,7 +159,8 @@ class _Run:
         long_s = (self._recording.end_ns - self._recording.start_ns) / NANOSECONDS
         if start_s > long_s:
             raise ConfigError(
-                f"the start is {start_s:g} s, but the bag is only {long_s:.1f} s long: begin before"
+                f"the start is {start_s:g} s, but the bag is only {long_s:.1f} s long: begin "
+                "earlier"
             )
 
     def check(self) -> CameraCheck:
