@@ -236,6 +236,8 @@ class TestCommand:
             (["--weights", "/nowhere"], DreamIFError, "no weights at /nowhere"),
             (["--device", "cuda:99"], DreamIFError, "cuda:99"),
             (["--detector", "/nowhere.pt"], DreamIFError, "there is no model /nowhere.pt"),
+            (["--detector", "/nowhere.pt", "--ray", "host:1"], DreamIFError, "there is no model"),
+            (["--detector", __file__], DreamIFError, "is of no format that is known"),
             (["--json", "/"], ConfigError, "--json / is a folder"),
         ],
     )

@@ -103,9 +103,12 @@ def _check(options: argparse.Namespace) -> None:
 def _checked(options: argparse.Namespace, job: EvaluationJob) -> EvaluationJob:
     """With what would fail for every bag refused at once; on Ray every node has one device."""
     from dreamif_ros.bag.evaluation.evaluate import make_detector
+    from dreamif_ros.detection.model_file import find_model
     from dreamif_ros.fusion.camera_infos import CameraInfos
 
     CameraInfos(job.settings.calibration)
+    if job.settings.detector:
+        find_model(job.settings.detector)
     if options.ray is None:
         make_detector(job.settings.detector, job.model.pipeline())
     elif job.model.device == "auto":
