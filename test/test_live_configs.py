@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ros_processes import spin_until
 
 from dreamif_ros.detection import outputs as detection_outputs
 
@@ -61,8 +62,14 @@ def published(module_rig):
         if encoding == "rgb8"
     }
     node = module_rig.node
-    known = {name: types[0] for name, types in node.get_topic_names_and_types()}
-    return {name: kind for name, kind in known.items() if node.count_publishers(name)} | detections
+
+    def known():
+        topics = node.get_topic_names_and_types()
+        return {name: types[0] for name, types in topics if node.count_publishers(name)}
+
+    # Nodes are discovered one topic after the other; a test says which one is not there.
+    spin_until(node, lambda: known().keys() | detections.keys() >= STREAMS, 10.0)
+    return known() | detections
 
 
 def test_rviz_shows_every_stream_that_nodes_publish(displays, published):
