@@ -210,29 +210,6 @@ def test_the_rate_is_limited_and_what_is_left_out_is_counted(rig, street):
 
 
 @pytest.mark.parametrize(
-    ("values", "line"),
-    [
-        ({}, "parameter model is empty: give the file or folder of a YOLO model"),
-        ({"model": "/no/such/yolo11n.pt"}, "/no/such/yolo11n.pt"),
-        ({"model": "x.onnx", "confidnce": 0.5}, "confidnce: did you mean confidence?"),
-        ({"model": "x.onnx", "image_topic": "a topic"}, "parameter image_topic is 'a topic', exp"),
-    ],
-    ids=["none", "missing", "misspelt", "no topic"],
-)
-def test_a_start_that_is_refused(tmp_path, values, line):
-    with running(NODE, *parameters(**values), log=tmp_path / "log") as process:
-        assert process.popen.wait(60) == 1
-    assert line in process.output()
-    assert "Traceback" not in process.output()
-
-
-def test_in_one_process_a_misspelt_parameter_of_fusion_is_known(tmp_path):
-    with running(BOTH, *parameters(varient="tiny"), log=tmp_path / "log") as process:
-        assert process.popen.wait(60) == 1
-    assert "unknown parameter varient: did you mean variant?" in process.output()
-
-
-@pytest.mark.parametrize(
     ("camera_hz", "limit_hz", "expected_hz"),
     [(30, 30, 30), (30, 20, 20), (30, 15, 15), (30, 10, 10), (60, 30, 30), (30, 0, 30), (9, 30, 9)],
 )

@@ -1,7 +1,6 @@
 """The fusion node as a process, over real DDS: values, headers, bad input, clean ends."""
 
 import signal
-import struct
 
 import cv2
 import numpy as np
@@ -184,51 +183,6 @@ def test_a_signal_ends_it_cleanly(tmp_path, how):
         assert "Traceback" not in process.output()
 
 
-def foreign_checkpoint(folder):
-    """A valid safetensors file that is not ours."""
-    path = folder / "foreign.safetensors"
-    header = b'{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
-    path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
-    return path
-
-
-@pytest.mark.parametrize(
-    ("values", "words"),
-    [
-        ({"varaint": "nano"}, "unknown parameter varaint: did you mean variant?"),
-        ({"variant": "huge"}, "parameter variant is 'huge': choose one of"),
-        ({"sync__slop_s": -1.0}, "parameter sync.slop_s is -1.0, expected 0 to 10"),
-        ({"thermal__low": 9.0, "thermal__high": 5.0}, "thermal low (9.0) must be below high"),
-        ({"weights": "/no/such/file"}, "no weights at /no/such/file"),
-        ({"weights": foreign_checkpoint}, "was not written by `dreamif train`"),
-        ({"device": "tpu"}, "unknown device 'tpu': choose auto, cpu, cuda or cuda:N"),
-        (
-            {"qos_overrides./fused/image_raw.publisher.reliability": "bogus"},
-            "fused/image_raw.publisher.reliability is 'bogus': choose one of",
-        ),
-    ],
-)
-def test_it_refuses_to_start_with_one_line(tmp_path, values, words):
-    values = {k: v(tmp_path) if callable(v) else v for k, v in values.items()}
-    with running(NODE, *parameters(**values), log=tmp_path / "log") as process:
-        assert process.popen.wait(60) == 1
-        lines = [line for line in process.output().splitlines() if "[INFO]" not in line]
-        assert len(lines) == 1, process.output()
-        assert words in lines[0]
-
-
-def test_an_argument_that_is_no_ros_argument_is_refused(tmp_path):
-    with running(NODE, "--variant", "average", log=tmp_path / "log") as process:
-        assert process.popen.wait(60) == 2
-        assert "unknown arguments: --variant average" in process.output()
-
-
-def test_help_says_how_parameters_are_given(tmp_path):
-    with running(NODE, "--help", log=tmp_path / "log") as process:
-        assert process.popen.wait(60) == 0
-        assert "--params-file FILE" in process.output()
-
-
 def test_swapped_topics_stay_swapped_after_following_the_publishers(tmp_path):
     swap = [
         *("-r", "infrared/image_raw:=/visible/image_raw"),
@@ -245,13 +199,6 @@ def test_swapped_topics_stay_swapped_after_following_the_publishers(tmp_path):
         expected = FusionPipeline("average", "cpu").fuse(visible=VISIBLE, infrared=INFRARED)
         fused = codec.decode_visible(rig.heard["fused/image_raw"][0])
         np.testing.assert_array_equal(fused, expected.fused)
-
-
-def test_malformed_ros_arguments_are_one_line(tmp_path):
-    with running(NODE, "--ros-args", "-p", "variant", log=tmp_path / "log") as process:
-        assert process.popen.wait(60) == 1
-        assert "Traceback" not in process.output()
-        assert "cannot start" in process.output()
 
 
 def test_a_silent_input_is_named_with_its_publishers(tmp_path):

@@ -70,18 +70,3 @@ def test_stamps_follow_rate_and_clock_offset(tmp_path):
     periods = {round((after - before) / 1e6) % 50 for before, after in pairwise(visible)}
     assert periods == {0}  # multiples of 50 ms, exact to the millisecond
     assert {round((stamp - visible[0]) / 1e6) % 50 for stamp in infrared} == {20}
-
-
-@pytest.mark.parametrize(
-    ("values", "words"),
-    [
-        ({"visible__encoding": "yuv"}, "visible.encoding is 'yuv': choose one of bgr8, rgb8"),
-        ({"visible__rate_hz": 0.0}, "visible.rate_hz is 0.0, expected 0.1 to 240"),
-        ({"nosie": 1.0}, "unknown parameter nosie: did you mean noise?"),
-    ],
-)
-def test_it_refuses_to_start_with_one_line(tmp_path, values, words):
-    with running(CAMERAS, *parameters(**values), log=tmp_path / "log") as process:
-        assert process.popen.wait(60) == 1
-        assert words in process.output()
-        assert "Traceback" not in process.output()

@@ -50,7 +50,7 @@ FIELDS = {
 @pytest.fixture(scope="module")
 def messages():
     """The module vision_msgs.msg."""
-    return pytest.importorskip("vision_msgs.msg", reason="needs vision_msgs: make messages")
+    return pytest.importorskip("vision_msgs.msg", reason="needs vision_msgs: make vision_msgs")
 
 
 @pytest.fixture
