@@ -62,7 +62,13 @@ def test_their_cards_tell_their_size(variant):
 def test_their_making_is_recorded(variant):
     record = json.loads((WEIGHTS_FOLDER / f"{variant}.json").read_text())
     assert record["command"].startswith(f"dreamif train --config config/train/{variant}.yaml")
-    path = WEIGHTS_FOLDER.parents[1] / "config" / "train" / f"{variant}.yaml"
-    config = yaml.safe_load(path.read_text())
-    assert record["config"]["seed"] == config["seed"]
-    assert record["log"][-1]["step"] == record["config"]["steps"] == config["steps"]
+    assert_made_as(f"{variant}.yaml", record)
+    if "continued" in record:
+        assert_made_as(f"{variant}_longer.yaml", record["continued"])
+
+
+def assert_made_as(config_file, record):
+    config = yaml.safe_load((WEIGHTS_FOLDER.parents[1] / "config/train" / config_file).read_text())
+    for name in config.keys() - {"data", "initial_weights"}:
+        assert record["config"][name] == config[name], name
+    assert record["log"][-1]["step"] == config["steps"]
