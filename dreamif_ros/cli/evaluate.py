@@ -165,7 +165,8 @@ def _networks(options: argparse.Namespace) -> dict[str, tuple[str, Method]]:
     }
     for label, path in labelled:
         pipeline = FusionPipeline(variant_of(path), options.device, path)
-        networks[f"{label}={path}"] = label, network_method(pipeline)
+        key = f"{label}={path}" if label in networks else label
+        networks[key] = label, network_method(pipeline)
     return networks
 
 
