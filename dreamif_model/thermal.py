@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -51,11 +52,13 @@ class ThermalConfig:
             raise ConfigError(
                 f"thermal mode {self.mode!r} is unknown: choose one of {', '.join(THERMAL_MODES)}"
             )
+        if not (math.isfinite(self.low) and math.isfinite(self.high)):
+            raise ConfigError(f"thermal low ({self.low}) and high ({self.high}) must be finite")
         if not self.low < self.high:
             raise ConfigError(f"thermal low ({self.low}) must be below high ({self.high})")
         if not 0 < self.smoothing <= 1:
             raise ConfigError(f"thermal smoothing must be in (0, 1], got {self.smoothing}")
-        if not self.min_span > 0:
+        if not 0 < self.min_span < math.inf:
             raise ConfigError(f"thermal min_span must be above 0 counts, got {self.min_span}")
 
 

@@ -249,7 +249,8 @@ def test_refuses_other_shapes(shape):
     [
         ({"mode": "minmax"}, "'minmax' is unknown: choose one of auto, passthrough"),
         ({"low": 10.0, "high": 10.0}, "must be below high"),
-        ({"low": math.nan}, "must be below high"),
+        ({"low": math.nan}, "must be finite"),
+        ({"high": math.inf}, "must be finite"),
         ({"smoothing": 0.0}, r"in \(0, 1\], got 0"),
         ({"smoothing": 1.1}, r"in \(0, 1\], got 1.1"),
         ({"smoothing": math.nan}, r"in \(0, 1\], got nan"),
