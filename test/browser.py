@@ -16,6 +16,7 @@ page lives in another thread or process.
 
 import os
 import shutil
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -41,6 +42,17 @@ def chromium_path():
         if path := shutil.which(name):
             return path
     pytest.skip(f"needs a browser: none of {', '.join(NAMES)} is installed")
+
+
+def wait_until(page, expression, arg=None, timeout_s=TIMEOUT_MS / 1000):
+    """Until ``expression`` is true on the page.
+
+    Asked from outside: ``wait_for_function`` asks by ``eval`` on the page, which the pages forbid.
+    """
+    end = time.monotonic() + timeout_s
+    while not page.evaluate(expression, arg):
+        assert time.monotonic() < end, f"not true in time: {expression}"
+        page.wait_for_timeout(50)
 
 
 @contextmanager

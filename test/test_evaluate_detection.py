@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -473,8 +474,8 @@ def test_a_data_set_needs_labels(pairs, average, tmp_path):
 
 
 @pytest.mark.usefixtures("ultralytics")
+@pytest.mark.skipif(find_spec("openvino") is None, reason="needs openvino")
 def test_a_real_detector_on_the_street(tmp_path, capsys):
-    pytest.importorskip("openvino", reason="needs openvino")
     if not MODEL.is_dir():
         pytest.skip(f"needs the detector in {MODEL}")
     options = ["--scene", "1", "--variant", "average", "--class", "person"]

@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("plotly", reason="needs plotly: pip install 'dreamif_ros[report]'")
 
-from browser import chromium_pages
+from browser import chromium_pages, wait_until
 from report_samples import SILENT, evaluation, no_pairs, one_pair
 
 from dreamif_model import DreamIFError
@@ -250,9 +250,9 @@ def test_a_click_on_a_chart_shows_the_nearest_frame(page):
 def test_charts_zoom_together(page):
     ranges = "[...document.querySelectorAll('#time .plot')].map(p => p._fullLayout.xaxis.range)"
     page.evaluate("Plotly.relayout('plot-skew', {'xaxis.range[0]': 2, 'xaxis.range[1]': 4})")
-    page.wait_for_function(f"{ranges}.every(r => r[0] === 2 && r[1] === 4)")
+    wait_until(page, f"{ranges}.every(r => r[0] === 2 && r[1] === 4)")
     page.evaluate("Plotly.relayout('plot-dominance', {'xaxis.autorange': true})")
-    page.wait_for_function(f"{ranges}.every(r => r[0] < 0 && r[1] > 9.9)")
+    wait_until(page, f"{ranges}.every(r => r[0] < 0 && r[1] > 9.9)")
 
 
 def test_pictures_enlarge_and_the_wipe_moves(page):
@@ -273,7 +273,7 @@ def test_dark_and_light_are_followed_while_it_is_open(open_page, reports):
     color = "document.getElementById('plot-skew')._fullData[0].line.color"
     light = page.evaluate(color)
     page.emulate_media(color_scheme="dark")
-    page.wait_for_function(f"{color} !== {light!r}")
+    wait_until(page, f"{color} !== {light!r}")
     assert (light, page.evaluate(color)) == ("#1d1e20", "#e7e5e0")
     page.context.close()
 

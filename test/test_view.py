@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 import cv2
 import numpy as np
 import pytest
-from browser import chromium_pages
+from browser import chromium_pages, wait_until
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from ros_processes import Process, client, spin_until
@@ -184,10 +184,11 @@ def text_of(page, selector):
 
 
 def wait_for_text(page, selector, text, timeout_s=20.0):
-    page.wait_for_function(
+    wait_until(
+        page,
         "([selector, text]) => document.querySelector(selector)?.innerText.includes(text)",
-        arg=[selector, text],
-        timeout=timeout_s * 1000,
+        [selector, text],
+        timeout_s,
     )
 
 
