@@ -112,6 +112,10 @@ def _file_of_one_node(node: str, path: str, overrides: dict[str, Any]) -> str:
     """
     values: dict[str, Any] = {}
     for pattern, entry in (yaml.safe_load(Path(path).read_text()) or {}).items():
+        if not isinstance(entry, dict) or not isinstance(entry.get("ros__parameters"), dict):
+            raise ValueError(
+                f"{path}: {pattern} has no ros__parameters: expected name: value lines"
+            )
         if pattern.split("/")[-1] in ("**", node):
             values |= entry["ros__parameters"]
     with tempfile.NamedTemporaryFile("w", prefix=f"{node}_", suffix=".yaml", delete=False) as file:

@@ -15,9 +15,7 @@ import torch
 
 from dreamif_model.errors import ConfigError, DeviceError, ImageError, WeightsError
 from dreamif_ros.detection import yolo
-from dreamif_ros.detection.boxes import class_color, draw_boxes
-from dreamif_ros.detection.detector import UNTRACKED, Detections, Detector, DetectorConfig
-from dreamif_ros.detection.letterbox import Letterbox
+from dreamif_ros.detection.detector import UNTRACKED, Detector, DetectorConfig
 from dreamif_ros.detection.model_file import find_model
 
 MODEL = "yolo11n_int8_openvino_model"
@@ -186,37 +184,6 @@ def test_threads_may_share_a_detector(detector, street):
         together = list(pool.map(detector.detect, pictures * 3))
     for found, expected in zip(together, alone * 3, strict=True):
         assert_same(found, expected)
-
-
-# How an image lies in the input
-
-
-def test_letterbox_centres_the_image_between_gray_bars():
-    letterbox = Letterbox.fit((50, 100), (64, 64))
-    assert (letterbox.scaled, letterbox.canvas, letterbox.offset) == ((32, 64), (64, 64), (16, 0))
-    canvas = letterbox.fill(np.full((50, 100, 3), (1, 2, 3), np.uint8))
-    assert canvas.shape == (1, 3, 64, 64)
-    assert canvas[0, :, 15, 0].tolist() == canvas[0, :, 48, 63].tolist() == [114, 114, 114]
-    assert canvas[0, :, 16, 0].tolist() == canvas[0, :, 47, 63].tolist() == [1, 2, 3]
-
-
-def test_letterbox_of_a_network_for_any_size_is_cut_to_its_stride():
-    assert Letterbox.fit((50, 100), (64, 64), stride=32).canvas == (32, 64)
-    assert Letterbox.fit((48, 100), (320, 320), stride=32).canvas == (160, 320)
-
-
-def test_letterbox_brings_boxes_back_and_keeps_them_inside():
-    letterbox = Letterbox.fit((100, 200), (320, 640))  # 3.2 times, no bars
-    boxes = letterbox.to_image(np.array([[32, 64, 320, 160], [-9, -9, 999, 999]], np.float32))
-    np.testing.assert_allclose(boxes, [[10, 20, 100, 50], [0, 0, 200, 100]])
-
-
-@pytest.mark.parametrize("shape", [(512, 640, 3), (700, 333, 3), (90, 120, 3), (90, 121)])
-def test_letterbox_of_a_tensor_is_that_of_the_array(rng, shape):
-    image = cv2.GaussianBlur(rng.integers(0, 256, shape, np.uint8), (5, 5), 2)
-    letterbox = Letterbox.fit(shape[:2], (320, 320))
-    array, tensor = letterbox.fill(image).int(), letterbox.fill(torch.from_numpy(image)).int()
-    assert (array - tensor).abs().max() <= 1
 
 
 # What is asked for
@@ -694,76 +661,3 @@ def test_another_size_begins_a_new_sequence(model, street):
 def test_the_tracker_does_not_change_what_is_found(model, detector, street):
     tracked = Detector(DetectorConfig(model, tracker="bytetrack")).detect(street)
     assert_same(tracked, detector.detect(street))
-
-
-# Drawing
-
-NAMES = {0: "person", 2: "car"}
-
-
-def one(box, score=0.87, key=0, track=None):
-    tracks = None if track is None else np.array([track], np.int64)
-    return Detections(
-        np.array([box], np.float32), np.array([score], np.float32), np.array([key]), tracks
-    )
-
-
-def test_a_box_is_drawn_where_it_is_in_a_copy():
-    picture = np.full((320, 320, 3), 90, np.uint8)
-    drawn = draw_boxes(picture, one([100, 100, 200, 250]), NAMES)
-    assert (picture == 90).all()
-    color = list(class_color(0))
-    for x, y in ((100, 180), (199, 180), (150, 249), (199, 100)):
-        assert drawn[y, x].tolist() == color
-    assert drawn[180, 101].tolist() == drawn[180, 99].tolist() == [0, 0, 0]  # its dark rim
-    assert (drawn[110:240, 110:190] == 90).all()
-    assert drawn[92, 102].tolist() == color  # the label, above
-    assert class_color(0) != class_color(2)
-
-
-def test_the_label_tells_class_score_and_track():
-    picture = np.zeros((480, 640, 3), np.uint8)
-    box = [100, 100, 400, 400]
-    plain = draw_boxes(picture, one(box), NAMES)
-    same = draw_boxes(picture, one(box, track=UNTRACKED), NAMES)
-    np.testing.assert_array_equal(plain, same)
-    others = [one(box, track=7), one(box, track=8), one(box, score=0.5), one(box, key=2)]
-    drawn = [plain, *(draw_boxes(picture, other, NAMES) for other in others)]
-    labels = [picture[60:100, 100:400].tobytes() for picture in drawn]
-    assert len(set(labels)) == 5
-    unnamed = draw_boxes(picture, one(box), {0: "0"})
-    np.testing.assert_array_equal(unnamed, draw_boxes(picture, one(box), {}))
-
-
-def test_labels_stay_in_the_picture():
-    picture = np.full((200, 300, 3), 90, np.uint8)
-    color = np.array(class_color(0))
-    for box in ([0, 0, 300, 200], [280, 150, 300, 200], [0, 190, 20, 200]):
-        drawn = draw_boxes(picture, one(box), NAMES)
-        assert (drawn == color).all(-1).sum() > 600  # the label is there, whole
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (2, 300), (16, 16), (90, 120), (2160, 3840)])
-def test_pictures_of_any_size(shape):
-    picture = np.zeros((*shape, 3), np.uint8)
-    box = [0, 0, shape[1], shape[0]]
-    drawn = draw_boxes(picture, one(box, track=3), NAMES)
-    assert drawn.shape == picture.shape
-    assert drawn.any()
-
-
-def test_nothing_found_draws_nothing(rng):
-    picture = rng.integers(0, 256, (20, 30, 3), np.uint8)
-    nothing = Detections(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, int))
-    np.testing.assert_array_equal(draw_boxes(picture, nothing, NAMES), picture)
-    gray = draw_boxes(picture[..., 0], nothing, NAMES)
-    np.testing.assert_array_equal(gray, np.repeat(picture[..., :1], 3, axis=2))
-
-
-@pytest.mark.parametrize(
-    "picture",
-    [np.zeros((4, 4, 2), np.uint8), np.zeros((4, 4), np.float32), np.zeros((0, 4, 3), np.uint8)],
-)
-def test_pictures_that_cannot_be_drawn_into(picture):
-    with pytest.raises(ImageError, match=r"boxes are drawn into \(H, W\[, 3\]\) uint8, got"):
-        draw_boxes(picture, one([0, 0, 1, 1]), NAMES)

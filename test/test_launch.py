@@ -43,6 +43,13 @@ def test_a_file_for_all_becomes_one_for_its_node(file_of_one_node, tmp_path):
     assert yaml.safe_load(written) == {"/**/detector_node": {"ros__parameters": values}}
 
 
+def test_a_file_that_is_none_is_named(file_of_one_node, tmp_path):
+    path = tmp_path / "given.yaml"
+    path.write_text("/**: {device: cpu}")
+    with pytest.raises(ValueError, match=r"given\.yaml: /\*\* has no ros__parameters"):
+        file_of_one_node("detector_node", path, {})
+
+
 @pytest.mark.realtime
 def test_in_one_process_each_node_has_its_own_file(file_of_one_node, tmp_path):
     """Though the shipped files are for all nodes, and both have these parameters."""

@@ -18,7 +18,7 @@ from dreamif_ros.node.transport import choose_dds_settings
 
 HELP = (
     "a ROS 2 node: parameters are given as --ros-args -p name:=value or --params-file FILE; "
-    "config/*.yaml of the package has them all, described"
+    "once it runs, ros2 param describe tells what each means"
 )
 
 
