@@ -9,10 +9,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 from dreamif_model.checkpoints import save_weights
 from dreamif_model.network import DreamIF
 from dreamif_model.variants import network_config
+
+# The same examples each time, however slow the machine: a failure is the change's, not luck.
+settings.register_profile("steady", deadline=None, derandomize=True)
+settings.load_profile("steady")
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -42,7 +42,7 @@ from dreamif_ros.report.index import cells, glance, render_index, verdict
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
 
 QUICK = ("--device", "cpu", "--no-check", "--metric-frames", "2", "--no-video")
-WAIT_S = 60.0
+WAIT_S = 120.0  # for Ray and torch to start, on a busy machine
 RIGHT = """Math.max(...[...document.querySelectorAll('#table *')].map(
   element => element.getBoundingClientRect().right))"""
 
@@ -509,6 +509,7 @@ class TestIndex:
     def test_a_row_leads_to_its_report(self, opened):
         opened_page = opened()
         opened_page.page.click("text=drive9")
+        opened_page.page.wait_for_url("**/drive9/report.html")
         assert opened_page.page.title() == "ninth"
         assert opened_page.errors == []
 

@@ -28,7 +28,7 @@ FILES = tuple(
     )
 )
 
-few = settings(max_examples=300, deadline=None, derandomize=True)
+few = settings(max_examples=300)
 small = st.integers(0, 40)
 sizes = st.one_of(small, st.sampled_from([2**16, 2**31 - 1, 2**31, 4_000_000_000, 2**32 - 1]))
 

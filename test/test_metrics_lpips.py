@@ -22,7 +22,7 @@ def original():
     spec = importlib.util.find_spec("torchvision")
     package = types.ModuleType("torchvision")
     package.__path__, package.__spec__ = spec.submodule_search_locations, spec
-    before = set(sys.modules)
+    before, real = set(sys.modules), sys.modules.get("torchvision")
     with warnings.catch_warnings(), torch.random.fork_rng(devices=()):
         warnings.simplefilter("ignore")  # of torchvision and torch, about how lpips calls them
         sys.modules["torchvision"] = package
@@ -33,6 +33,8 @@ def original():
     for name in set(sys.modules) - before:
         if name.partition(".")[0] in ("torchvision", "lpips"):
             del sys.modules[name]
+    if real is not None:
+        sys.modules["torchvision"] = real
     return network
 
 

@@ -2,6 +2,7 @@
 
 import queue
 import threading
+import time
 
 import pytest
 
@@ -62,8 +63,12 @@ def test_stop_ends_an_idle_worker_and_drops_what_waits():
     worker.offer(1)
     assert started.wait(5)
     worker.offer(2)
-    threading.Timer(0.05, go_on.set).start()
-    worker.stop()
+    stopping = threading.Thread(target=worker.stop)
+    stopping.start()
+    while not worker._stopping:
+        time.sleep(0.001)
+    go_on.set()
+    stopping.join()
     assert done == [1]
 
 

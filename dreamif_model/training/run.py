@@ -189,7 +189,14 @@ class _Run:
             for step in range(self.step, config.steps)
             for i in range(share)
         ]
-        loader = DataLoader(dataset, batch_size=share, sampler=samples, num_workers=config.workers)
+        loader = DataLoader(
+            dataset,
+            batch_size=share,
+            sampler=samples,
+            num_workers=config.workers,
+            # A fork of a process that has threads may wait for ever for what one of them held.
+            multiprocessing_context="spawn" if config.workers else None,
+        )
         try:
             yield from loader
         except DreamIFError as error:  # a worker's bears its whole traceback, the message last
