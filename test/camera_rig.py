@@ -33,6 +33,7 @@ ALLOWANCE_S = 0.5  # ... and so much more on a machine that has other things to 
 FOUND_S = 5.0  # DDS takes so long to find a new publisher: its announcements are seconds apart
 LOOK_S = 0.2  # between two looks at what came, on a machine that does not hold us up
 SETTLED_S = 0.3  # after a mode is declared, images of the mode before may still be on their way
+ALIKE = 10  # looks at counts at most, until two in a row are alike
 LEAST_HZ = 8.0  # of the images that come at 30 Hz on a machine with nothing else to do
 INFRARED_SHARE = {"fused": 0.5, "visible_only": 0.0, "infrared_only": 1.0}  # of variant average
 
@@ -95,8 +96,8 @@ class CameraRig:
     def __init__(self, node, process, cameras):
         self.node, self.process = node, process
         self.cameras = {camera.name: camera for camera in cameras}
-        self.images = deque(maxlen=1000)
-        self.infrared_shares, self.modes, self.statuses = deque(maxlen=1000), [], {}
+        self.images, self.infrared_shares = deque(maxlen=1000), deque(maxlen=1000)  # with when sent
+        self.modes, self.statuses = [], {}
         self.heard, self.missed = 0, LostMessages()  # images
         node.create_subscription(Image, "fused/image_raw", self._on_image, QOS)
         node.create_subscription(Image, "dominance/infrared", self._on_dominance, QOS)
@@ -106,11 +107,11 @@ class CameraRig:
     def _on_image(self, message, info):
         self.heard += 1
         self.missed.take(b"", info["publication_sequence_number"])
-        self.images.append(message)
+        self.images.append((info["source_timestamp"], message))
 
-    def _on_dominance(self, message):
+    def _on_dominance(self, message, info):
         shares = np.frombuffer(message.data, np.float32)
-        self.infrared_shares.append({shares.min(), shares.max()})
+        self.infrared_shares.append((info["source_timestamp"], {shares.min(), shares.max()}))
 
     def _on_mode(self, message):
         self.modes.append((time.monotonic(), message.data))
@@ -127,14 +128,29 @@ class CameraRig:
         self.hear("fused")
 
     def spin(self, seconds):
-        spin_until(self.node, lambda: False, seconds)
+        """Listen for some time in which the machine does not hold us up; returns when it began.
+
+        That is in nanoseconds of wall time, as are the times at which images were sent.
+        """
+        begun_s = looked_s = time.monotonic()
+
+        def over():
+            nonlocal begun_s, looked_s
+            now_s = time.monotonic()
+            if now_s - looked_s > LOOK_S:  # others were, too: what came of it has to settle
+                begun_s = now_s + SETTLED_S
+            looked_s = now_s
+            return now_s - begun_s >= seconds
+
+        spin_until(self.node, over, seconds + 20.0)
+        return time.time_ns() - round((time.monotonic() - begun_s) * 1e9)
 
     def wait_for_mode(self, mode, since_s, within_s=DECLARED_S):
         """Wait until a mode is declared; fails when it is declared too late.
 
         The time for which the machine held up this process is allowed to the node as well.
         """
-        moments, looked_s, held_up_s = [], time.monotonic(), 0.0
+        moments, looked_s, held_up_s = [], since_s, 0.0
 
         def declared():
             nonlocal looked_s, held_up_s
@@ -152,16 +168,16 @@ class CameraRig:
 
         least_hz: how often they come. as_if: settings of a camera, instead of those it has.
         """
-        self.images.clear()
-        self.infrared_shares.clear()
-        self.spin(seconds)
+        since_ns = self.spin(seconds)
         settings = {name: camera.settings for name, camera in self.cameras.items()}
         possible = possible_images(**(settings | as_if))
-        kinds = [possible.get(bytes(image.data), "unknown") for image in self.images]
+        images = [image for sent_ns, image in self.images if sent_ns > since_ns]
+        kinds = [possible.get(bytes(image.data), "unknown") for image in images]
         assert set(kinds) == {mode}, (kinds, self.report())
         assert len(kinds) >= least_hz * seconds, (len(kinds), self.report())
-        assert all(shares == {INFRARED_SHARE[mode]} for shares in self.infrared_shares)
-        assert self.infrared_shares
+        shares = [shares for sent_ns, shares in self.infrared_shares if sent_ns > since_ns]
+        assert shares
+        assert all(found == {INFRARED_SHARE[mode]} for found in shares)
 
     def expect(self, mode, since_s, within_s=DECLARED_S):
         """A mode is declared in time, and images are what it says."""
@@ -172,7 +188,7 @@ class CameraRig:
     def wait_for_silence_to_be_logged(self, camera):
         """A log line names the topic, its publishers and their QoS; DDS forgets the dead late."""
         self.process.forget_output()
-        self.process.wait_for_output(f"no {camera} image on /{camera}/image_raw: ", 5.0)
+        self.process.wait_for_output(f"no {camera} image on /{camera}/image_raw: ", 10.0)
         words = f" publisher(s): /{camera}_camera (reliable, sensor_msgs/msg/Image)"
         assert words in self.process.output()
 
@@ -183,13 +199,21 @@ class CameraRig:
             status = self.statuses.get(name)
             return status and status.level == level and words in status.message
 
-        assert spin_until(self.node, said, 5.0), self.report()
+        assert spin_until(self.node, said, 10.0), self.report()
 
     def pause(self):
         """Both cameras fall silent; returns what the cameras, the node and we count until then."""
         sent = {f"{name} sent": camera.tell(rate_hz=0.0) for name, camera in self.cameras.items()}
         self.spin(SETTLED_S)
-        return self.counts() | sent | {"heard": self.heard, "missed": self.missed.count or 0}
+        before, now = None, self._all_counts()
+        for _ in range(ALIKE):
+            if now == before:  # nothing is on its way any more
+                break
+            before, now = now, self._all_counts()
+        return now | sent
+
+    def _all_counts(self):
+        return self.counts() | {"heard": self.heard, "missed": self.missed.count or 0}
 
     def resume(self):
         """After a pause."""

@@ -15,6 +15,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter, parameter_value_to_python
 from rclpy.parameter_client import AsyncParameterClient
+from rclpy.qos import QoSReliabilityPolicy
 
 from dreamif_ros.node.transport import choose_dds_settings
 
@@ -97,6 +98,21 @@ def spin_until(node, done, timeout_s=30.0):
             return False
         node.spinner.spin_once(timeout_sec=0.1)
     return True
+
+
+def wait_until_heard(node, *publishers):
+    """Until all that subscribe to these topics hear every message, and there is somebody.
+
+    A node says that it subscribes reliably before its new subscription has been discovered here,
+    and the best-effort one that it had before has been forgotten.
+    """
+
+    def heard(publisher):
+        found = node.get_subscriptions_info_by_topic(publisher.topic_name)
+        reliable = [s.qos_profile.reliability == QoSReliabilityPolicy.RELIABLE for s in found]
+        return found and all(reliable) and publisher.get_subscription_count() == len(found)
+
+    assert spin_until(node, lambda: all(map(heard, publishers)))
 
 
 def answer(node, call, ask_again_s=3.0, timeout_s=60.0):

@@ -5,7 +5,7 @@ import pytest
 import yaml
 from ros_processes import client, parameters, running, spin_until
 from sensor_msgs.msg import CameraInfo
-from test_fusion_node import INFRARED, NODE, STILL, VISIBLE, K, Rig
+from test_fusion_node import INFRARED, NODE, PATIENT, VISIBLE, K, Rig
 
 from dreamif_model import ConfigError, FusionPipeline, read_calibration
 from dreamif_ros import codec
@@ -94,7 +94,7 @@ def test_other_commands_say_that_only_the_node_has_topics(tmp_path):
 def test_the_node_registers_with_the_cameras_own_infos(tmp_path):
     """Until both have come the visible image goes out alone, and the log says why."""
     path = write(tmp_path)
-    values = {"variant": "average", "registration__file": path, **STILL}
+    values = {"variant": "average", "registration__file": path, **PATIENT}
     # The calibration says that infrared stamps are 0.25 s behind.
     with (
         running(NODE, *parameters(**values), log=tmp_path / "log") as process,

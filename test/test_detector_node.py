@@ -11,9 +11,17 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.qos import QoSProfile
-from ros_processes import RemoteParameters, client, parameters, running, spin_until
+from ros_processes import (
+    RemoteParameters,
+    client,
+    parameters,
+    running,
+    spin_until,
+    wait_until_heard,
+)
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
+from test_fusion_node import PATIENT
 
 from dreamif_model import FusionPipeline
 from dreamif_ros import codec
@@ -67,7 +75,7 @@ class Rig:
             node.create_subscription(Detection2DArray, "detections", self.found.append, QOS)
         self.publisher = node.create_publisher(Image, topic, QOS)
         self.remote = RemoteParameters(node, "detector_node")
-        process.wait_for_output(f"{topic}: subscribed reliable")
+        wait_until_heard(node, self.publisher)
 
     def _on_diagnostics(self, message):
         for status in message.status:
@@ -184,10 +192,10 @@ def test_live_parameters(rig, street, expected):
     assert rig.remote.set(confidence=limit) == []
     rig.state.clear()
     rig.send(codec.encode(street, "rgb8", Header()))
-    assert spin_until(rig.node, lambda: rig.state.get("objects in the last image") == "1", 5.0)
+    assert spin_until(rig.node, lambda: rig.state.get("objects in the last image") == "1")
     assert rig.remote.set(confidence=0.25, classes="car") == []
     rig.send(codec.encode(street, "rgb8", Header()))
-    assert spin_until(rig.node, lambda: rig.state.get("objects in the last image") == "0", 5.0)
+    assert spin_until(rig.node, lambda: rig.state.get("objects in the last image") == "0")
     assert rig.remote.set(classes="") == []
 
 
@@ -197,15 +205,18 @@ def test_class_names_are_a_parameter(rig):
 
 
 def test_the_rate_is_limited_and_what_is_left_out_is_counted(rig, street):
-    assert rig.remote.set(max_rate_hz=0.5) == []
+    assert rig.remote.set(max_rate_hz=0.1) == []
+    key = "images above max_rate_hz"
+    rig.state.clear()
+    assert spin_until(rig.node, lambda: key in rig.state)
+    before = int(rig.state[key])
     rig.images.clear()
-    spin_until(rig.node, lambda: False, 2.0)
-    before = int(rig.state["images above max_rate_hz"])
     for _ in range(5):
         rig.send(codec.encode(street, "rgb8", Header()))
-    spin_until(rig.node, lambda: False, 1.5)
+    left_out = 4
+    assert spin_until(rig.node, lambda: int(rig.state[key]) - before == left_out), rig.state
+    assert spin_until(rig.node, lambda: rig.images)
     assert len(rig.images) == 1
-    assert int(rig.state["images above max_rate_hz"]) - before == 4, rig.state
     assert rig.remote.set(max_rate_hz=0.0) == []
 
 
@@ -232,7 +243,7 @@ def test_fusion_and_detection_in_one_process(tmp_path, model, street, thermal):
     """Nobody subscribes to the fused image: it goes from one node to the other in memory."""
     fused = FusionPipeline("average", "cpu").fuse(street, thermal).fused
     expected = Detector(DetectorConfig(model=str(model), device="cpu")).detect(fused)
-    values = {"model": model, "variant": "average", "health__frozen_s": 0.0}
+    values = {"model": model, "variant": "average", **PATIENT}
     with (
         running(BOTH, *parameters(**values), *NAMESPACE, log=tmp_path / "log") as process,
         client(namespace="one_process") as node,
@@ -247,13 +258,13 @@ def test_fusion_and_detection_in_one_process(tmp_path, model, street, thermal):
         )
         visible = node.create_publisher(Image, "visible/image_raw", QOS)
         infrared = node.create_publisher(Image, "infrared/image_raw", QOS)
-        process.wait_for_output("infrared/image_raw: subscribed reliable")
+        wait_until_heard(node, visible, infrared)
         name, header = "/one_process/detector_node", Header(frame_id="rgb")
         header.stamp.sec = 99
         visible.publish(codec.encode(street, "rgb8", header))
         infrared.publish(codec.encode(thermal, "mono8", header))
         unwatched = "images unwatched"  # it came, though nobody wants to know what is in it
-        assert spin_until(node, lambda: states.get(name, {}).get(unwatched) == "1", 5.0), states
+        assert spin_until(node, lambda: states.get(name, {}).get(unwatched) == "1"), states
         assert states[name]["received"] == "1"
         node.create_subscription(Image, "detections/image", images.append, QOS)
         assert spin_until(node, lambda: node.count_subscribers("detections/image"))
@@ -267,7 +278,7 @@ def test_fusion_and_detection_in_one_process(tmp_path, model, street, thermal):
         for x1, y1, _, y2 in expected.boxes.round().astype(int).tolist():
             assert changed[(y1 + y2) // 2, max(0, x1 - 3) : x1 + 4].any()
         assert changed.mean() < 0.5
-        assert spin_until(node, lambda: states.get(name, {}).get("published") == "1", 5.0)
+        assert spin_until(node, lambda: states.get(name, {}).get("published") == "1")
         assert states[name]["image topic"] == "in memory"
         assert states[name]["device"] in ("cpu", "cuda:0")  # not auto
         assert states[name]["objects in the last image"] == str(len(expected.scores))
@@ -277,7 +288,7 @@ def test_fusion_and_detection_in_one_process(tmp_path, model, street, thermal):
 
 
 def test_a_detector_that_fails_does_not_take_fusion_down(tmp_path, model, street, thermal):
-    values = {"model": model, "variant": "average", "device": "cpu", "health__frozen_s": 0.0}
+    values = {"model": model, "variant": "average", "device": "cpu", **PATIENT}
     namespace = ("-r", "__ns:=/broken")
     path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
     with ExitStack() as stack:
@@ -292,8 +303,7 @@ def test_a_detector_that_fails_does_not_take_fusion_down(tmp_path, model, street
         node.create_subscription(Image, "detections/image", boxes.append, QOS)
         visible = node.create_publisher(Image, "visible/image_raw", QOS)
         infrared = node.create_publisher(Image, "infrared/image_raw", QOS)
-        process.wait_for_output("infrared/image_raw: subscribed reliable")
-        process.wait_for_output("visible/image_raw: subscribed reliable")
+        wait_until_heard(node, visible, infrared)
         expected = FusionPipeline("average", "cpu").fuse(street, thermal).fused
         for second in range(100, 103):
             header = Header(frame_id="rgb")

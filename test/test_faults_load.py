@@ -9,7 +9,7 @@ from camera_rig import NODE, unaccounted
 from diagnostic_msgs.msg import DiagnosticArray
 from ros_processes import RemoteParameters, client, parameters, running, spin_until
 from std_msgs.msg import Header
-from test_fusion_node import INFRARED, STILL, VISIBLE, Rig
+from test_fusion_node import INFRARED, PATIENT, VISIBLE, Rig
 
 from dreamif_model import FusionPipeline
 from dreamif_ros import codec
@@ -34,7 +34,7 @@ def test_two_nodes_in_two_namespaces(tmp_path):
     rigs, names = {}, set()
     with ExitStack() as stack:
         for side in images:
-            arguments = [*parameters(variant="average", **STILL), "-r", f"__ns:=/{side}"]
+            arguments = [*parameters(variant="average", **PATIENT), "-r", f"__ns:=/{side}"]
             process = stack.enter_context(running(NODE, *arguments, log=tmp_path / side))
             rigs[side] = process
         for side, process in rigs.items():

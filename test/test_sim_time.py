@@ -3,13 +3,13 @@
 import pytest
 from ros_processes import client, parameters, running, spin_until
 from rosgraph_msgs.msg import Clock
-from test_fusion_node import NODE, STILL, Rig
+from test_fusion_node import NODE, PATIENT, Rig
 
 pytestmark = pytest.mark.realtime
 
 
 def test_ages_are_of_simulated_time_and_a_jump_back_is_said_once(tmp_path):
-    values = parameters(variant="average", use_sim_time="true", **STILL)
+    values = parameters(variant="average", use_sim_time="true", **PATIENT)
     with (
         running(NODE, *values, log=tmp_path / "log") as process,
         client() as node,
