@@ -152,7 +152,7 @@ class DetectorNode(ManagedNode):
         if not stream or not stream.input or time.monotonic() - stream.heard_s < SILENCE_PERIOD_S:
             return
         source = stream.input
-        self.get_logger().warning(f"no image on {source.topic}: {source.describe_publishers()}")
+        self.get_logger().warning(f"no image on {source.topic}: {source.describe_silence()}")
 
     def _undeclare_class_names(self) -> None:
         self.set_descriptor(CLASS_NAMES, ParameterDescriptor(read_only=False))

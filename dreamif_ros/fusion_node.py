@@ -156,16 +156,17 @@ class FusionNode(ManagedNode):
         self._modes.publish(String(data=mode.value))
 
     def _report_silence(self) -> None:
-        if not self._stream:
+        now_s = time.monotonic()
+        if not self._stream or self._stall.may_last(now_s):
             return
-        faults, now_s = self._stream.faults(), time.monotonic()
+        faults = self._stream.faults()
         for name, watch in self._stream.watches.items():
             fault = faults[name]
             silent = fault is not None and fault.kind == "silent"
             if silent or watch.unheard_s(now_s) > SILENCE_PERIOD_S:  # whatever health.timeout_s is
                 subscription = self._stream.inputs[name]
                 self.get_logger().warning(
-                    f"no {name} image on {subscription.topic}: {subscription.describe_publishers()}"
+                    f"no {name} image on {subscription.topic}: {subscription.describe_silence()}"
                 )
 
 
@@ -186,6 +187,10 @@ class _Stall:
         if self._noticed:
             self._until_s = now_s + STALL_S
         return self._noticed
+
+    def may_last(self, now_s: float) -> bool:
+        """Also before the next look, which it may have held up as well."""
+        return now_s < self._until_s or now_s - self._looked_s > STALL_S
 
 
 def _thermal(values: dict[str, Any]) -> ThermalConfig:

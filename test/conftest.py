@@ -34,7 +34,8 @@ def pairs_root():
 @pytest.fixture(scope="session", autouse=True)
 def ros_environment(tmp_path_factory):
     """A DDS domain of this test run's own, its logs in a temporary folder."""
-    os.environ["ROS_DOMAIN_ID"] = str(100 + os.getpid() % 100)
+    # Up to 101 no port of it is one that the system lends to anybody.
+    os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 101)
     os.environ["ROS_LOG_DIR"] = str(tmp_path_factory.mktemp("ros_log"))
     before = shared_memory()
     yield

@@ -45,7 +45,6 @@ FRAMES = 10
 RATE_HZ = 10.0
 WIDTH, HEIGHT = 32, 24
 TOPICS = ["/infrared/image_raw", "/visible/camera_info", "/visible/image_raw"]
-DOMAIN = "41"
 # rclpy's wheels bring a lark that imports what Python 3.11 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
 
@@ -272,36 +271,32 @@ def read_or_refuse(path):
         read(path)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def environment(tmp_path_factory):
-    """What the replaying process and this one share: a domain of their own."""
-    values = {"ROS_DOMAIN_ID": DOMAIN, "ROS_LOG_DIR": str(tmp_path_factory.mktemp("log"))}
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in values.items():
-            patch.setenv(name, value)
-        yield {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+@pytest.fixture(scope="module")
+def environment():
+    """Of the replaying process."""
+    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture
 def listener():
     """Subscribes and collects serialized messages in ``received``: {topic: [bytes]}."""
     context = rclpy.Context()
-    rclpy.init(context=context, domain_id=int(DOMAIN))
+    rclpy.init(context=context, domain_id=int(os.environ["ROS_DOMAIN_ID"]))
     node = Node("listener", context=context, enable_rosout=False)
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
 
     class Listener:
         def __init__(self):
-            self.received = {}
-            self.times = []
+            self.received = {}  # by topic
+            self.sent_ns = {}  # by topic: when each was sent, of wall time
 
         def subscribe(self, kind, topic, qos=10):
-            self.received[topic] = []
+            self.received[topic], self.sent_ns[topic] = [], []
 
-            def store(raw):
+            def store(raw, info):
                 self.received[topic].append(raw)
-                self.times.append(time.monotonic())
+                self.sent_ns[topic].append(info["source_timestamp"])
 
             node.create_subscription(kind, topic, store, qos, raw=True)
 
@@ -354,7 +349,15 @@ def finish(process, timeout_s=30):
 
 def subscribe_images(listener):
     for topic in ("/infrared/image_raw", "/visible/image_raw"):
-        listener.subscribe(Image, topic)
+        listener.subscribe(Image, topic, 10 * FRAMES)
+
+
+def assert_ten_per_second(listener):
+    """As they were sent: the last not too early, most steps not too long."""
+    for sent_ns in listener.sent_ns.values():
+        assert len(sent_ns) == FRAMES
+        assert sent_ns[-1] - sent_ns[0] > 0.8e9
+        assert 0.07e9 < np.median(np.diff(sent_ns)) < 0.15e9
 
 
 def stamps_ns(raws, kind):
@@ -391,8 +394,7 @@ class TestReplay:
             listener.spin_until(lambda: process.poll() is not None)
             finish(process)
         listener.drain()
-        assert len(listener.received["/visible/image_raw"]) == FRAMES
-        assert 0.7 < listener.times[-1] - listener.times[0] < 2.0
+        assert_ten_per_second(listener)
 
     def test_rhythm_is_the_recorded_one(self, bag, listener, environment):
         subscribe_images(listener)
@@ -400,16 +402,16 @@ class TestReplay:
             listener.spin_until(lambda: process.poll() is not None)
             finish(process)
         listener.drain()
-        assert 0.7 < listener.times[-1] - listener.times[0] < 2.0
+        assert_ten_per_second(listener)
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_loop_starts_over_until_a_signal(self, bag, listener, environment, number):
         subscribe_images(listener)
-        with replaying(environment, bag, "--loop", "--rate", 4) as process:
+        with replaying(environment, bag, "--loop") as process:
             visible = listener.received["/visible/image_raw"]
             listener.spin_until(lambda: len(visible) > FRAMES + 2)
             process.send_signal(number)
-            out = finish(process, timeout_s=10)
+            out = finish(process)
         stamps = stamps_ns(visible, Image)
         assert stamps[FRAMES : FRAMES + 3] == stamps[:3]
         assert stamps[0] == 1_000_000_000
@@ -419,7 +421,7 @@ class TestReplay:
         with replaying(environment, bag, "--wait", 60) as process:
             listener.spin_until(lambda: listener.publishers("/visible/image_raw"))
             process.send_signal(signal.SIGINT)
-            out = finish(process, timeout_s=10)
+            out = finish(process)
         assert "/visible/image_raw: 0 messages published" in out
 
     def test_it_begins_without_subscribers_and_says_so(self, bag, environment):
@@ -432,7 +434,7 @@ class TestReplay:
     def test_clock_follows_the_bag(self, bag, listener, environment):
         subscribe_images(listener)
         listener.subscribe(Clock, "/clock", 1000)
-        with replaying(environment, bag, "--clock") as process:
+        with replaying(environment, bag, "--clock", "--rate", 0.25) as process:
             listener.spin_until(lambda: process.poll() is not None)
             finish(process)
         listener.drain()
@@ -440,9 +442,8 @@ class TestReplay:
         times = [clock.sec * 1_000_000_000 + clock.nanosec for clock in clocks]
         assert times == sorted(set(times))
         assert times[-1] == 1_900_000_000
-        assert len(times) > 40  # 100 Hz for 0.9 s, on a busy machine
-        steps = np.diff(times)
-        assert np.median(steps) < 30_000_000
+        assert len(times) > 160  # 100 Hz for 3.6 s, on a busy machine
+        assert np.median(np.diff(times)) < 0.25 * 30_000_000
 
     def test_types_that_are_not_installed_are_skipped_in_one_line(self, tmp_path, environment):
         store = get_typestore(Stores.ROS2_HUMBLE)

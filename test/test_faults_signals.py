@@ -126,7 +126,8 @@ def test_unconfigured(start):
 
 def test_inactive(start):
     processes = start(autostart="false", variant="average")
-    for space in processes:
+    for space, process in processes.items():
+        process.wait_for_output("autostart is false")
         with client(namespace=space) as node:
             assert Manager(node).change(Transition.TRANSITION_CONFIGURE)
     end(processes)

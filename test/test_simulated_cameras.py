@@ -43,7 +43,8 @@ def listen(node, count):
 )
 def test_images_and_calibration(tmp_path, infrared, visible, dtype):
     values = SMALL | {"infrared__encoding": infrared, "visible__encoding": visible}
-    with running(CAMERAS, *parameters(**values), log=tmp_path / "log"), client() as node:
+    with running(CAMERAS, *parameters(**values), log=tmp_path / "log") as process, client() as node:
+        process.wait_for_output("Hz, infrared")
         heard = listen(node, 2)
     color, thermal = heard["visible/image_raw"][0], heard["infrared/image_raw"][0]
     assert (color.encoding, thermal.encoding) == (visible, infrared)
@@ -61,7 +62,8 @@ def test_images_and_calibration(tmp_path, infrared, visible, dtype):
 
 def test_stamps_follow_rate_and_clock_offset(tmp_path):
     values = SMALL | {"infrared__clock_offset_s": 0.02}
-    with running(CAMERAS, *parameters(**values), log=tmp_path / "log"), client() as node:
+    with running(CAMERAS, *parameters(**values), log=tmp_path / "log") as process, client() as node:
+        process.wait_for_output("Hz, infrared")
         heard = listen(node, 10)
     visible, infrared = (
         [codec.stamp_ns(m) for m in heard[f"{camera}/camera_info"]]

@@ -1,19 +1,23 @@
 """DDS settings by case, and what they are for: every large image arrives."""
 
 import os
+import subprocess
+import sys
 import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from unittest import mock
 
+import numpy as np
 import pytest
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy, qos_profile_sensor_data
-from ros_processes import client, parameters, running, spin_until
+from ros_processes import client, parameters, running, spin_until, wait_until_heard
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from dreamif_model import ConfigError
 from dreamif_ros import codec
+from dreamif_ros.node import transport
 from dreamif_ros.node.transport import (
     BUILTIN_TRANSPORTS,
     PROFILES_FILE,
@@ -73,6 +77,7 @@ def test_300_of_300_best_effort_images_arrive_at_30_hz(tmp_path, monkeypatch, di
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", discovery)
     cameras = "dreamif_ros.simulated_cameras"
     images, sent = [], []  # stamps; every frame has a camera_info, small enough to arrive anyhow
+    qos = QoSProfile(depth=400, reliability=BEST_EFFORT)  # it is not for us to be held up, either
     with running(cameras, *parameters(), log=tmp_path / "log") as process, client() as node:
         for message_type, topic, stamps in (
             (Image, "visible/image_raw", images),
@@ -82,14 +87,18 @@ def test_300_of_300_best_effort_images_arrive_at_30_hz(tmp_path, monkeypatch, di
                 message_type,
                 topic,
                 lambda message, stamps=stamps: stamps.append(codec.stamp_ns(message)),
-                qos_profile_sensor_data,
+                qos,
             )
         process.wait_for_output("mono16 at 30 Hz")
-        assert spin_until(node, lambda: images and len(sent) > 330, 40.0), (len(images), len(sent))
+
+        def enough():
+            return images and sum(stamp >= images[0] for stamp in sent) > 310
+
+        assert spin_until(node, enough, 60.0), (len(images), len(sent))
     expected = [stamp for stamp in sent if stamp >= images[0]][:300]
     assert len(expected) == 300
     assert [stamp for stamp in expected if stamp not in images] == []
-    assert expected[-1] - expected[0] < 1.2e9 * 300 / 30  # at 30 Hz, but for a stalled machine
+    assert np.median(np.diff(expected)) < 1.2e9 / 30  # at 30 Hz, but for a stalled machine
 
 
 # What each camera needs of its own side: nothing when it is reliable, large buffers when it is not.
@@ -131,6 +140,7 @@ def hear(node, subscription, numbers, count, timeout_s=20.0):
 def test_every_image_arrives_when_a_camera_comes_back(tmp_path, monkeypatch, before, now):
     """The camera restarts as the same or as the other kind; this side has plain DDS settings."""
     monkeypatch.setenv("FASTDDS_BUILTIN_TRANSPORTS", "DEFAULT")
+    monkeypatch.setattr(transport, "INPUT_DEPTH", COUNTED)  # this process may be held up as well
     numbers = []
     with client() as node:
         subscription = FollowingSubscription(
@@ -145,6 +155,45 @@ def test_every_image_arrives_when_a_camera_comes_back(tmp_path, monkeypatch, bef
             hear(node, subscription, numbers, 30)  # until the subscription has settled
             heard = hear(node, subscription, numbers, COUNTED)
     assert len(heard) >= 0.99 * COUNTED, sorted(set(range(heard[0], heard[-1])) - set(heard))
+
+
+LISTENING = """
+import mmap, os
+from pathlib import Path
+from dreamif_ros.node.transport import has_lost_shared_memory
+
+for name, listens in (("1", True), ("2", False)):
+    path = Path(f"/dev/shm/fastdds_port{os.getpid()}{name}")
+    path.write_bytes(bytes(4096))
+    lock = open(f"{path}_el", "w") if listens else None
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), 4096):
+        found = [has_lost_shared_memory()]
+        path.unlink()
+        found.append(has_lost_shared_memory())
+    if lock:
+        lock.close()
+        os.unlink(f"{path}_el")
+    print(found)
+"""
+
+
+def test_shared_memory_that_was_deleted_under_a_listener_is_noticed():
+    command = [sys.executable, "-c", LISTENING]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert lines == ["[False, True]", "[False, False]"]
+
+
+def test_a_deaf_process_is_named_where_somebody_publishes(monkeypatch):
+    with client() as node, client("camera") as camera_node:
+        subscription = FollowingSubscription(node, Image, TOPIC, print)
+        monkeypatch.setattr(transport, "has_lost_shared_memory", lambda: True)
+        assert subscription.describe_silence() == "it has no publisher"
+        camera_node.create_publisher(Image, TOPIC, 1)
+        assert spin_until(node, lambda: node.count_publishers(TOPIC))
+        words = "its shared memory: if the publisher is well, restart this node"
+        assert words in subscription.describe_silence()
+        monkeypatch.setattr(transport, "has_lost_shared_memory", lambda: False)
+        assert subscription.describe_silence() == subscription.describe_publishers()
 
 
 TOPIC = "/infrared/image_raw"
@@ -172,7 +221,7 @@ def reliability(node, topic=TOPIC):
     return [s.qos_profile.reliability for s in found if s.node_name == "listener"]
 
 
-def comes_true(node, subscription, condition, timeout_s=5.0):
+def comes_true(node, subscription, condition, timeout_s=30.0):
     def follow_and_look():
         subscription.follow()
         return condition()
@@ -226,11 +275,11 @@ def test_a_users_depth_wins_and_the_reliability_still_follows():
         )
         publisher = node.create_publisher(Image, TOPIC, QoSProfile(depth=10))
         assert comes_true(node, subscription, lambda: reliability(node) == [RELIABLE])
-        assert spin_until(node, publisher.get_subscription_count, 5.0)
+        wait_until_heard(node, publisher)
         for number in range(8):
             publisher.publish(Image(height=number))
         time.sleep(0.5)  # nobody takes them meanwhile
-        assert spin_until(node, lambda: heard, 5.0)
+        assert spin_until(node, lambda: heard)
         spin_until(node, lambda: False, 0.5)
     assert heard == [5, 6, 7]
 
@@ -285,9 +334,9 @@ def test_compressed_images_are_beside_the_remapped_topic(arguments, transport, t
         assert subscription.topic == topic
         publisher = node.create_publisher(message_type, topic, QoSProfile(depth=1))
         assert comes_true(node, subscription, lambda: reliability(node, topic) == [RELIABLE])
-        assert spin_until(node, publisher.get_subscription_count, 5.0)
+        wait_until_heard(node, publisher)
         publisher.publish(message_type())
-        assert spin_until(node, lambda: heard, 5.0)
+        assert spin_until(node, lambda: heard)
         assert isinstance(heard[0], message_type)
 
 
@@ -298,9 +347,12 @@ def test_a_publisher_of_another_type_is_named_and_not_followed():
         camera.create_publisher(CompressedImage, TOPIC, QoSProfile(depth=1))
         assert comes_true(node, subscription, lambda: listening.count_publishers(TOPIC))
         assert stays_true(node, subscription, lambda: reliability(node) == [BEST_EFFORT])
-        assert subscription.describe_publishers() == (
+        expected = (
             "1 publisher(s): /camera (reliable, sensor_msgs/msg/CompressedImage), "
             "expected sensor_msgs/msg/Image"
+        )
+        assert comes_true(
+            node, subscription, lambda: subscription.describe_publishers() == expected
         )
 
 

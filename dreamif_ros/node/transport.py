@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,11 @@ INPUT_DEPTH = 10  # messages; the callbacks only store, so this covers a stall o
 # other side of a topic warns as well, and what loses messages is cured by the next follow().
 QUIET_PUBLISHER = PublisherEventCallbacks(use_default_callbacks=False)
 QUIET_SUBSCRIPTION = SubscriptionEventCallbacks(use_default_callbacks=False)
+# Fast DDS gives up the shared memory by which a process hears others once that has stood still for
+# a second or two. It is made anew when the process goes on, but senders that race for it (seen with
+# two, after five seconds, about every tenth time) may leave the process with one that is deleted.
+# Who listens to a port holds its lock file open.
+_PORT_LOCK = re.compile(r"(/dev/shm/fast(?:dds|rtps)_port\d+)_el")
 
 
 def choose_dds_settings(environment: MutableMapping[str, str] = os.environ) -> str:
@@ -82,6 +88,17 @@ def subscribe_images(
     """Subscribe to a camera's images: ``Image`` or, by transport, ``CompressedImage`` messages."""
     topic = input_topic(node, base, transport)
     return FollowingSubscription(node, MESSAGE_TYPES[transport], topic, callback)
+
+
+def has_lost_shared_memory() -> bool:
+    """Whether this process listens to shared memory that Fast DDS has deleted."""
+    try:
+        opened = [os.path.realpath(file) for file in Path("/proc/self/fd").iterdir()]
+        mapped = Path("/proc/self/maps").read_text()
+    except OSError:  # not Linux
+        return False
+    locks = filter(None, map(_PORT_LOCK.fullmatch, opened))
+    return any(f"{lock[1]} (deleted)" in mapped for lock in locks)
 
 
 class FollowingSubscription:
@@ -132,6 +149,16 @@ class FollowingSubscription:
         if not publishers:
             return "it has no publisher"
         return f"{len(publishers)} publisher(s): {', '.join(map(self._describe, publishers))}"
+
+    def describe_silence(self) -> str:
+        """What may be the reason when nothing comes: the publishers, and whether we are deaf."""
+        publishers = self.describe_publishers()
+        if not self._publishers() or not has_lost_shared_memory():
+            return publishers
+        return (
+            f"{publishers}; this process stood still for seconds and Fast DDS gave up "
+            "its shared memory: if the publisher is well, restart this node"
+        )
 
     def destroy(self) -> None:
         """End the subscription, for good."""
