@@ -32,7 +32,7 @@ from dreamif_ros.pictures import Picture, gray_to_rgb
 
 NAMESPACE = f"/dreamif_demo_{os.getpid()}"  # two demos on one network do not meet
 START_TIMEOUT_S = 60.0  # until the first fused frame: imports, weights, the scene
-LAST_REPORT_S = 2.5  # diagnostics come once a second
+LAST_REPORTS_S = 10.0  # diagnostics come once a second; at most so long for two that are alike
 STOP_TIMEOUT_S = 10.0
 
 
@@ -81,7 +81,7 @@ def run_demo(seconds: float, variant: str, device: str, log: Path) -> Recording:
         _wait_for_first_frame(listener, (fusion, cameras), log)
         listener.listen(seconds)
         _stop(cameras)
-        listener.listen(LAST_REPORT_S)
+        listener.listen_until_counts_rest(LAST_REPORTS_S)
     return listener.recording
 
 
@@ -105,6 +105,18 @@ class _Listener:
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             self._executor.spin_once(timeout_sec=left)
+
+    def listen_until_counts_rest(self, at_most_s: float) -> None:
+        """Take messages until two reports of the node in a row count the same images."""
+        end, before = time.monotonic() + at_most_s, None
+        while time.monotonic() < end:
+            state = self.recording.state
+            counts = {key: value for key, value in state.items() if value.isdigit()}
+            if counts == before:
+                return
+            before = counts
+            while self.recording.state is state and time.monotonic() < end:
+                self.listen(0.1)
 
     def _record(self, topic: str, images: dict[int, Image], qos: QoSProfile) -> None:
         def store(message: Image) -> None:
