@@ -1,6 +1,7 @@
 """What several tests share."""
 
 import os
+import signal
 from pathlib import Path
 
 # Before anything imports torch: tiny inputs gain nothing from threads, and CI has few cores.
@@ -14,6 +15,10 @@ from hypothesis import settings
 from dreamif_model.checkpoints import save_weights
 from dreamif_model.network import DreamIF
 from dreamif_model.variants import network_config
+
+# A shell that runs us in the background has interrupts ignored, by us and by all that we start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples each time, however slow the machine: a failure is the change's, not luck.
 settings.register_profile("steady", deadline=None, derandomize=True)
