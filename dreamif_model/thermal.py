@@ -59,7 +59,9 @@ class ThermalConfig:
         if not 0 < self.smoothing <= 1:
             raise ConfigError(f"thermal smoothing must be in (0, 1], got {self.smoothing}")
         if not 0 < self.min_span < math.inf:
-            raise ConfigError(f"thermal min_span must be above 0 counts, got {self.min_span}")
+            raise ConfigError(
+                f"thermal min_span must be above 0 counts and finite, got {self.min_span}"
+            )
 
 
 class ThermalNormalizer:

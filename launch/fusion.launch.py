@@ -111,7 +111,10 @@ def _file_of_one_node(node: str, path: str, overrides: dict[str, Any]) -> str:
     one's node as well.
     """
     values: dict[str, Any] = {}
-    for pattern, entry in (yaml.safe_load(Path(path).read_text()) or {}).items():
+    entries = yaml.safe_load(Path(path).read_text()) or {}
+    if not isinstance(entries, dict):
+        raise ValueError(f"{path}: expected node names, each with ros__parameters")
+    for pattern, entry in entries.items():
         if not isinstance(entry, dict) or not isinstance(entry.get("ros__parameters"), dict):
             raise ValueError(
                 f"{path}: {pattern} has no ros__parameters: expected name: value lines"

@@ -43,10 +43,17 @@ def test_a_file_for_all_becomes_one_for_its_node(file_of_one_node, tmp_path):
     assert yaml.safe_load(written) == {"/**/detector_node": {"ros__parameters": values}}
 
 
-def test_a_file_that_is_none_is_named(file_of_one_node, tmp_path):
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("/**: {device: cpu}", r"/\*\* has no ros__parameters"),
+        ("- device", "expected node names, each with ros__parameters"),
+    ],
+)
+def test_a_file_that_is_none_is_named(file_of_one_node, tmp_path, text, words):
     path = tmp_path / "given.yaml"
-    path.write_text("/**: {device: cpu}")
-    with pytest.raises(ValueError, match=r"given\.yaml: /\*\* has no ros__parameters"):
+    path.write_text(text)
+    with pytest.raises(ValueError, match=rf"given\.yaml: {words}"):
         file_of_one_node("detector_node", path, {})
 
 

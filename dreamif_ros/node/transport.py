@@ -41,7 +41,7 @@ QUIET_PUBLISHER = PublisherEventCallbacks(use_default_callbacks=False)
 QUIET_SUBSCRIPTION = SubscriptionEventCallbacks(use_default_callbacks=False)
 # Fast DDS gives up the shared memory by which a process hears others once that has stood still for
 # a second or two. It is made anew when the process goes on, but senders that race for it may leave
-# the process with one that is deleted: with two senders, stopped for 5 s, in 3 of 13 trials. Who
+# the process with one that is deleted: with two senders, stopped for 5 s, in 6 of 22 trials. Who
 # listens to a port holds its lock file open.
 _PORT_LOCK = re.compile(r"(/dev/shm/fast(?:dds|rtps)_port\d+)_el")
 
