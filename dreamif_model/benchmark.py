@@ -1,57 +1,108 @@
-"""How long a frame takes, stage by stage, and how much memory it needs."""
+"""How long a frame takes: CPU and wall time, work done, and share of what the machine can do."""
 
 from __future__ import annotations
 
 import multiprocessing
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
-from dreamif_model.checkpoints import WEIGHTS_FOLDER, load_network
-from dreamif_model.device import is_out_of_memory, use_cpu_threads
+from dreamif_model.classic_fusion import CLASSIC
+from dreamif_model.device import cpu_threads, is_out_of_memory, use_cpu_threads
 from dreamif_model.engine import STAGES, FusionEngine
 from dreamif_model.errors import DreamIFError, WeightsError
-from dreamif_model.network import DreamIF
-from dreamif_model.variants import AVERAGE, network_config
+from dreamif_model.model_source import WEIGHTS_FOLDER
+from dreamif_model.variants import AVERAGE
+
+ANCHOR = "anchor"  # seven 3×3 convolutions at full size: a cost that anyone can measure
+ANCHOR_CHANNELS = (2, 64, 64, 64, 64, 64, 16, 1)
+PEER = "peer"
+FULL_SIZE_BYTES = 3 + 1 + 3 + 8  # per pixel: visible, infrared and fused uint8, two float32 maps
+Run = Callable[[], dict[str, float]]  # fuses one frame, returns the seconds of its stages
 
 
 @dataclass(frozen=True)
 class Case:
-    """What to measure."""
+    """What to measure.
 
-    variant: str
+    Attributes:
+        method: a variant, a name of :data:`CLASSIC`, ``anchor`` or ``peer``.
+        width: of both images in pixels.
+        height: likewise.
+        device: as for :class:`FusionEngine`.
+        precision: likewise.
+        backend: likewise.
+        frames: that count.
+        warmup: frames before those; a CUDA graph is captured at the second.
+        threads: of the CPU; 0: one per usable core.
+        file: of the peer, TorchScript or ONNX with two inputs.
+    """
+
+    method: str
     width: int
     height: int
     device: str = "auto"
     precision: str = "auto"
+    backend: str = "auto"
     frames: int = 20
-    warmup: int = 3  # frames before those that count; a CUDA graph is captured at the second
-    threads: int = 0  # of the CPU; 0 leaves it to torch
-    backend: str = "torch"
+    warmup: int = 3
+    threads: int = 0
+    file: Path | None = None
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What came out; milliseconds per frame, upload and download included."""
+    """What came out; milliseconds per frame, copies to and from a GPU included.
 
-    variant: str
-    weights: str  # packaged, random or none
+    Attributes:
+        weights: ``packaged``, ``random`` or ``none``.
+        cpu_ms: median CPU time of the whole process.
+        p50_ms: median wall time.
+        p99_ms: 99th percentile of the wall time.
+        stages_ms: medians of the wall time of STAGES, where the method has them.
+        gmac: 10^9 multiply-accumulates of convolutions and matrix products; None: not counted.
+        megabytes: read and written at least: images, maps and weights, each once.
+        memory_mib: peak: allocated on the GPU, or the whole process's resident on the CPU.
+    """
+
+    method: str
+    weights: str
     width: int
     height: int
     backend: str
+    device: str
     precision: str
     threads: int
     cuda_graph: bool
-    median_ms: float
-    p10_ms: float
-    p90_ms: float
-    stages_ms: dict[str, float]  # medians of STAGES
-    memory_mib: float  # peak: allocated on the GPU, or the whole process's resident on the CPU
+    cpu_ms: float
+    p50_ms: float
+    p99_ms: float
+    stages_ms: dict[str, float]
+    gmac: float | None
+    megabytes: float
+    memory_mib: float
+
+
+@dataclass
+class _Subject:
+    """What is timed, and what is known of it."""
+
+    run: Run
+    weights: str = "none"
+    backend: str = "opencv"
+    device: str = "cpu"
+    precision: str = "uint8"
+    gmac: float | None = None
+    weight_bytes: int = 0
+    cuda_graph: Callable[[], bool] = field(default=lambda: False)
 
 
 def measure_apart(case: Case) -> Figures:
@@ -60,7 +111,7 @@ def measure_apart(case: Case) -> Figures:
     DreamIFError where the memory is not enough.
     """
     context = multiprocessing.get_context("spawn")
-    what = f"{case.variant} at {case.width}x{case.height}"
+    what = f"{case.method} at {case.width}x{case.height}"
     try:
         with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
             return pool.submit(measure, case).result()
@@ -78,89 +129,166 @@ def measure_apart(case: Case) -> Figures:
 def measure(case: Case) -> Figures:
     """Fuse random pairs of one size and take times."""
     use_cpu_threads(case.threads)
-    network, weights = _network(case.variant)
-    engine = FusionEngine(
-        case.variant,
-        case.device,
-        precision=case.precision,
-        network=network,
-        backend=case.backend,
-    )
+    cv2.setNumThreads(cpu_threads())
     rng = np.random.default_rng(0)
     visible = rng.integers(0, 256, (case.height, case.width, 3), dtype=np.uint8)
-    infrared = rng.random((case.height, case.width), dtype=np.float32)
+    infrared = rng.integers(0, 256, (case.height, case.width), dtype=np.uint8)
+    subject = _subject(case, visible, infrared)
     for _ in range(case.warmup):
-        engine.fuse(visible, infrared)
-    rows = np.array([_frame_ms(engine, visible, infrared) for _ in range(case.frames)])
-    low, median, high = np.percentile(rows[:, 0], (10, 50, 90))
+        subject.run()
+    wall, cpu, stages = [], [], []
+    for _ in range(case.frames):
+        at, cpu_at = time.perf_counter(), time.process_time()
+        stages.append(subject.run())
+        wall.append(time.perf_counter() - at)
+        cpu.append(time.process_time() - cpu_at)
+    pixels = case.width * case.height
     return Figures(
-        variant=case.variant,
-        weights=weights,
+        method=case.method if case.file is None else case.file.name,
+        weights=subject.weights,
         width=case.width,
         height=case.height,
-        backend=engine.backend,
-        precision=engine.precision,
-        threads=torch.get_num_threads(),
-        cuda_graph=engine.uses_cuda_graph,
-        median_ms=float(median),
-        p10_ms=float(low),
-        p90_ms=float(high),
-        stages_ms=dict(zip(STAGES, np.median(rows[:, 1:], axis=0).tolist(), strict=True)),
-        memory_mib=_peak_memory(engine.device) / 2**20,
+        backend=subject.backend,
+        device=subject.device,
+        precision=subject.precision,
+        threads=cpu_threads(),
+        cuda_graph=subject.cuda_graph(),
+        cpu_ms=float(np.median(cpu)) * 1e3,
+        p50_ms=float(np.median(wall)) * 1e3,
+        p99_ms=float(np.percentile(wall, 99)) * 1e3,
+        stages_ms={
+            stage: float(np.median([row[stage] for row in stages])) * 1e3
+            for stage in STAGES
+            if stage in stages[0]
+        },
+        gmac=subject.gmac,
+        megabytes=(pixels * FULL_SIZE_BYTES + subject.weight_bytes) / 1e6,
+        memory_mib=_peak_memory(subject.device) / 2**20,
     )
 
 
-def _network(variant: str) -> tuple[DreamIF | None, str]:
+def _subject(case: Case, visible: NDArray[np.uint8], infrared: NDArray[np.uint8]) -> _Subject:
+    if case.method in CLASSIC:
+        fuse = CLASSIC[case.method]
+
+        def run_classic() -> dict[str, float]:
+            fuse(infrared, visible)
+            return {}
+
+        return _Subject(run_classic)
+    if case.method in (ANCHOR, PEER):
+        from dreamif_model.benchmark_peers import make_anchor, make_peer
+
+        maker: Any = make_anchor if case.method == ANCHOR else make_peer
+        return _Subject(**maker(case, visible, infrared))
+    engine, weights = _engine(case)
+    subject = _Subject(
+        lambda: engine.fuse(visible, infrared).seconds,
+        weights,
+        engine.backend.name,
+        engine.backend.device,
+        engine.backend.precision,
+        cuda_graph=lambda: bool(getattr(engine.backend, "uses_cuda_graph", False)),
+    )
+    if case.method != AVERAGE:
+        from dreamif_model.complexity import complexity
+
+        found = complexity(case.method, case.width, case.height)
+        subject.gmac, subject.weight_bytes = found.macs / 1e9, found.parameters * 4
+    return subject
+
+
+def _engine(case: Case) -> tuple[FusionEngine, str]:
     """With the packaged weights or, where none fit, random ones: they take the same time."""
-    if variant == AVERAGE:
-        return None, "none"
-    if (WEIGHTS_FOLDER / f"{variant}.safetensors").is_file():
+    packaged = (WEIGHTS_FOLDER / f"{case.method}.safetensors").is_file()
+    if packaged or case.method == AVERAGE:
         try:
-            return load_network(variant), "packaged"
+            engine = FusionEngine(
+                case.method, case.device, precision=case.precision, backend=case.backend
+            )
         except WeightsError:
             pass  # of another state of the network; the row says random
+        else:
+            return engine, "packaged" if packaged else "none"
+    import torch
+
+    from dreamif_model.network import make_network
+    from dreamif_model.variants import network_config
+
     torch.manual_seed(0)
-    return DreamIF(network_config(variant)), "random"
+    network = make_network(network_config(case.method))
+    engine = FusionEngine(
+        case.method, case.device, None, case.precision, network=network, backend=case.backend
+    )
+    return engine, "random"
 
 
-def _frame_ms(engine: FusionEngine, visible: np.ndarray, infrared: np.ndarray) -> list[float]:
-    """Whole frame, then its stages."""
-    marks = _Marks(engine.device)
-    started = time.perf_counter()
-    marks.add()
-    engine.fuse(visible, infrared, after_stage=marks.add)
-    return [(time.perf_counter() - started) * 1e3, *marks.intervals_ms()]
+@dataclass(frozen=True)
+class Peak:
+    """What one core, or the GPU, was measured to do at best.
+
+    Attributes:
+        gmac_per_s: 10^9 multiply-accumulates of one large fp32 matrix product per second.
+        gigabytes_per_s: copied, read and written bytes both counted.
+    """
+
+    gmac_per_s: float
+    gigabytes_per_s: float
+
+    def share(self, figures: Figures) -> float | None:
+        """Share of the roofline that a frame reaches: its least possible time over its own."""
+        if figures.gmac is None:
+            return None
+        least_s = max(
+            figures.gmac / self.gmac_per_s, figures.megabytes / 1e3 / self.gigabytes_per_s
+        )
+        return least_s / (figures.p50_ms / 1e3)
 
 
-class _Marks:
-    """Moments of the device's own time: events on CUDA, where the host only launches."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._events: list[torch.cuda.Event] = []
-        self._seconds: list[float] = []
-
-    def add(self) -> None:
-        """Now, in the order of the device's work."""
-        if self._device.type != "cuda":
-            self._seconds.append(time.perf_counter())
-            return
-        event = torch.cuda.Event(enable_timing=True)
-        event.record(torch.cuda.current_stream(self._device))
-        self._events.append(event)
-
-    def intervals_ms(self) -> list[float]:
-        """Between the marks."""
-        if self._device.type != "cuda":
-            return [(b - a) * 1e3 for a, b in zip(self._seconds, self._seconds[1:], strict=False)]
-        self._events[-1].synchronize()
-        return [a.elapsed_time(b) for a, b in zip(self._events, self._events[1:], strict=False)]
+def measure_peak(threads: int) -> Peak:
+    """By OpenVINO's fp32 matrix product where there is OpenVINO, else numpy's; and by copies."""
+    use_cpu_threads(threads)
+    side, repeats = 1024, 7
+    a = np.random.default_rng(0).random((side, side), dtype=np.float32)
+    multiply = _matrix_product(a)
+    block = np.zeros(1 << 26, np.uint8)
+    copy = np.empty_like(block)
+    arithmetic = _best_s(multiply, repeats)
+    bandwidth = _best_s(lambda: np.copyto(copy, block), repeats)
+    return Peak(side**3 / arithmetic / 1e9, 2 * block.nbytes / bandwidth / 1e9)
 
 
-def _peak_memory(device: torch.device) -> int:
+def _matrix_product(a: NDArray[np.float32]) -> Callable[[], object]:
+    try:
+        from dreamif_model.backends.openvino import import_openvino
+
+        openvino = import_openvino()
+    except DreamIFError:
+        return lambda: a @ a
+    ops = openvino.opset9
+    place = ops.parameter(list(a.shape), np.float32)
+    graph = openvino.Model([ops.matmul(place, ops.constant(a), False, False)], [place])
+    settings = {"INFERENCE_NUM_THREADS": cpu_threads(), "INFERENCE_PRECISION_HINT": "f32"}
+    request = openvino.Core().compile_model(graph, "CPU", settings).create_infer_request()
+    return lambda: request.infer([a], share_inputs=True, share_outputs=True)
+
+
+def _best_s(work: Callable[[], object], repeats: int) -> float:
+    work()
+    times = []
+    for _ in range(repeats):
+        at = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - at)
+    return min(times)
+
+
+def _peak_memory(device: str) -> int:
     """In bytes: of torch's allocations on the GPU, or of the process on the CPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
+    if device != "cpu":
+        import torch
+
+        return torch.cuda.max_memory_allocated(torch.device(device))
     lines = Path("/proc/self/status").read_text().splitlines()
     peak = next(line for line in lines if line.startswith("VmHWM:"))
     return int(peak.split()[1]) * 1024  # "VmHWM:   123456 kB"

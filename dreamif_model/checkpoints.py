@@ -15,10 +15,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from dreamif_model.errors import WeightsError
-from dreamif_model.network import DreamIF
+from dreamif_model.model_source import WEIGHTS_FOLDER
+from dreamif_model.network import Network, make_network
 from dreamif_model.variants import SWITCHES, network_config
 
-WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 FORMAT = "dreamif-1"  # metadata key "format"; rises when files of old can no longer be read
 
 
@@ -31,7 +31,7 @@ def save_weights(
     save_file(state, path, metadata=metadata)
 
 
-def load_network(variant: str, path: Path | str | None = None) -> DreamIF:
+def load_network(variant: str, path: Path | str | None = None) -> Network:
     """Build ``variant`` with its packaged weights, or with those of ``path``, in eval mode.
 
     WeightsError when the file is missing, not safetensors, of another variant, or when its
@@ -40,7 +40,7 @@ def load_network(variant: str, path: Path | str | None = None) -> DreamIF:
     network_config(variant)  # refuses an unknown one
     path = Path(path) if path else WEIGHTS_FOLDER / f"{variant}.safetensors"
     state, without = _read(path, variant)
-    network = DreamIF(network_config(variant, without))
+    network = make_network(network_config(variant, without))
     _check_tensors(state, network.state_dict(), path)
     network.load_state_dict(state)
     return network.eval()

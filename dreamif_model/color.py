@@ -16,9 +16,10 @@ def luma(image: Tensor) -> Tensor:
 
 def rgb_to_ycbcr(rgb: Tensor) -> Tensor:
     """(..., 3, H, W) RGB in [0, 1] to Y in [0, 1] and Cb, Cr in [-0.5, 0.5]."""
-    y = luma(rgb)
-    cb = (rgb[..., 2:3, :, :] - y) / 1.772
-    cr = (rgb[..., 0:1, :, :] - y) / 1.402
+    red, green, blue = rgb.split(1, dim=-3)
+    y = 0.299 * red + 0.587 * green + 0.114 * blue
+    cb = (blue - y) / 1.772
+    cr = (red - y) / 1.402
     return torch.cat((y, cb, cr), dim=-3)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from dreamif_model.network import DreamIF
+from dreamif_model.network import make_network
 from dreamif_model.variants import AVERAGE, network_config
 
 
@@ -32,7 +32,7 @@ def complexity(variant: str, width: int, height: int) -> Complexity:
     height += -height % config.size_multiple
     width += -width % config.size_multiple
     with torch.device("meta"):
-        network = DreamIF(config).eval()
+        network = make_network(config).eval()
         image = torch.empty(1, config.image_channels, height, width)
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         network(image, image)

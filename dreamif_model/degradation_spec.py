@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from dreamif_model.degradations import MODALITIES, Modality, check_degradation, degrade
+from dreamif_model.degradation_table import MODALITIES, Modality, check_degradation
 from dreamif_model.errors import ConfigError
+
+if TYPE_CHECKING:  # torch takes 2 s: only what degrades images loads it
+    from torch import Generator
 
 Step = tuple[str, float]  # name and strength
 
@@ -41,16 +44,30 @@ class DegradationSpec:
                 steps[chosen] += parsed
         return cls(**steps)
 
+    def generator(self, seed: int) -> Generator | None:
+        """Random numbers for :meth:`apply`; None where all images stay clean, without torch."""
+        if not (self.infrared or self.visible):
+            return None
+        import torch
+
+        return torch.Generator().manual_seed(seed)
+
     def apply(
-        self, image: NDArray[np.uint8], modality: Modality, generator: torch.Generator
+        self, image: NDArray[np.uint8], modality: Modality, generator: Generator | None
     ) -> NDArray[np.uint8]:
         """Degrade an image of one camera: (H, W) gray or (H, W, 3) RGB; the same shape again.
 
         Rounded to 8 bits after the last step. The image itself where there is no step.
+        generator: of :meth:`generator`.
         """
         steps = self.infrared if modality == "infrared" else self.visible
         if not steps:
             return image
+        import torch
+
+        from dreamif_model.degradations import degrade
+
+        assert generator is not None  # there are steps
         planes = image if image.ndim == 2 else image.transpose(2, 0, 1)
         shown = torch.from_numpy(np.ascontiguousarray(planes)).float() / 255
         for name, strength in steps:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple, get_args
 
 import cv2
 import numpy as np
@@ -18,12 +17,17 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from dreamif_model.degradation_table import (
+    DEGRADATIONS,
+    MODALITIES,
+    Modality,
+    check_degradation,
+    check_names,
+)
 from dreamif_model.errors import ConfigError
 
-Modality = Literal["infrared", "visible"]
 Degradation = Callable[[Tensor, float, Generator], Tensor]
 
-MODALITIES: tuple[Modality, ...] = get_args(Modality)
 READ_NOISE = 2 / 255  # of a camera in low light
 
 
@@ -142,49 +146,25 @@ def jpeg(image: Tensor, quality: float, generator: Generator) -> Tensor:  # noqa
     return (restored.float() / 255).reshape(image.shape)
 
 
-class Kind(NamedTuple):
-    """One row of the table."""
-
-    function: Degradation
-    training: tuple[float, float]  # strengths drawn in training, uniformly
-    valid: tuple[float, float]  # strengths accepted
-    share: float  # of the draws in training, relative to the others
-    modalities: tuple[Modality, ...]  # drawn for these in training
-    unit: str  # of the strength
-
-
-# In the order of the imaging chain: scene, optics, exposure, sensor, compression. Of each
-# modality's shares, 30 of 50 are noise.
-DEGRADATIONS: dict[str, Kind] = {
-    "rain": Kind(rain, (0.1, 1.0), (0.01, 1), 4, ("visible",), "density"),
-    "blur": Kind(blur, (0.5, 3.0), (0.1, 50), 4, MODALITIES, "σ in pixels"),
-    "low_light": Kind(low_light, (1.0, 4.0), (0.1, 10), 4, ("visible",), "stops of light lost"),
-    "resize": Kind(resize, (1.5, 4.0), (1, 64), 4, MODALITIES, "factor down and up"),
-    "poisson": Kind(poisson, (20.0, 200.0), (1, 1e6), 7, MODALITIES, "photons of white"),
-    "gaussian": Kind(gaussian, (5.0, 50.0), (0.1, 255), 16, MODALITIES, "σ in gray levels"),
-    "speckle": Kind(speckle, (0.05, 0.4), (0.001, 10), 7, MODALITIES, "ε, relative"),
-    "drift": Kind(drift, (0.2, 0.7), (0.01, 1), 2, ("infrared",), "share of contrast lost"),
-    "stripes": Kind(stripes, (2.0, 15.0), (0.1, 255), 4, ("infrared",), "σ in gray levels"),
-    "dead_pixels": Kind(dead_pixels, (0.5, 10.0), (0.1, 100), 2, ("infrared",), "per mille"),
-    "jpeg": Kind(jpeg, (10.0, 80.0), (1, 100), 4, MODALITIES, "quality"),
+FUNCTIONS: dict[str, Degradation] = {
+    "rain": rain,
+    "blur": blur,
+    "low_light": low_light,
+    "resize": resize,
+    "poisson": poisson,
+    "gaussian": gaussian,
+    "speckle": speckle,
+    "drift": drift,
+    "stripes": stripes,
+    "dead_pixels": dead_pixels,
+    "jpeg": jpeg,
 }
 
 
 def degrade(image: Tensor, name: str, strength: float, generator: Generator) -> Tensor:
     """Apply one degradation by name; ConfigError says which names and strengths there are."""
     check_degradation(name, strength)
-    return DEGRADATIONS[name].function(image, strength, generator)
-
-
-def check_degradation(name: str, strength: float) -> None:
-    """Refuse an unknown name, or a strength outside of its range."""
-    check_names([name])
-    low, high = DEGRADATIONS[name].valid
-    if not low <= strength <= high:  # which NaN fails too
-        raise ConfigError(
-            f"the strength of {name} ({DEGRADATIONS[name].unit}) must be from {low:g} to "
-            f"{high:g}, got {strength:g}"
-        )
+    return FUNCTIONS[name](image, strength, generator)
 
 
 def degrade_randomly(
@@ -214,7 +194,8 @@ def degrade_randomly(
     for index, position in zip(drawn, torch.rand(count, generator=generator).tolist(), strict=True):
         kind = DEGRADATIONS[names[index]]
         low, high = kind.training
-        image = kind.function(image, low + position * (high - low), generator)
+        strength = low + position * (high - low)
+        image = FUNCTIONS[names[index]](image, strength, generator)
     return image
 
 
@@ -230,14 +211,6 @@ def _drawable(modality: Modality | None, kinds: Sequence[str] | None) -> list[st
         for name, kind in DEGRADATIONS.items()
         if (modality is None or modality in kind.modalities) and (kinds is None or name in kinds)
     ]
-
-
-def check_names(names: Sequence[str]) -> None:
-    """Refuse names that are not in the table."""
-    for name in names:
-        if name not in DEGRADATIONS:
-            known = ", ".join(DEGRADATIONS)
-            raise ConfigError(f"unknown degradation {name!r}: choose one of {known}")
 
 
 def _uniform(shape: int | tuple[int, ...], generator: Generator) -> Tensor:

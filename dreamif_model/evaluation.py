@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from dreamif_model.data import PairPaths, read_gray
@@ -101,7 +100,7 @@ def _results(
     direct = {name: own[name] for name, method in methods.items() if not method.restore}
     yield Result(CLEAN, name, _named(clean) | direct, _scores(direct, clean))
     for condition, spec in conditions.items():
-        generator = torch.Generator().manual_seed(seed)
+        generator = spec.generator(seed)
         shown = (
             spec.apply(clean[0], "infrared", generator),
             spec.apply(clean[1], "visible", generator),

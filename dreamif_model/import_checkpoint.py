@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
@@ -21,7 +21,7 @@ from dreamif_model.errors import WeightsError
 from dreamif_model.network import DreamIF
 from dreamif_model.network.blocks import TransposedAttention
 from dreamif_model.network.enhancement import DominanceGate
-from dreamif_model.variants import network_config
+from dreamif_model.variants import NetworkConfig, network_config
 
 VARIANT = "released"
 LISTED = 5  # keys that an error names of each kind
@@ -147,7 +147,7 @@ def build_network(state: Mapping[str, Any], path: Path) -> DreamIF:
     ``path`` is for the message of the WeightsError that lists tensors which do not fit.
     """
     with torch.device("meta"):  # shapes only: all values come from the checkpoint
-        network = DreamIF(network_config(VARIANT))
+        network = DreamIF(cast("NetworkConfig", network_config(VARIANT)))
     keys = {name: released_key(name) for name in network.state_dict()}
     shapes = {keys[name]: tuple(value.shape) for name, value in network.state_dict().items()}
     _check(state, shapes, path)

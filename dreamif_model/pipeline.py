@@ -6,10 +6,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from dreamif_model.engine import FusionEngine
 from dreamif_model.errors import ImageError
@@ -22,25 +21,41 @@ WARM_UP_SHAPE = (480, 640)
 
 @dataclass(frozen=True)
 class FusionResult:
-    """One fused pair; every array has the visible image's height and width."""
+    """One fused pair; every array has the visible image's height and width.
 
-    fused: NDArray[np.uint8]  # (H, W, 3) RGB
-    dominance_infrared: NDArray[np.float32]  # (H, W) in [0, 1]
-    dominance_visible: NDArray[np.float32]  # (H, W) in [0, 1]
-    timings: dict[str, float]  # seconds per stage: normalize, warp, infer
-    alignment: float | None = None  # of the edges in [-1, 1], where asked for: alignment_score
-    on_device: Tensor | None = None  # fused on the GPU, where asked for; None on the CPU
+    Attributes:
+        fused: uint8 (H, W, 3) RGB.
+        dominance_infrared: float32 (H, W) in [0, 1].
+        dominance_visible: float32 (H, W) in [0, 1].
+        timings: seconds of each stage: normalize, warp, infer.
+        alignment: of the edges in [-1, 1], where it was asked for: :func:`alignment_score`.
+    """
+
+    fused: NDArray[np.uint8]
+    dominance_infrared: NDArray[np.float32]
+    dominance_visible: NDArray[np.float32]
+    timings: dict[str, float]
+    alignment: float | None = None
 
 
 class FusionPipeline:
-    """Thermal normalization, registration and the fusion engine in one call.
+    """Thermal normalization, registration and the fusion engine in one call. Not thread-safe.
 
-    variant: one of :data:`dreamif_model.VARIANTS`. device: ``auto``, ``cpu``, ``cuda`` or
-    ``cuda:N``. weights: a safetensors file instead of the packaged weights. precision: ``auto``
-    (fp16 on CUDA, fp32 on the CPU), ``fp32``, ``fp16`` (CUDA only) or ``bf16``. registration: how
-    infrared lies on the visible image; without, it is resized to it. dominance_smoothing: see the
-    attribute. backend: ``torch``, or ``openvino`` on the CPU, where it runs bf16 faster. Raises
-    ConfigError, DeviceError or WeightsError when one of them cannot be had. Not thread-safe.
+    Args:
+        variant: one of :data:`dreamif_model.VARIANTS`.
+        device: ``auto`` (CUDA where there is one, else the CPU), ``cpu``, ``cuda`` or ``cuda:N``.
+        weights: file of ``dreamif train`` or ``dreamif export`` instead of the packaged weights.
+        thermal: how counts become gray levels.
+        precision: ``auto`` (the fastest that the backend has here), ``fp32``, ``fp16``, ``bf16``.
+        registration: how infrared lies on the visible image; without it, infrared is resized.
+        dominance_smoothing: see the attribute.
+        backend: ``auto`` (torch on CUDA, OpenVINO on a CPU, torch where OpenVINO is missing),
+            ``torch``, ``openvino``, ``onnxruntime`` or ``tensorrt``.
+
+    Raises:
+        ConfigError: a setting is unknown, or cannot be had together with another.
+        DeviceError: a device or package that was asked for is missing.
+        WeightsError: the weights cannot be used.
     """
 
     def __init__(
@@ -52,10 +67,10 @@ class FusionPipeline:
         precision: str = "auto",
         registration: Calibration | None = None,
         dominance_smoothing: float = 0.0,
-        backend: str = "torch",
+        backend: str = "auto",
     ) -> None:
         self.engine = FusionEngine(variant, device, weights, precision, backend=backend)
-        self._registrar = Registrar(registration, self.engine.device) if registration else None
+        self._registrar = Registrar(registration) if registration else None
         self.normalizer = ThermalNormalizer(thermal)
         self.dominance_smoothing = dominance_smoothing
 
@@ -76,16 +91,18 @@ class FusionPipeline:
         visible: NDArray[np.generic],
         infrared: NDArray[np.generic],
         score_alignment: bool = False,
-        keep_on_device: bool = False,
     ) -> FusionResult:
         """Fuse one pair of images of the same moment.
 
-        visible: (H, W, 3) RGB or (H, W) gray, uint8. infrared: (h, w) counts, uint8 or uint16, or
-        °C, float32, registered or, without registration, resized to (H, W) where it differs. Where
-        registered infrared does not reach, the fused image is the visible one and dominance is 0
-        and 1. Raises ImageError for other shapes or types, or sizes that the registration is not
-        for. score_alignment: also judge how well the edges lie on each other, a few milliseconds.
-        keep_on_device: also give the fused image as a tensor where a GPU computed it.
+        Args:
+            visible: uint8 (H, W, 3) RGB or (H, W) gray.
+            infrared: (h, w) counts, uint8 or uint16, or °C, float32; registered or, without
+                registration, resized to (H, W) where it differs. Where registered infrared does
+                not reach, the fused image is the visible one.
+            score_alignment: also judge how well the edges of both images lie on each other.
+
+        Raises:
+            ImageError: an image has another shape or type.
         """
         started = time.perf_counter()
         pixels = _checked_visible(visible)
@@ -93,9 +110,7 @@ class FusionPipeline:
         normalized_at = time.perf_counter()
         registered, coverage = self._register(normalized, pixels.shape)
         registered_at = time.perf_counter()
-        output = self.engine.fuse(
-            pixels, registered, coverage=coverage, keep_on_device=keep_on_device
-        )
+        output = self.engine.fuse(pixels, registered, coverage)
         return FusionResult(
             fused=output.fused,
             dominance_infrared=output.dominance[0],
@@ -105,8 +120,7 @@ class FusionPipeline:
                 "warp": registered_at - normalized_at,
                 "infer": time.perf_counter() - registered_at,
             },
-            alignment=self._score(pixels, registered, coverage) if score_alignment else None,
-            on_device=output.on_device,
+            alignment=_score(pixels, registered, coverage) if score_alignment else None,
         )
 
     def visible_alone(self, visible: NDArray[np.generic]) -> FusionResult:
@@ -116,46 +130,45 @@ class FusionPipeline:
         nothing = np.zeros(pixels.shape[:2], np.float32)
         return FusionResult(rgb, nothing, nothing + 1, {})
 
-    @torch.inference_mode()
     def infrared_alone(
         self, infrared: NDArray[np.generic], visible_shape: tuple[int, ...] | None = None
     ) -> FusionResult:
         """Infrared as gray, where no visible image can be had; its dominance is 1.
 
-        visible_shape: (H, W) of the visible camera where known: infrared is laid on its pixels,
-        black where registered infrared does not reach. By default the size of the registration,
-        or infrared's own.
+        Args:
+            infrared: as :meth:`fuse` takes it.
+            visible_shape: (H, W) of the visible camera where known: infrared is laid on its
+                pixels, black where registered infrared does not reach. By default the size of
+                the registration, or infrared's own.
         """
         started = time.perf_counter()
         normalized = self.normalizer.normalize(infrared)
         normalized_at = time.perf_counter()
         shape = visible_shape or self._own_shape() or normalized.shape
-        registered, coverage = self._register(normalized, shape)
-        gray = torch.as_tensor(registered)
-        reach = torch.ones_like(gray) if coverage is None else coverage
-        pixels = (gray * reach).mul(255).round().to(torch.uint8)[..., None].expand(-1, -1, 3)
-        dominance = np.array(reach.cpu().numpy(), np.float32)
+        gray, coverage = self._register(normalized, shape)
+        reach = np.ones(gray.shape, np.float32) if coverage is None else coverage.copy()
+        if coverage is not None:
+            gray = np.rint(gray * coverage).astype(np.uint8)
         timings = {
             "normalize": normalized_at - started,
             "warp": time.perf_counter() - normalized_at,
         }
-        return FusionResult(
-            np.ascontiguousarray(pixels.cpu()), dominance, np.zeros_like(dominance), timings
-        )
+        rgb = np.asarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB), np.uint8)
+        return FusionResult(rgb, reach, np.zeros_like(reach), timings)
 
     def register(self, calibration: Calibration) -> None:
         """Lay infrared on the visible image by this from the next frame on."""
-        self._registrar = Registrar(calibration, self.engine.device)
+        self._registrar = Registrar(calibration)
 
-    def warm_up(self) -> None:
-        """Fuse a blank pair: what the first frame would otherwise wait for.
+    def warm_up(self, shape: tuple[int, int] | None = None) -> None:
+        """Fuse a blank pair of ``shape`` (H, W): what the first frame would otherwise wait for.
 
-        Of the registration's size or :data:`WARM_UP_SHAPE`: backend openvino takes another half
-        second (nano, two cores) for the first frame of a size other than this.
+        By default of the registration's size or :data:`WARM_UP_SHAPE`. A backend that compiles
+        for a size does so again at the first frame of another one, in less than a second.
         """
-        height, width = self._own_shape() or WARM_UP_SHAPE
-        blank = np.zeros((height, width), np.float32)
-        self.engine.fuse(blank.astype(np.uint8), blank)
+        height, width = shape or self._own_shape() or WARM_UP_SHAPE
+        blank = np.zeros((height, width), np.uint8)
+        self.engine.fuse(blank, blank)
         self.engine.smoother.reset()
 
     def _own_shape(self) -> tuple[int, int] | None:
@@ -165,26 +178,23 @@ class FusionPipeline:
         width, height = self._registrar.calibration.visible_size
         return height, width
 
-    def _score(
-        self,
-        visible: NDArray[np.uint8],
-        infrared: NDArray[np.float32] | Tensor,
-        coverage: Tensor | None,
-    ) -> float:
-        green = visible if visible.ndim == 2 else visible[..., 1]  # luma enough for edges
-        device = infrared.device if isinstance(infrared, Tensor) else "cpu"
-        gray = torch.from_numpy(np.require(green, requirements=("C", "W"))).to(device) / 255
-        return alignment_score(infrared, gray, coverage)
-
-    @torch.inference_mode()
     def _register(
-        self, infrared: NDArray[np.float32], shape: tuple[int, ...]
-    ) -> tuple[NDArray[np.float32] | Tensor, Tensor | None]:
+        self, infrared: NDArray[np.uint8], shape: tuple[int, ...]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
         """Infrared on the visible pixels, and the coverage where there is a registration."""
         if self._registrar is None:
             return resize(infrared, shape[:2]), None
         warp = self._registrar.warp(infrared.shape, shape)
         return warp(infrared), warp.coverage
+
+
+def _score(
+    visible: NDArray[np.uint8],
+    infrared: NDArray[np.uint8],
+    coverage: NDArray[np.float32] | None,
+) -> float:
+    green = visible if visible.ndim == 2 else visible[..., 1]  # luma enough for edges
+    return alignment_score(infrared, green, coverage)
 
 
 def _checked_visible(visible: NDArray[np.generic]) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""Thermal normalization: camera counts or degrees to [0, 1], steadily from frame to frame."""
+"""Thermal normalization: camera counts or degrees to gray levels, steadily between frames."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -80,8 +81,8 @@ class ThermalNormalizer:
         self._range = SteadyRange()
         self._pixels = PixelRepair()
 
-    def normalize(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
-        """(h, w) counts, uint8 or uint16, or °C, float32, to (h, w) float32 in [0, 1].
+    def normalize(self, image: NDArray[np.generic]) -> NDArray[np.uint8]:
+        """(h, w) counts, uint8 or uint16, or °C, float32, to (h, w) gray levels, uint8.
 
         Hot is bright unless ``hot_black``. NaN is taken as the median of the frame, ±Inf as its
         hottest and coldest pixel. An image of another size or type than the last starts anew.
@@ -202,13 +203,16 @@ def finite_degrees(degrees: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.nan_to_num(degrees, nan=middle, posinf=hottest, neginf=coldest)
 
 
-def _scaled(values: NDArray[Any], bounds: Range, hot_black: bool) -> NDArray[np.float32]:
-    """To [0, 1], in place after one copy: memory is what takes the time."""
-    low, high = np.float32(bounds[0]), np.float32(bounds[1])
-    scaled = values.astype(np.float32)
-    if hot_black:
-        np.subtract(high, scaled, out=scaled)
-    else:
-        scaled -= low
-    scaled /= np.float32(bounds[1] - bounds[0])
-    return np.clip(scaled, 0, 1, out=scaled)
+def _scaled(values: NDArray[Any], bounds: Range, hot_black: bool) -> NDArray[np.uint8]:
+    """Map the bounds to 0 and 255, linearly and rounded; what lies outside is clipped."""
+    low, high = bounds
+    if values.dtype == np.uint8:
+        levels = np.rint(np.clip((np.arange(256) - low) * (255 / (high - low)), 0, 255))
+        table = (255 - levels if hot_black else levels).astype(np.uint8)
+        return np.asarray(cv2.LUT(values, table), np.uint8)
+    scale = 255 / (high - low)
+    # OpenCV takes the absolute value: what is below the range must not come back above it.
+    lowest = max(0, math.ceil(low)) if values.dtype == np.uint16 else low
+    inside = np.maximum(values, values.dtype.type(lowest))
+    gray = cv2.convertScaleAbs(inside, alpha=scale, beta=-low * scale)
+    return np.asarray(cv2.bitwise_not(gray) if hot_black else gray, np.uint8)

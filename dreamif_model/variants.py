@@ -65,34 +65,53 @@ class NetworkConfig:
         return self.stem * 8  # three halvings between the four levels
 
 
-NANO = NetworkConfig(
-    channels=16,
-    blocks=(1, 1, 1, 2),
-    refinement_blocks=1,
-    expansion=1.0,
-    prompt_channels=(16, 16, 16),
-    prompt_size=(16, 16, 16),
-    stem=2,
-    luma=True,
-    skip_connections=True,
-    source_residual=True,
-    attention=(False, False, True, True),
-    separable=True,
-)
-NETWORKS: dict[str, NetworkConfig] = {
+@dataclass(frozen=True)
+class LeanConfig:
+    """Sizes of one lean network: :mod:`dreamif_model.network.lean`."""
+
+    stem: int = 4  # side of the cells whose pixels become channels
+    channels: tuple[int, ...] = (32, 32, 64, 64)  # of each modality, per level
+    head_channels: int = 32  # hidden channels between the features and the fused image
+    candidate_filters: int = 3  # linear filters that restoration chooses from
+    prompt_count: int = 5
+
+    relative_dominance: bool = True
+    cross_enhancement: bool = True
+    self_enhancement: bool = True
+
+    luma = True
+    image_channels = 1
+
+    @property
+    def size_multiple(self) -> int:
+        """Height and width of the network's input must be multiples of this."""
+        return self.stem << (len(self.channels) - 1)
+
+
+NETWORKS: dict[str, NetworkConfig | LeanConfig] = {
     "base": NetworkConfig(),
-    "small": replace(
-        NANO, channels=32, blocks=(2, 3, 3, 4), refinement_blocks=2, stem=1, expansion=2.0
+    "small": NetworkConfig(
+        channels=32,
+        blocks=(2, 3, 3, 4),
+        refinement_blocks=2,
+        expansion=2.0,
+        prompt_channels=(16, 16, 16),
+        prompt_size=(16, 16, 16),
+        luma=True,
+        skip_connections=True,
+        source_residual=True,
+        attention=(False, False, True, True),
+        separable=True,
     ),
-    "tiny": replace(NANO, channels=32, blocks=(2, 2, 1, 2), refinement_blocks=2),
-    "nano": NANO,
+    "tiny": LeanConfig(stem=2, channels=(32, 32, 64, 64, 64)),
+    "nano": LeanConfig(),
     "released": NetworkConfig(released=True, cross_enhancement=False, self_enhancement=False),
 }
 SWITCHES = ("relative_dominance", "cross_enhancement", "self_enhancement")
 VARIANTS: tuple[str, ...] = (*NETWORKS, AVERAGE)
 
 
-def network_config(variant: str, without: Collection[str] = ()) -> NetworkConfig:
+def network_config(variant: str, without: Collection[str] = ()) -> NetworkConfig | LeanConfig:
     """Return the sizes of ``variant``; ConfigError names the variants there are.
 
     without: names of :data:`SWITCHES` to turn off, for an ablation.

@@ -64,19 +64,24 @@ class Recording:
         return [gray_to_rgb(thermal), *(codec.decode_visible(image) for image in colored)]
 
 
-def run_demo(seconds: float, variant: str, device: str, log: Path) -> Recording:
-    """Run both nodes until ``seconds`` of fused frames are recorded.
+def run_demo(
+    seconds: float, variant: str, device: str, log: Path, rate_hz: float = 30.0
+) -> Recording:
+    """Run both nodes, cameras at ``rate_hz``, until ``seconds`` of fused frames are recorded.
 
     Their output goes to ``log``. DreamIFError when a node ends early or nothing is fused.
     """
     environment = dict(os.environ)  # of the nodes, which choose their DDS settings themselves
     choose_dds_settings()
+    camera_arguments = []
+    for camera in ("infrared", "visible"):
+        camera_arguments += ["-p", f"{camera}.rate_hz:={float(rate_hz)}"]
     node_arguments = ["-p", f"variant:={variant}", "-p", f"device:={device}"]
     with (
         log.open("w") as output,
         _listener() as listener,
         _node("fusion_node", node_arguments, output, environment) as fusion,
-        _node("simulated_cameras", [], output, environment) as cameras,
+        _node("simulated_cameras", camera_arguments, output, environment) as cameras,
     ):
         _wait_for_first_frame(listener, (fusion, cameras), log)
         listener.listen(seconds)

@@ -138,8 +138,7 @@ class DetectorNode(ManagedNode):
         """The next image, as it lies in memory."""
         stream = self._stream
         if stream and not stream.input:
-            pixels = result.fused if result.on_device is None else result.on_device
-            stream.take(header, lambda: pixels)
+            stream.take(header, lambda: result.fused)
 
     # -- Timers.
 

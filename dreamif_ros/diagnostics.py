@@ -94,10 +94,11 @@ def _model_values(pipeline: FusionPipeline) -> dict[str, Value]:
     engine = pipeline.engine
     values: dict[str, Value] = {
         "variant": engine.variant,
-        "device": str(engine.device),
-        "precision": engine.precision,
+        "backend": engine.backend.name,
+        "device": engine.backend.device,
+        "precision": engine.backend.precision,
     }
-    memory = memory_mib(engine.device)
+    memory = memory_mib(engine.backend.device)
     return values | {f"{where} memory (MiB)": size for where, size in memory.items()}
 
 

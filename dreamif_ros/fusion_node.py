@@ -81,9 +81,9 @@ class FusionNode(ManagedNode):
         self._pipeline.warm_up()
         self._outputs = Outputs(self)
         settle_memory()
-        engine = self._pipeline.engine
-        how = f"{engine.precision} by {engine.backend}"
-        self.get_logger().info(f"fusing with {engine.variant} on {engine.device}, {how}")
+        backend = self._pipeline.engine.backend
+        how = f"{backend.precision} by {backend.name}"
+        self.get_logger().info(f"fusing with {values['variant']} on {backend.device}, {how}")
 
     def activate(self) -> None:
         """Subscribe to the cameras."""

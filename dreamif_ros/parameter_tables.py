@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dreamif_model import VARIANTS
-from dreamif_model.device import BACKENDS, PRECISIONS
+from dreamif_model.backends import BACKENDS
+from dreamif_model.device import PRECISIONS
 from dreamif_model.thermal import THERMAL_MODES, ThermalConfig
 from dreamif_ros.detection.config import TRACKERS, DetectorConfig
 from dreamif_ros.fusion.health import HealthConfig
@@ -45,16 +46,22 @@ FUSION_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "precision",
         "auto",
-        "Numbers of the network: auto is fp16 on CUDA and fp32 on the CPU, where fp16 is refused.",
+        "Numeric precision of the network. auto is the fastest that the backend has here: fp16 on "
+        "CUDA; on a CPU bf16 where the processor has it, else fp32.",
         choices=PRECISIONS,
     ),
     Parameter(
         "backend",
-        "torch",
-        "What runs the network; openvino is faster in bf16 on a CPU.",
+        "auto",
+        "What runs the network. auto is torch on CUDA, openvino on a CPU, and torch where OpenVINO "
+        "is not installed.",
         choices=BACKENDS,
     ),
-    Parameter("weights", "", "Safetensors file to use instead of the packaged weights."),
+    Parameter(
+        "weights",
+        "",
+        "File of `dreamif train` or `dreamif export` instead of the packaged weights.",
+    ),
     _CPU_THREADS,
     _MAX_MEGAPIXELS,
     _IMAGE_TRANSPORT,

@@ -42,9 +42,9 @@ def write_video(path: Path, frames: Sequence[Picture], rate_hz: float) -> None:
         writer.release()
 
 
-def gray_to_rgb(gray: NDArray[np.floating]) -> Picture:
-    """(H, W) in [0, 1] to (H, W, 3) uint8."""
-    return np.repeat(np.rint(gray * 255).astype(np.uint8)[..., None], 3, axis=2)
+def gray_to_rgb(gray: NDArray[np.uint8]) -> Picture:
+    """(H, W) uint8 to (H, W, 3)."""
+    return np.repeat(gray[..., None], 3, axis=2)
 
 
 def _resized(picture: Picture, size: tuple[int, int]) -> Picture:

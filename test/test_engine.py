@@ -9,9 +9,9 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from dreamif_model.cuda_graph import CapturedStage
 
 from dreamif_model import device as devices
-from dreamif_model.cuda_graph import CapturedStage
 from dreamif_model.engine import STAGES, FusionEngine
 from dreamif_model.errors import ConfigError
 from dreamif_model.metrics import evaluate

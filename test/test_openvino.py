@@ -10,13 +10,13 @@ import threading
 import numpy as np
 import pytest
 import torch
+from dreamif_model.openvino_network import KEPT_SIZES, OpenVINONetwork
 
 from dreamif_model import Calibration, ConfigError, DeviceError, FusionPipeline
 from dreamif_model.data import read_rgb, write_image
 from dreamif_model.device import BACKENDS, resolve_device
 from dreamif_model.engine import FusionEngine
 from dreamif_model.network import DreamIF
-from dreamif_model.openvino_network import KEPT_SIZES, OpenVINONetwork
 from dreamif_model.registration.geometry import Homography
 from dreamif_model.variants import SWITCHES, network_config
 from dreamif_ros import cli

@@ -1,5 +1,15 @@
-"""The network: :class:`DreamIF`, what it gives, and what it is built of."""
+"""The networks, what they give, and what they are built of."""
 
-from dreamif_model.network.dreamif import DreamIF, NetworkOutput
+from dreamif_model.network.dreamif import DreamIF
+from dreamif_model.network.lean import LeanDreamIF
+from dreamif_model.network.output import NetworkOutput
+from dreamif_model.variants import LeanConfig, NetworkConfig
 
-__all__ = ["DreamIF", "NetworkOutput"]
+Network = DreamIF | LeanDreamIF
+
+__all__ = ["DreamIF", "LeanDreamIF", "Network", "NetworkOutput", "make_network"]
+
+
+def make_network(config: NetworkConfig | LeanConfig) -> Network:
+    """Build the network of a row of the table of variants, with random weights."""
+    return LeanDreamIF(config) if isinstance(config, LeanConfig) else DreamIF(config)

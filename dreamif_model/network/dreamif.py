@@ -12,34 +12,14 @@ RE is Relative Enhancement (equations 4 to 7). Shapes: B batch, C channels, h×w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dreamif_model.network.blocks import Downsample, JoiningConvolution, Upsample, make_blocks
 from dreamif_model.network.enhancement import make_enhancement
+from dreamif_model.network.output import NetworkOutput
 from dreamif_model.variants import NetworkConfig
-
-
-@dataclass(frozen=True)
-class NetworkOutput:
-    """What one pass gives; images in [0, 1] for clean inputs, not clamped."""
-
-    fused: Tensor  # (B, 1 or 3, H, W)
-    dominance: list[Tensor]  # per decoder level, coarse to fine: (B, 2, h, w), infrared first
-    restored: Tensor | None  # (2B, 1 or 3, H, W), infrared first; with source_residual only
-    features: Tensor  # (2B, C, h, w), of the finest decoder level, infrared first
-
-    def float(self) -> NetworkOutput:
-        """The same in float32."""
-        return NetworkOutput(
-            self.fused.float(),
-            [maps.float() for maps in self.dominance],
-            None if self.restored is None else self.restored.float(),
-            self.features.float(),
-        )
 
 
 class DecoderLevel(nn.Module):

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import yaml
 
-from dreamif_model.degradations import DEGRADATIONS
+from dreamif_model.degradation_table import DEGRADATIONS
 from dreamif_model.errors import ConfigError
 from dreamif_model.training.data import DataSet
 from dreamif_model.variants import SWITCHES, network_config
@@ -175,13 +175,18 @@ def _check_names(key: str, names: Any, known: Collection[str]) -> None:
 
 def _data_set(raw: Any, root: Path) -> DataSet:
     entry = _checked(raw, DataSet, "data entry")
-    stems = entry.get("validation", ())
-    if not isinstance(stems, (list, tuple)) or not all(isinstance(stem, str) for stem in stems):
+    stems = entry.get("validation")
+    is_list = isinstance(stems, (list, tuple)) and all(isinstance(stem, str) for stem in stems)
+    if stems is not None and not is_list:
         raise ConfigError(f"validation must be a list of quoted file stems, got {stems!r}")
     if not isinstance(entry["path"], str):
         raise ConfigError(f"path must be a folder, got {entry['path']!r}")
     _check_number("weight", entry.get("weight", 1.0), float, 1e-9, math.inf)
-    return DataSet(root / entry["path"], float(entry.get("weight", 1.0)), tuple(stems))
+    return DataSet(
+        root / entry["path"],
+        float(entry.get("weight", 1.0)),
+        None if stems is None else tuple(stems),
+    )
 
 
 def check_setting(name: str, shown_as: str, value: Any) -> None:

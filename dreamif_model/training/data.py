@@ -34,21 +34,23 @@ LAYOUTS: dict[str, tuple[tuple[str, str], tuple[str, str] | None]] = {
 class DataSet:
     """One folder of pairs, in one of :data:`LAYOUTS`, with its share of the training samples.
 
-    ``validation`` names the stems kept out of training. Empty means the data set's own test
-    split, or without one every eighth pair in sorted order (the 1st, 9th, 17th, …).
+    ``validation`` names the stems kept out of training; an empty tuple keeps none out. None means
+    the data set's own test split, or without one every eighth pair in sorted order (the 1st, 9th,
+    17th, …).
     """
 
     path: Path
     weight: float = 1.0
-    validation: tuple[str, ...] = ()
+    validation: tuple[str, ...] | None = None
 
     def split(self) -> tuple[list[PairPaths], list[PairPaths]]:
         """Training and validation pairs; ImageError names the layouts when it has none."""
         training_folders, test_folders = self._layout()
         pairs = find_pairs(*(self.path / folder for folder in training_folders))
-        if test_folders and not self.validation:
+        if test_folders and self.validation is None:
             return pairs, find_pairs(*(self.path / folder for folder in test_folders))
-        held_out = set(self.validation) or {pair.stem for pair in pairs[::8]}
+        eighth = {pair.stem for pair in pairs[::8]}
+        held_out = eighth if self.validation is None else set(self.validation)
         unknown = held_out - {pair.stem for pair in pairs}
         if unknown:
             raise ConfigError(f"validation names that {self.path} lacks: {sorted(unknown)}")

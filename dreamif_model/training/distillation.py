@@ -7,11 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dreamif_model.color import luma
-from dreamif_model.network import DreamIF, NetworkOutput
+from dreamif_model.network import Network, NetworkOutput
 
 
 @torch.no_grad()
-def teach(teacher: DreamIF, infrared: Tensor, visible: Tensor) -> NetworkOutput:
+def teach(teacher: Network, infrared: Tensor, visible: Tensor) -> NetworkOutput:
     """The teacher's output for images (B, 1 or 3, H, W) in [0, 1], luma or RGB as they come."""
     if teacher.config.luma:
         infrared, visible = luma(infrared), luma(visible)
@@ -22,28 +22,18 @@ def teach(teacher: DreamIF, infrared: Tensor, visible: Tensor) -> NetworkOutput:
 
 
 def distillation_loss(student: NetworkOutput, teacher: NetworkOutput) -> Tensor:
-    """Sum of three mean absolute differences: fused luma, dominance maps, attention.
+    """Sum of two mean absolute differences: of fused luma, and of dominance maps.
 
-    Dominance maps are compared level by level from the coarsest, the teacher's resized to the
-    student's. Attention A = Σ_c F_c² / ‖Σ_c F_c²‖ of the finest decoder features needs no equal
-    number of channels (Zagoruyko & Komodakis 2017).
+    Dominance maps are compared level by level from the finest, as many as both networks have, the
+    teacher's resized to the student's.
     """
     loss = F.l1_loss(luma(student.fused), luma(teacher.fused))
-    if student.dominance and teacher.dominance:
-        maps = [
-            F.l1_loss(own, _resized(shown, own))
-            for own, shown in zip(student.dominance, teacher.dominance, strict=True)
-        ]
-        loss = loss + torch.stack(maps).mean()
-    shown = _attention(_resized(teacher.features, student.features))
-    return loss + F.l1_loss(_attention(student.features), shown)
+    maps = [
+        F.l1_loss(own, _resized(shown, own))
+        for own, shown in zip(student.dominance[::-1], teacher.dominance[::-1], strict=False)
+    ]
+    return loss + torch.stack(maps).mean() if maps else loss
 
 
 def _resized(image: Tensor, like: Tensor) -> Tensor:
     return F.interpolate(image, like.shape[2:], mode="bilinear", align_corners=False)
-
-
-def _attention(features: Tensor) -> Tensor:
-    """(2B, C, h, w) to (2B, h·w), with a mean square of 1."""
-    energy: Tensor = features.square().sum(1).flatten(1)
-    return energy / energy.square().mean(1, keepdim=True).sqrt().clamp(min=1e-12)

@@ -25,10 +25,11 @@ from torch.utils.data import DataLoader
 
 from dreamif_model.checkpoints import load_network, read_pickled, save_weights
 from dreamif_model.color import luma
-from dreamif_model.degradations import Modality, degrade_randomly
-from dreamif_model.device import use_cpu_threads
+from dreamif_model.degradation_table import Modality
+from dreamif_model.degradations import degrade_randomly
+from dreamif_model.device import cpu_threads, keep_freed_memory, use_cpu_threads
 from dreamif_model.errors import ConfigError, DreamIFError, WeightsError
-from dreamif_model.network import DreamIF
+from dreamif_model.network import Network, make_network
 from dreamif_model.training.config import PRECISIONS, TrainConfig
 from dreamif_model.training.data import CropDataset
 from dreamif_model.training.distillation import distillation_loss, teach
@@ -49,6 +50,8 @@ def train(config: TrainConfig, out: Path, threads: int | None = None, command: s
     ``command``, config, data and the end of the log.
     """
     use_cpu_threads(threads or 0)
+    torch.set_num_threads(cpu_threads())
+    keep_freed_memory()
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{config.variant}.safetensors"
     with _processes():
@@ -118,9 +121,9 @@ class _Run:
             self.network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
 
-    def _build(self) -> DreamIF:
+    def _build(self) -> Network:
         config = self.config
-        network = DreamIF(network_config(config.variant, config.without))
+        network = make_network(network_config(config.variant, config.without))
         if config.initial_weights:
             initial = load_network(config.variant, config.initial_weights)
             if initial.config != network.config:
@@ -128,7 +131,7 @@ class _Run:
             network = initial.train()
         return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
-    def _load_teacher(self) -> DreamIF | None:
+    def _load_teacher(self) -> Network | None:
         teacher = self.config.teacher
         if teacher is None:
             return None
@@ -172,7 +175,7 @@ class _Run:
             if watch:
                 watch.step()
                 if self.step % config.validate_every == 0:
-                    watch.validate(self.step, cast("DreamIF", self.average.module))
+                    watch.validate(self.step, cast("Network", self.average.module))
                 if self.step % config.checkpoint_every == 0 or self.step >= config.steps:
                     self._save()
 

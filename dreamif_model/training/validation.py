@@ -12,7 +12,7 @@ from torch import Tensor
 from dreamif_model.color import luma
 from dreamif_model.data import Pixels, read_gray, read_rgb
 from dreamif_model.degradations import degrade
-from dreamif_model.network import DreamIF, NetworkOutput
+from dreamif_model.network import Network, NetworkOutput
 from dreamif_model.training.config import TrainConfig
 from dreamif_model.training.losses import total_loss
 
@@ -39,7 +39,7 @@ class Validation:
         ]
 
     @torch.inference_mode()
-    def run(self, network: DreamIF) -> tuple[dict[str, float], NDArray[np.uint8]]:
+    def run(self, network: Network) -> tuple[dict[str, float], NDArray[np.uint8]]:
         """Mean losses, clean and noisy, and a picture (height, width, 3), RGB.
 
         The picture has two rows a pair, clean and noisy, each with what was shown as infrared

@@ -10,7 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from dreamif_model.data import write_image
-from dreamif_model.network import DreamIF
+from dreamif_model.network import Network
 from dreamif_model.training.config import TrainConfig
 from dreamif_model.training.validation import Validation
 from dreamif_model.variants import network_config
@@ -43,7 +43,7 @@ class Watch:
         self.bar.set_postfix(total=f"{row['total']:.4f}")
         self._show(step, row)
 
-    def validate(self, step: int, network: DreamIF) -> None:
+    def validate(self, step: int, network: Network) -> None:
         """Losses and a picture of the validation pairs."""
         losses, picture = self.validation.run(network)
         self.file.write(json.dumps(losses | {"step": step}) + "\n")

@@ -45,7 +45,8 @@ def read_files(infrared: Path, visible: Path) -> Footage:
 
 def thermal_gray(image: NDArray[np.generic]) -> Gray:
     """(h, w) counts, uint8 or uint16, or °C, float32, to [0, 1], each image by its own range."""
-    return ThermalNormalizer(ThermalConfig(smoothing=1.0)).normalize(image)
+    gray = ThermalNormalizer(ThermalConfig(smoothing=1.0)).normalize(image)
+    return gray.astype(np.float32) / np.float32(255)
 
 
 def visible_luma(image: NDArray[np.generic]) -> Gray:

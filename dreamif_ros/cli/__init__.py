@@ -3,54 +3,43 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import io
 import os
 import sys
 
 from dreamif_model import ConfigError, DreamIFError
 from dreamif_model.device import is_out_of_memory
-from dreamif_ros.cli import (
-    bag,
-    benchmark,
-    calibrate,
-    demo,
-    evaluate,
-    evaluate_detection,
-    fuse,
-    import_checkpoint,
-    metrics,
-    summary,
-    train,
-    view,
-)
 
-VERBS = (
-    demo,
-    fuse,
-    calibrate,
-    bag,
-    evaluate,
-    evaluate_detection,
-    metrics,
-    train,
-    import_checkpoint,
-    summary,
-    benchmark,
-    view,
+VERBS = (  # each a module of this package; only the one that is called is imported
+    "demo",
+    "fuse",
+    "calibrate",
+    "bag",
+    "evaluate",
+    "evaluate_detection",
+    "metrics",
+    "train",
+    "import_checkpoint",
+    "export",
+    "summary",
+    "benchmark",
+    "view",
 )
 ROS_MODULES = ("rclpy", "sensor_msgs", "std_msgs", "diagnostic_msgs")  # only some verbs need them
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of the whole command."""
+def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
+    """The parser of one verb, or of the whole command where it is none of VERBS."""
     parser = argparse.ArgumentParser(
         prog="dreamif",
         description="Fuse infrared and visible images with Dream-IF.",
         epilog="`dreamif VERB --help` has each verb's units, defaults and examples.",
     )
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
-    for verb in VERBS:
-        verb.add_parser(verbs)
+    module = (verb or "").replace("-", "_")
+    for name in [module] if module in VERBS else VERBS:
+        importlib.import_module(f"dreamif_ros.cli.{name}").add_parser(verbs)
     return parser
 
 
@@ -58,7 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one verb; 0 on success, 1 on a failure named in one line, 2 for a wrong call."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal of ASCII shows … and ≥ as ?
-    options = build_parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    options = build_parser(given[0] if given else None).parse_args(given)
     try:
         status: int = options.run(options)
     except BrokenPipeError:  # `dreamif … | head` has read enough

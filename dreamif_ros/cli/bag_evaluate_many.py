@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from dreamif_model import ConfigError
-from dreamif_model.device import resolve_device, usable_cores
+from dreamif_model.device import cuda_is_here, usable_cores
 from dreamif_ros.bag.evaluation.fleet_summary import (
     SHOWN_METRICS,
     FleetRow,
@@ -112,7 +112,7 @@ def _checked(options: argparse.Namespace, job: EvaluationJob) -> EvaluationJob:
     if options.ray is None:
         make_detector(job.settings.detector, job.model.pipeline())
     elif job.model.device == "auto":
-        device = str(resolve_device("auto", job.model.backend))
+        device = "cuda" if cuda_is_here() and job.model.backend != "openvino" else "cpu"
         job = replace(job, model=replace(job.model, device=device))
     return job
 

@@ -1,61 +1,54 @@
-"""``dreamif benchmark``: time per frame and memory, of variants, sizes and precisions."""
+"""``dreamif benchmark``: time per frame of variants, backends and precisions, beside others."""
 
 from __future__ import annotations
 
 import argparse
-import os
-from collections.abc import Iterator, Sequence
-from importlib.metadata import version
+import tempfile
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
 from tqdm import tqdm
 
 from dreamif_model import VARIANTS, ConfigError
-from dreamif_model.benchmark import Case, Figures, measure_apart
-from dreamif_model.device import (
-    BACKENDS,
-    PRECISIONS,
-    machine_name,
-    resolve_device,
-    resolve_precision,
-)
-from dreamif_model.engine import STAGES
-from dreamif_model.openvino_network import import_openvino
+from dreamif_model.backends import BACKENDS, available, check_available
+from dreamif_model.benchmark import ANCHOR, PEER, Case, Figures, Peak, measure_apart, measure_peak
+from dreamif_model.classic_fusion import CLASSIC
+from dreamif_model.device import PRECISIONS, check_device_name, cuda_is_here, machine_name
 from dreamif_model.variants import AVERAGE
 from dreamif_ros.cli.options import check_writable
 from dreamif_ros.cli.table import markdown_table, parse_size, text_table
 from dreamif_ros.json_file import write_json
 
 EXAMPLES = """examples:
-  dreamif benchmark --variant nano --variant tiny --precision fp32 --precision bf16
-  dreamif benchmark --backend torch --backend openvino --precision bf16 --size 640x480
+  dreamif benchmark
+  dreamif benchmark --variant nano --backend openvino --precision bf16 --threads 1
   dreamif benchmark --device cuda --size 640x512 --size 1280x1024 --markdown
+  dreamif benchmark --peer other_network.onnx
+  dreamif benchmark --live
 
 Nothing else should run meanwhile. `base` takes minutes per frame on a CPU."""
 HEADER = (
-    "variant",
-    "weights",
-    "size",
-    "backend",
-    "precision",
-    "ms",
-    "p10-p90",
-    *STAGES,
-    "ratio",
-    "MiB",
+    *("method", "weights", "size", "backend", "precision", "CPU ms", "p50 ms", "p99 ms"),
+    *("GMAC", "MB", "of peak", "ratio", "MiB"),
 )
+LIVE_HEADER = ("cameras Hz", "fused Hz", "p50 ms", "p99 ms", "pairs", "overtaken")
+LIVE_RATES_HZ = (10, 30, 60)
+LIVE_S = 5.0
+PACKAGES = ("torch", "openvino", "onnxruntime", "opencv-python-headless")
 
 
 def add_parser(verbs: Any) -> None:
     """Add this verb to the command."""
     parser = verbs.add_parser(
         "benchmark",
-        help="time per frame, stage by stage, and memory",
-        description="Fuse random pairs and print milliseconds per frame (median, 10th to 90th "
-        "percentile; median per stage), the ratio to the first row and peak memory. Each row is "
-        "measured in a process of its own. `average`, which has no network, is always among them.",
+        help="time per frame of variants, backends and precisions, beside other methods",
+        description="Fuse random pairs and print per frame: CPU time (median), wall time (median "
+        "and 99th percentile), multiply-accumulates (GMAC), megabytes that must be moved, the "
+        "share of the roofline that this machine was measured to reach in fp32 (more than 1 is "
+        "possible in bf16), CPU time as a ratio to the anchor's, and peak memory. Each row is "
+        "measured in a process of its own.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -70,23 +63,43 @@ def add_parser(verbs: Any) -> None:
         "--size",
         action="append",
         metavar="WxH",
-        help=f"of both images, in pixels (default: 640x512){several}",
+        help=f"of both images, in pixels (default: 640x480){several}",
     )
     parser.add_argument(
         "--backend",
         choices=BACKENDS,
         action="append",
-        help="what runs the network (default: torch); openvino is for the CPU, where then all rows "
-        f"are measured{several}",
+        help=f"what runs the network (default: all that are here){several}",
     )
     parser.add_argument(
         "--precision",
+        choices=PRECISIONS,
         action="append",
         metavar="NAME",
-        help=f"{', '.join(PRECISIONS)} (default: auto, fp16 on CUDA and fp32 on the CPU){several}",
+        help=f"{', '.join(PRECISIONS)} (default: all that the backend has here){several}",
     )
     parser.add_argument(
         "--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--peer",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="network of others, TorchScript or ONNX, whose two inputs are infrared and visible "
+        f"luma, float32 (1, 1, H, W) in [0, 1]; it runs on the CPU{several}",
+    )
+    parser.add_argument(
+        "--only-networks",
+        action="store_true",
+        help="leave out average, the classic methods and the anchor; ratio is to the first row",
+    )
+    parser.add_argument(
+        "--live",
+        action="store_true",
+        help="instead run the fusion node with simulated cameras at "
+        f"{', '.join(map(str, LIVE_RATES_HZ))} Hz over ROS (the first variant given)",
     )
     parser.add_argument(
         "--frames", type=int, default=20, help="that count, per row (default: %(default)s)"
@@ -98,7 +111,7 @@ def add_parser(verbs: Any) -> None:
         help="frames before those; on CUDA at least 2 (default: %(default)s)",
     )
     parser.add_argument(
-        "--threads", type=int, default=0, help="of the CPU (default: left to torch)"
+        "--threads", type=int, default=0, help="of the CPU (default: one per usable core)"
     )
     parser.add_argument("--markdown", action="store_true", help="print the table in Markdown")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers here")
@@ -108,97 +121,147 @@ def add_parser(verbs: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Measure every case, print the machine and one row per case."""
     check_writable("--json", options.json)
-    backends = list(dict.fromkeys(options.backend or ["torch"]))
-    device = resolve_device(options.device, "openvino" if "openvino" in backends else "torch")
-    cases = list(_cases(options, device, backends))
-    figures = [measure_apart(case) for case in tqdm(cases, unit="case", disable=None)]
-    machine = describe_machine(device, figures[0].threads)
-    if "openvino" in backends:
-        machine["OpenVINO"] = version("openvino")
-    first = figures[0].median_ms
+    check_device_name(options.device)
     table = markdown_table if options.markdown else text_table
+    if options.live:
+        return _run_live(options, table)
+    cases = list(_cases(options))
+    peak = measure_peak(options.threads)
+    figures = [measure_apart(case) for case in tqdm(cases, unit="case", disable=None)]
+    anchor = next((row for row in figures if row.method == ANCHOR), figures[0])
+    machine = describe_machine(figures[0].device, figures[0].threads)
     print(", ".join(f"{name} {value}" for name, value in machine.items()))
-    print(f"median of {options.frames} frames after {options.warmup}, ms\n")
-    print(table(HEADER, [_texts(row, row.median_ms / first) for row in figures]), end="")
-    for note in _notes(figures, device):
+    print(
+        f"peak of {figures[0].threads} threads, fp32: {peak.gmac_per_s:.0f} GMAC/s, "
+        f"{peak.gigabytes_per_s:.1f} GB/s; {options.frames} frames after {options.warmup}\n"
+    )
+    print(table(HEADER, [_texts(row, peak, anchor) for row in figures]), end="")
+    for note in _notes(figures):
         print(f"\n{note}")
     if options.json:
-        write_json(options.json, {"machine": machine, "rows": figures})
+        write_json(options.json, {"machine": machine, "peak": peak, "rows": figures})
     return 0
 
 
-def describe_machine(device: torch.device, threads: int) -> dict[str, str]:
+def describe_machine(device: str, threads: int) -> dict[str, str]:
     """What the figures depend on."""
-    machine = {device.type.upper(): machine_name(device), "torch": torch.__version__}
-    if device.type == "cpu":
-        waiting = os.environ.get("OMP_WAIT_POLICY", "unset")
-        machine |= {"threads": str(threads), "OMP_WAIT_POLICY": waiting}
+    kind = device.partition(":")[0]
+    machine = {kind.upper(): machine_name(device), "threads": str(threads)}
+    for package in PACKAGES:
+        try:
+            machine[package] = version(package)
+        except PackageNotFoundError:
+            continue
     return machine
 
 
-def _cases(
-    options: argparse.Namespace, device: torch.device, backends: Sequence[str]
-) -> Iterator[Case]:
-    """By size, variant, backend and precision; all options are checked before any is measured."""
-    least_warmup = 2 if device.type == "cuda" else 0
-    for name, value, least in (
+def _cases(options: argparse.Namespace) -> Iterator[Case]:
+    """By size; all options are checked before any case is measured."""
+    on_cuda = options.device.startswith("cuda") or (options.device == "auto" and cuda_is_here())
+    for name, value, lowest in (
         ("--frames", options.frames, 1),
-        ("--warmup", options.warmup, least_warmup),
+        ("--warmup", options.warmup, 2 if on_cuda else 0),
         ("--threads", options.threads, 0),
     ):
-        if value < least:
-            raise ConfigError(f"{name} is {value}, expected {least} or more")
-    asked = options.precision or ["auto"]
-    precisions = list(dict.fromkeys(resolve_precision(name, device) for name in asked))
-    variants = dict.fromkeys([*(options.variant or ["nano"]), AVERAGE])
-    sizes = [parse_size(text) for text in options.size or ["640x512"]]
-    if "openvino" in backends:
-        import_openvino()
+        if value < lowest:
+            raise ConfigError(f"{name} is {value}, expected {lowest} or more")
+    sizes = [parse_size(text) for text in options.size or ["640x480"]]
+    variants = dict.fromkeys(options.variant or ["nano"])
+    pairs = _backends_and_precisions(options)
+    shared = {"frames": options.frames, "warmup": options.warmup, "threads": options.threads}
     for width, height in sizes:
         for variant in variants:
-            plain = variant == AVERAGE  # nothing in it depends on these two
-            for backend in ["torch"] if plain else backends:
-                for precision in ["fp32"] if plain else precisions:
-                    yield Case(
-                        variant,
-                        width,
-                        height,
-                        str(device),
-                        precision,
-                        options.frames,
-                        options.warmup,
-                        options.threads,
-                        backend,
-                    )
+            for backend, precision in [("auto", "auto")] if variant == AVERAGE else pairs:
+                yield Case(variant, width, height, options.device, precision, backend, **shared)
+        for path in options.peer:
+            yield Case(PEER, width, height, "cpu", file=path, **shared)
+        if not options.only_networks:
+            for method in (name for name in (AVERAGE, *CLASSIC) if name not in variants):
+                yield Case(method, width, height, "cpu", **shared)
+            yield Case(ANCHOR, width, height, options.device, **shared)
 
 
-def _texts(row: Figures, ratio: float) -> tuple[str, ...]:
+def _backends_and_precisions(options: argparse.Namespace) -> list[tuple[str, str]]:
+    """What was asked for, or all that this machine has."""
+    here = available(options.device)
+    if options.backend is None and options.precision is None:
+        return here
+    backends = list(dict.fromkeys(options.backend or [name for name, _ in here]))
+    pairs = []
+    for backend in backends:
+        check_available(backend)
+        own = [precision for name, precision in here if name == backend]
+        asked = options.precision or own or ["auto"]
+        pairs += [(backend, p) for p in asked if options.backend or p in (*own, "auto")]
+    if not pairs:
+        raise ConfigError(f"no backend here has precision {', '.join(options.precision)}")
+    return pairs
+
+
+def _texts(row: Figures, peak: Peak, anchor: Figures) -> tuple[str, ...]:
+    share = peak.share(row) if row.device == "cpu" else None
     return (
-        row.variant,
+        row.method,
         row.weights,
         f"{row.width}x{row.height}",
         row.backend,
         row.precision,
-        f"{row.median_ms:.2f}",
-        f"{row.p10_ms:.2f}-{row.p90_ms:.2f}",
-        *(f"{row.stages_ms[stage]:.2f}" for stage in STAGES),
-        f"{ratio:.2f}",
+        f"{row.cpu_ms:.2f}",
+        f"{row.p50_ms:.2f}",
+        f"{row.p99_ms:.2f}",
+        "" if row.gmac is None else f"{row.gmac:.2f}",
+        f"{row.megabytes:.1f}",
+        "" if share is None else f"{share:.2f}",
+        f"1/{anchor.cpu_ms / row.cpu_ms:.1f}",
         f"{row.memory_mib:.0f}",
     )
 
 
-def _notes(figures: list[Figures], device: torch.device) -> Iterator[str]:
+def _notes(figures: list[Figures]) -> Iterator[str]:
     """What a reader would otherwise take for granted."""
-    yield {
-        "cuda": "MiB: peak that torch allocated on the GPU.",
-        "cpu": "MiB: peak resident memory of the whole process, Python and torch included.",
-    }[device.type]
-    random = {row.variant: None for row in figures if row.weights == "random"}
+    yield "MiB: peak resident memory of the process; on CUDA what torch allocated on the GPU."
+    random = {row.method for row in figures if row.weights == "random"} - {ANCHOR}
     if random:
         yield (
-            f"Random weights: {', '.join(random)} (no weights in the package that fit); "
+            f"Random weights: {', '.join(sorted(random))} (no weights in the package that fit); "
             "the time is that of trained ones."
         )
-    slow = {f"{row.variant} {row.precision}": None for row in figures if not row.cuda_graph}
-    if device.type == "cuda" and slow:
+    slow = {
+        f"{row.method} {row.precision}": None
+        for row in figures
+        if row.device != "cpu" and row.backend == "torch" and not row.cuda_graph
+    }
+    if slow:
         yield f"Without CUDA graph: {', '.join(slow)}."
+
+
+def _run_live(options: argparse.Namespace, table: Any) -> int:
+    """The node between simulated cameras and a listener, all on this machine."""
+    from dreamif_ros.cli.demo import summarize
+    from dreamif_ros.demo import run_demo  # here, so that the other rows need no ROS
+
+    variant = (options.variant or ["nano"])[0]
+    rows, summaries = [], []
+    for rate_hz in LIVE_RATES_HZ:
+        with tempfile.TemporaryDirectory() as folder:
+            log = Path(folder) / "nodes.log"
+            recording = run_demo(LIVE_S, variant, options.device, log, rate_hz)
+        summary = summarize(recording, LIVE_S)
+        latency = summary["stamp_to_publish_ms"]
+        summaries.append({"cameras_hz": rate_hz} | summary)
+        rows.append(
+            (
+                str(rate_hz),
+                f"{summary['published_hz']:.1f}",
+                f"{latency['p50']:.1f}",
+                f"{latency['p99']:.1f}",
+                str(summary["pairs"]),
+                str(sum(summary["dropped_pairs"].values())),
+            )
+        )
+    model = f"{summaries[0]['variant']} by {summaries[0]['backend']} {summaries[0]['precision']}"
+    print(f"{model}, {LIVE_S:g} s at each rate; ms from stamp to publish\n")
+    print(table(LIVE_HEADER, rows), end="")
+    if options.json:
+        write_json(options.json, {"live": summaries})
+    return 0

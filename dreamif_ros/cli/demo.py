@@ -87,7 +87,9 @@ def summarize(recording: Recording, seconds: float) -> dict[str, Any]:
         raise DreamIFError("the fusion node sent no diagnostics")
     return {
         "variant": state["variant"],
+        "backend": state["backend"],
         "device": state["device"],
+        "precision": state["precision"],
         "seconds": seconds,
         "received": {name: int(state[f"{name} received"]) for name in ("infrared", "visible")},
         "pairs": int(state["pairs"]),
@@ -109,7 +111,8 @@ def describe(summary: dict[str, Any]) -> str:
     latency, received = summary["stamp_to_publish_ms"], summary["received"]
     dropped = summary["dropped_pairs"]
     lines = {
-        "model": f"{summary['variant']} on {summary['device']}",
+        "model": f"{summary['variant']} on {summary['device']}, {summary['precision']} by "
+        f"{summary['backend']}",
         "frames in": f"{received['infrared']} infrared, {received['visible']} visible",
         "pairs": f"{summary['pairs']}; used without a partner: {summary['used_alone']}; "
         f"published: {summary['published']}",

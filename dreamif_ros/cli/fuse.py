@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from dreamif_model import VARIANTS, ConfigError, FusionPipeline
+from dreamif_model.backends import BACKENDS
 from dreamif_model.data import PairPaths, Pixels, find_pairs, read_gray, read_rgb, write_image
 from dreamif_model.degradation_spec import DegradationSpec
-from dreamif_model.degradations import DEGRADATIONS
-from dreamif_model.device import BACKENDS, PRECISIONS
+from dreamif_model.degradation_table import DEGRADATIONS
+from dreamif_model.device import PRECISIONS
 from dreamif_model.pipeline import FusionResult
 from dreamif_model.registration.file import read_calibration
 from dreamif_model.registration.warp import Calibration
@@ -106,20 +106,22 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "--weights",
         type=Path,
         metavar="FILE",
-        help="safetensors file to use instead of the packaged weights",
+        help="file of `dreamif train` (.safetensors) or `dreamif export` (.onnx, .xml, "
+        ".torchscript) to use instead of the packaged weights",
     )
     parser.add_argument(
         "--backend",
         choices=BACKENDS,
-        default="torch",
-        help="what runs the network; openvino is for the CPU, where it is fastest in bf16 "
-        "(default: %(default)s)",
+        default="auto",
+        help="what runs the network (default: auto, the fastest here: torch on CUDA, openvino on "
+        "a CPU)",
     )
     parser.add_argument(
         "--precision",
         choices=PRECISIONS,
         default="auto",
-        help="of the network (default: auto, fp16 on CUDA and fp32 on the CPU)",
+        help="numeric precision of the network (default: auto: fp16 on CUDA; on a CPU bf16 where "
+        "the processor has it, else fp32)",
     )
 
 
@@ -169,7 +171,7 @@ def run(options: argparse.Namespace) -> int:
     """Fuse every pair."""
     pairs = find_pairs(options.ir, options.vi)
     spec, seed = parse_degrade_options(options)
-    generator = torch.Generator().manual_seed(seed)
+    generator = spec.generator(seed)
     outputs = [_outputs(pair, options.out, options.dominance) for pair in pairs]
     _refuse_overwriting(pairs, outputs)
     registration = read_calibration(options.calibration) if options.calibration else None
@@ -182,8 +184,7 @@ def run(options: argparse.Namespace) -> int:
     ):
         infrared = read_gray(pair.infrared)
         if spec.infrared:  # strengths are in gray levels: counts become gray first
-            gray = _to_uint8(counts_to_gray.normalize(infrared))
-            infrared = spec.apply(gray, "infrared", generator)
+            infrared = spec.apply(counts_to_gray.normalize(infrared), "infrared", generator)
         visible = spec.apply(read_rgb(pair.visible), "visible", generator)
         result = pipeline.fuse(visible=visible, infrared=infrared)
         for path, image in zip(paths, _images(result), strict=False):

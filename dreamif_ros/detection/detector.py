@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from dreamif_model.device import prepare_cpu
+from dreamif_model.device import keep_freed_memory
 from dreamif_model.errors import ImageError
 from dreamif_ros.detection.config import TRACKERS, DetectorConfig, check_live, class_keys
 from dreamif_ros.detection.letterbox import Letterbox
-from dreamif_ros.detection.model_file import find_model
-from dreamif_ros.detection.yolo import Network, Tracker
+from dreamif_ros.detection.model_file import ModelFile, find_model
+from dreamif_ros.detection.openvino_yolo import OpenVINONetwork, runs_alone
+
+if TYPE_CHECKING:  # ultralytics and torch take 3 s and 600 MB: only what needs them loads them
+    from dreamif_ros.detection.yolo import Network, Tracker
 
 __all__ = ["TRACKERS", "UNTRACKED", "Detections", "Detector", "DetectorConfig"]
 
@@ -53,13 +54,13 @@ class Detector:
 
     def __init__(self, config: DetectorConfig) -> None:
         file = find_model(config.model)
-        prepare_cpu()
-        self._network = Network(file, config.device, config.half)
+        keep_freed_memory()
+        self._network = _load(file, config)
         self.names = self._network.names
         self.device = self._network.device
         self._limit = self._network.input_size(config.image_size)
         self._live = _Live(config, class_keys(config.classes, self.names))
-        self._tracker = None if config.tracker == "none" else Tracker(config.tracker)
+        self._tracker = _load_tracker(config.tracker)
         self._tracked_size: tuple[int, int] | None = None
         self._lock = threading.Lock()
 
@@ -79,23 +80,21 @@ class Detector:
     def warm_up(self) -> None:
         """Do what only the first image costs. WeightsError when the network is no YOLO network."""
         blank = np.zeros(_WARM_UP_SHAPE, np.uint8)
-        with self._lock, torch.inference_mode():
+        with self._lock:
             for _ in range(2):
                 self._find(blank, self._live, self.config.confidence)
 
-    def detect(self, image: NDArray[np.uint8] | Tensor) -> Detections:
+    def detect(self, image: NDArray[np.uint8]) -> Detections:
         """Find objects in one image.
 
-        image: (H, W, 3) RGB or (H, W) gray uint8, of any size. A tensor is scaled on its device,
-        and only what the network sees goes to the network's. With a tracker, images are those of
-        one camera in their order; another size begins a new sequence. Tracker ``botsort`` follows
-        the camera's motion in arrays and CPU tensors, not in CUDA tensors. Raises ImageError for
-        other shapes and types.
+        image: (H, W, 3) RGB or (H, W) gray uint8, of any size. With a tracker, images are those of
+        one camera in their order; another size begins a new sequence. Raises ImageError for other
+        shapes and types.
         """
         _check_image(image)
         live = self._live
         confidence = live.config.confidence
-        with self._lock, torch.inference_mode():
+        with self._lock:
             if self._tracker is None:
                 return _detections(self._find(image, live, confidence), None)
             rows = self._find(image, live, self._tracker.least_confidence(confidence))
@@ -110,13 +109,13 @@ class Detector:
                 self._tracker.reset()
 
     def _find(
-        self, image: NDArray[np.uint8] | Tensor, live: _Live, confidence: float
+        self, image: NDArray[np.uint8], live: _Live, confidence: float
     ) -> NDArray[np.float32]:
         """(n, 6): x1, y1, x2, y2 in pixels of the image, score, class; best first."""
         height, width = image.shape[:2]
         letterbox = Letterbox.fit((height, width), *self._limit)
-        rows = self._network.boxes(
-            self._network.predict(letterbox.fill(image)),
+        rows = self._network.find(
+            letterbox.fill(image),
             confidence,
             live.config.iou,
             live.keys,
@@ -129,14 +128,14 @@ class Detector:
         self,
         tracker: Tracker,
         rows: NDArray[np.float32],
-        image: NDArray[np.uint8] | Tensor,
+        image: NDArray[np.uint8],
         confidence: float,
     ) -> NDArray[np.int64]:
         height, width = image.shape[:2]
         if (height, width) != self._tracked_size:
             tracker.reset()
             self._tracked_size = (height, width)
-        picture = _gray_on_host(image) if tracker.follows_camera else None
+        picture = _gray(image) if tracker.follows_camera else None
         return tracker.identify(rows, (height, width), picture, confidence)
 
 
@@ -149,19 +148,31 @@ def _detections(rows: NDArray[np.float32], tracks: NDArray[np.int64] | None) -> 
     )
 
 
-def _gray_on_host(image: NDArray[np.uint8] | Tensor) -> NDArray[np.uint8] | None:
-    """(H, W) gray; None for a tensor that would have to be copied from its device."""
-    if isinstance(image, Tensor):
-        if image.device.type != "cpu":
-            return None
-        image = image.numpy()
+def _load(file: ModelFile, config: DetectorConfig) -> OpenVINONetwork | Network:
+    """By OpenVINO alone where that can run it, else by ultralytics."""
+    if runs_alone(file):
+        return OpenVINONetwork(file, config.device, config.half)
+    from dreamif_ros.detection.yolo import Network
+
+    return Network(file, config.device, config.half)
+
+
+def _load_tracker(name: str) -> Tracker | None:
+    if name == "none":
+        return None
+    from dreamif_ros.detection.yolo import Tracker
+
+    return Tracker(name)
+
+
+def _gray(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return image if image.ndim == 2 else np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
 
 
 def _check_image(image: object) -> None:
-    if not isinstance(image, (np.ndarray, Tensor)):
-        raise ImageError(f"an image is an array or a tensor, got {type(image).__name__}")
-    if str(image.dtype) not in ("uint8", "torch.uint8"):
+    if not isinstance(image, np.ndarray):
+        raise ImageError(f"an image is an array, got {type(image).__name__}")
+    if image.dtype != np.uint8:
         raise ImageError(f"images for detection are uint8, got {image.dtype}")
     shape = tuple(image.shape)
     if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] != 3):

@@ -88,7 +88,7 @@ def file_examples(
     """Pairs of files, with their truth where there are labels."""
     normalizer = ThermalNormalizer(thermal)
     for pair in pairs:
-        infrared = _to_uint8(normalizer.normalize(read_gray(pair.infrared)))
+        infrared = normalizer.normalize(read_gray(pair.infrared))
         visible = read_rgb(pair.visible)
         height, width = visible.shape[:2]
         truth = labels.of(pair.stem).truth(width, height) if labels else None
@@ -102,7 +102,7 @@ def scene_examples(frames: int, seeds: Sequence[int], size: tuple[int, int]) -> 
         normalizer = ThermalNormalizer()
         for number in range(frames):
             time_s = number * SCENE_STEP_S
-            infrared = _to_uint8(normalizer.normalize(scene.infrared(time_s)))
+            infrared = normalizer.normalize(scene.infrared(time_s))
             truth = _scene_truth(scene.boxes(time_s))
             yield Example(f"{seed}_{number:04d}", infrared, scene.visible(time_s), truth)
 
@@ -140,7 +140,7 @@ def detect_all(
     """
     for number, example in enumerate(examples):
         for condition, spec in ({CLEAN: DegradationSpec()} | dict(conditions)).items():
-            generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
+            generator = spec.generator(seed * 1_000_003 + number)
             infrared = spec.apply(example.infrared, "infrared", generator)
             visible = spec.apply(example.visible, "visible", generator)
             pictures = draw_pictures(visible, infrared, fusions, aligner)

@@ -6,10 +6,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
 
 _BARS = 114  # the gray that YOLO networks are trained with
 
@@ -40,25 +37,13 @@ class Letterbox:
         canvas = height + bars[0], width + bars[1]
         return cls(image, (height, width), canvas, (bars[0] // 2, bars[1] // 2))
 
-    def fill(self, image: NDArray[np.uint8] | Tensor) -> Tensor:
-        """(H, W, 3) or (H, W) uint8 to (1, 3, h, w) uint8, on the device where the image is."""
-        if isinstance(image, Tensor):
-            return self._fill_tensor(image)
+    def fill(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """(H, W, 3) or (H, W) uint8 to (1, 3, h, w) uint8."""
         height, width = self.scaled
         scaled = image if self.scaled == self.image else cv2.resize(image, (width, height))
         canvas = np.full((*self.canvas, 3), _BARS, np.uint8)
         canvas[self._inside()] = scaled if scaled.ndim == 3 else scaled[..., None]
-        return torch.from_numpy(canvas).permute(2, 0, 1)[None]
-
-    def _fill_tensor(self, image: Tensor) -> Tensor:
-        planes = image.movedim(-1, 0) if image.ndim == 3 else image[None]
-        if self.scaled != self.image:
-            size = list(self.scaled)
-            smooth = F.interpolate(planes[None].float(), size, mode="bilinear")[0]
-            planes = (smooth + 0.5).to(torch.uint8)  # ties up, as OpenCV
-        canvas = torch.full((1, 3, *self.canvas), _BARS, dtype=torch.uint8, device=image.device)
-        canvas[(..., *self._inside())] = planes
-        return canvas
+        return np.ascontiguousarray(canvas.transpose(2, 0, 1))[None]
 
     def to_image(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
         """(n, 4) x1, y1, x2, y2 in the input to pixels of the image, inside of it."""

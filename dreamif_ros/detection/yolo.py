@@ -23,11 +23,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dreamif_model.device import resolve_device
+from dreamif_model.backends.openvino import import_openvino
+from dreamif_model.backends.pytorch import resolve_device
+from dreamif_model.device import check_device_name
 from dreamif_model.errors import ConfigError, DeviceError, WeightsError
-from dreamif_model.openvino_network import import_openvino
 from dreamif_ros.detection.letterbox import Size
 from dreamif_ros.detection.model_file import ModelFile
+from dreamif_ros.detection.openvino_yolo import choose_input_size
 
 _OLDEST = (8, 4, 190)  # the first that was tried
 _INSTALL = "pip install 'dreamif_ros[detect]' (ultralytics is AGPL-3.0)"
@@ -65,8 +67,9 @@ class Network:
                 import_openvino()  # before ultralytics does, without the report to its makers
         self.path = file.path
         self._backend, self.task, self._own_size = _load(file, wanted, half)
-        self.device: torch.device = self._backend.device
-        if device.startswith("cuda") and self.device.type != "cuda":
+        self._device: torch.device = self._backend.device
+        self.device = str(self._device)
+        if device.startswith("cuda") and self._device.type != "cuda":
             raise DeviceError(
                 f"{file.path} cannot run on {device} with the onnxruntime that is installed: "
                 "install onnxruntime-gpu, or use device cpu"
@@ -81,41 +84,36 @@ class Network:
         image_size: the longer side that is wanted, 0 for the model's own. ConfigError where the
         model was exported for another one.
         """
-        if self._stride is None:
-            if image_size not in (0, max(self._own_size)):
-                raise ConfigError(
-                    f"image_size is {image_size}, but {self.path} was exported for "
-                    f"{max(self._own_size)}: leave it 0, or export again with imgsz={image_size}"
-                )
-            return self._own_size, None
-        height, width = (image_size, image_size) if image_size else self._own_size
-        return (_up(height, self._stride), _up(width, self._stride)), self._stride
+        return choose_input_size(self.path, image_size, self._own_size, self._stride)
 
-    def predict(self, pixels: Tensor) -> Tensor:
-        """(1, 3, h, w) uint8 RGB to what the network says, which :meth:`boxes` understands.
+    @torch.inference_mode()
+    def find(
+        self,
+        pixels: NDArray[np.uint8],
+        confidence: float,
+        iou: float,
+        keys: list[int] | None,
+        limit: int,
+    ) -> NDArray[np.float32]:
+        """As :meth:`OpenVINONetwork.find`; a rotated box is given by the upright one around it."""
+        return self._boxes(self._predict(pixels), confidence, iou, keys, limit)
 
-        WeightsError when that is not what a YOLO network says.
-        """
-        floats = pixels.to(self.device).contiguous().float().div_(255)
+    def _predict(self, pixels: NDArray[np.uint8]) -> Tensor:
+        floats = torch.from_numpy(pixels).to(self._device).contiguous().float().div_(255)
         found: Any = self._backend(floats)
         while isinstance(found, (list, tuple)):  # masks and raw maps come after the boxes
             found = found[0]
         self._check_output(found)
         return torch.as_tensor(found, dtype=torch.float32)
 
-    def boxes(
+    def _boxes(
         self,
         prediction: Tensor,
         confidence: float,
         iou: float,
         keys: list[int] | None,
-        most: int,
+        limit: int,
     ) -> NDArray[np.float32]:
-        """The best boxes without their duplicates, best first.
-
-        keys: of the classes that are kept, None for all. Returns (n, 6): x1, y1, x2, y2 in pixels
-        of the input, score, class. A rotated box is given by the upright one around it.
-        """
         from ultralytics.utils.nms import non_max_suppression
 
         [rows] = non_max_suppression(
@@ -123,7 +121,7 @@ class Network:
             confidence,
             iou,
             keys,
-            max_det=most,
+            max_det=limit,
             nc=len(self.names),
             rotated=self.task == "obb",
             end2end=bool(self._backend.end2end),
@@ -237,6 +235,7 @@ def _process_left_alone() -> Iterator[None]:
 
 
 def _device(file: ModelFile, name: str) -> torch.device:
+    check_device_name(name)
     device = resolve_device(name)
     if file.format == "openvino" and device.type == "cuda":
         if name != "auto":
@@ -342,10 +341,6 @@ def _upright(rows: Tensor) -> Tensor:
     half_height = (width * sin + height * cos) / 2
     corners = (x - half_width, y - half_height, x + half_width, y + half_height)
     return torch.stack((*corners, score, key), 1)
-
-
-def _up(size: int, stride: int) -> int:
-    return -(-size // stride) * stride
 
 
 def _first_line(error: Exception) -> str:

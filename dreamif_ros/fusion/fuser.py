@@ -182,9 +182,7 @@ class Fuser:
         try:
             if self._infos.fault:
                 raise ImageError(self._infos.fault)
-            result = self._pipeline.fuse(
-                **images, score_alignment=score, keep_on_device=self._listener is not None
-            )
+            result = self._pipeline.fuse(**images, score_alignment=score)
         except ImageError as error:
             self.refuse("infrared", str(error))
             return self._pipeline.visible_alone(images["visible"])

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import torch
 
 from dreamif_model import Calibration, ConfigError, FusionPipeline
+from dreamif_model.device import cpu_threads
 from dreamif_ros.bag.evaluation.camera_check import CameraCheck, check_cameras, complete
 from dreamif_ros.bag.evaluation.film import Video, small_jpeg
 from dreamif_ros.bag.evaluation.findings import warn
@@ -268,9 +268,10 @@ class _Run:
             "infrared": self._topics[0].name,
             "visible": self._topics[1].name,
             "variant": engine.variant,
-            "device": str(engine.device),
-            "precision": engine.precision,
-            "cpu_threads": torch.get_num_threads(),
+            "backend": engine.backend.name,
+            "device": engine.backend.device,
+            "precision": engine.backend.precision,
+            "cpu_threads": cpu_threads(),
             "sync.slop_s": settings.pairing.slop_s,
             "sync.infrared_offset_s": settings.pairing.infrared_offset_s,
             "sync.visible_offset_s": settings.pairing.visible_offset_s,
@@ -291,7 +292,7 @@ def make_detector(model: str | None, pipeline: FusionPipeline) -> Detector | Non
         return None
     from dreamif_ros.detection.detector import Detector, DetectorConfig
 
-    return Detector(DetectorConfig(model=model, device=str(pipeline.engine.device)))
+    return Detector(DetectorConfig(model=model, device=pipeline.engine.backend.device))
 
 
 def _rates(found: Survey, frames: FramesFound, drops: dict[str, int]) -> dict[str, list[float]]:

@@ -8,10 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
-
 from dreamif_model import ConfigError, FusionPipeline
-from dreamif_model.device import prepare_cpu, use_cpu_threads
+from dreamif_model.device import cpu_threads, use_cpu_threads
 from dreamif_model.thermal import ThermalConfig
 from dreamif_ros.bag.evaluation.evaluate import EvaluationSettings, Progress, evaluate_bag
 from dreamif_ros.bag.evaluation.files import write_frames, write_metrics, write_timings
@@ -92,10 +90,9 @@ def evaluate_into(
 
 @contextmanager
 def _cpu_threads(count: int) -> Iterator[None]:
-    prepare_cpu()  # once in a process, it may lower the number of threads: not after this
-    before = torch.get_num_threads()
+    before = cpu_threads()
     use_cpu_threads(count)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        use_cpu_threads(before)

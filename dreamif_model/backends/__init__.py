@@ -1,0 +1,155 @@
+"""What runs the network. One table row, one module and one test for each backend.
+
+``auto`` is the fastest that is here: torch on CUDA, OpenVINO on a CPU, torch where OpenVINO is
+not installed. What is asked for by name and missing is an error.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+from dreamif_model.backends.interface import Backend, Layers
+from dreamif_model.device import PRECISIONS, check_device_name, cpu_has_bf16, cuda_is_here
+from dreamif_model.errors import ConfigError, DeviceError
+from dreamif_model.model_source import ModelSource
+from dreamif_model.variants import AVERAGE
+
+__all__ = [
+    "BACKENDS",
+    "Backend",
+    "Layers",
+    "available",
+    "check_available",
+    "choose_backend",
+    "make_backend",
+]
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """Where a backend's class is (imported only when it is used), and what it is here for.
+
+    package: what must be installed. cpu, cuda: precisions on a CPU and on CUDA, fastest first.
+    """
+
+    module: str
+    name: str
+    package: str
+    cpu: tuple[str, ...] = ()
+    cuda: tuple[str, ...] = ()
+
+
+_TABLE: dict[str, _Row] = {
+    "torch": _Row(
+        "dreamif_model.backends.pytorch",
+        "TorchBackend",
+        "torch",
+        cpu=("bf16", "fp32"),
+        cuda=("fp16", "bf16", "fp32"),
+    ),
+    "openvino": _Row(
+        "dreamif_model.backends.openvino", "OpenVINOBackend", "openvino", cpu=("bf16", "fp32")
+    ),
+    "onnxruntime": _Row(
+        "dreamif_model.backends.onnxruntime",
+        "ONNXRuntimeBackend",
+        "onnxruntime",
+        cpu=("fp32",),
+        cuda=("fp32",),
+    ),
+    "tensorrt": _Row(
+        "dreamif_model.backends.onnxruntime",
+        "TensorRTBackend",
+        "tensorrt",
+        cuda=("fp16", "fp32"),
+    ),
+}
+BACKENDS = ("auto", *_TABLE)
+
+
+def make_backend(source: ModelSource, backend: str, device: str, precision: str) -> Backend:
+    """Build what runs a network.
+
+    Args:
+        source: the network.
+        backend: one of :data:`BACKENDS`.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``.
+
+    Raises:
+        ConfigError: a name is unknown, or the combination cannot be had.
+        DeviceError: a package or device that was asked for is missing.
+        WeightsError: the weights cannot be used.
+    """
+    if backend not in BACKENDS:
+        raise ConfigError(f"unknown backend {backend!r}: choose one of {', '.join(BACKENDS)}")
+    if precision not in PRECISIONS:
+        raise ConfigError(f"unknown precision {precision!r}: choose {', '.join(PRECISIONS)}")
+    check_device_name(device)
+    if source.variant == AVERAGE:
+        from dreamif_model.backends.average import AverageBackend
+
+        return AverageBackend()
+    row = _TABLE[choose_backend(backend, device, source)]
+    made: Backend = getattr(importlib.import_module(row.module), row.name)(
+        source, device, precision
+    )
+    return made
+
+
+def available(device: str) -> list[tuple[str, str]]:
+    """Backends and precisions that can run here on a device: ``auto``, ``cpu`` or ``cuda[:N]``."""
+    cuda = device.startswith("cuda") or (device == "auto" and cuda_is_here())
+    bf16 = cuda or cpu_has_bf16()
+    return [
+        (name, precision)
+        for name, row in _TABLE.items()
+        if find_spec(row.package) is not None
+        for precision in (row.cuda if cuda else row.cpu)
+        if bf16 or precision != "bf16"
+    ]
+
+
+def check_available(backend: str) -> None:
+    """DeviceError, with what to install, where a backend's package is missing."""
+    row = _TABLE.get(backend)
+    if row is not None and find_spec(row.package) is None:
+        raise DeviceError(
+            f"backend {backend} was asked for, but {row.package} is not installed: "
+            f"pip install {row.package}"
+        )
+
+
+def choose_backend(backend: str, device: str, source: ModelSource) -> str:
+    """The backend that ``auto`` stands for, or the one that was asked for."""
+    if backend != "auto":
+        return backend
+    suffix = source.weights.suffix.lower() if source.weights else ""
+    if suffix == ".torchscript" or device.startswith("cuda"):
+        return "torch"
+    if suffix != ".xml" and device == "auto" and cuda_is_here():
+        return "onnxruntime" if suffix == ".onnx" else "torch"
+    if find_spec("openvino") is None:
+        if suffix == ".onnx":
+            return "onnxruntime"
+        _warn_of_missing_openvino()
+        return "torch"
+    return "openvino"
+
+
+def _warn_of_missing_openvino() -> None:
+    global _warned
+    if not _warned:
+        _LOG.warning(
+            "OpenVINO is not installed, so torch runs the network, which is slower on a CPU: "
+            "pip install openvino"
+        )
+        _warned = True
+
+
+_warned = False

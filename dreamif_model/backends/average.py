@@ -1,0 +1,21 @@
+"""No network: the mean of both images, the baseline of every comparison."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from dreamif_model.backends.interface import Backend, Layers, Pixels
+
+_EQUAL = np.full((2, 1, 1), 0.5, np.float32)
+
+
+class AverageBackend(Backend):
+    """Half of infrared and half of the visible luma; dominance is ½ everywhere."""
+
+    name, device, precision, luma, size_multiple = "average", "cpu", "fp32", True, 1
+
+    def fuse(self, infrared: Pixels, visible: Pixels) -> Layers:
+        """As :meth:`Backend.fuse`."""
+        fused = cv2.addWeighted(infrared, 0.5, visible, 0.5, 0)
+        return Layers(fused.astype(np.uint8, copy=False), _EQUAL, None)

@@ -1,0 +1,74 @@
+"""What every backend is: prepared images in, fused luma and dominance out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dreamif_model.backends.phases import PhasePacker
+from dreamif_model.graph_info import GraphInfo
+
+Pixels = NDArray[np.uint8]  # (H, W) luma or (H, W, 3) RGB
+
+
+@dataclass(frozen=True)
+class Layers:
+    """What a backend makes of one pair of prepared images.
+
+    Attributes:
+        fused: uint8, the shape of the visible image that was given. The next call overwrites it.
+        dominance: float32 (2, h, w) in [0, 1], infrared first, of the network's own resolution.
+        removed: float32 (h, w) in [0, 1]: the mean change that restoration made to the visible
+            luma. None where the network restores nothing.
+    """
+
+    fused: Pixels
+    dominance: NDArray[np.float32]
+    removed: NDArray[np.float32] | None
+
+
+class Backend(ABC):
+    """Runs a network on one device, in one precision. Not thread-safe.
+
+    Attributes:
+        name: its key in the table of backends.
+        device: ``cpu``, ``cuda`` or ``cuda:N``.
+        precision: ``fp32``, ``fp16`` or ``bf16``.
+        luma: whether the visible image is given as luma, or as RGB.
+        size_multiple: height and width of the images must be multiples of this.
+    """
+
+    name: str
+    device: str
+    precision: str
+    luma: bool
+    size_multiple: int
+
+    @abstractmethod
+    def fuse(self, infrared: Pixels, visible: Pixels) -> Layers:
+        """Fuse uint8 infrared (H, W) with visible (H, W), or (H, W, 3) RGB where not ``luma``."""
+
+
+class NetworkBackend(Backend):
+    """A backend whose engine takes the images as phases: :mod:`dreamif_model.backends.phases`."""
+
+    def __init__(self, info: GraphInfo, weights: object) -> None:
+        info.check_usable(weights)
+        self.luma, self.size_multiple = info.image_channels == 1, info.size_multiple
+        self._packer = PhasePacker(info.stem)
+
+    def fuse(self, infrared: Pixels, visible: Pixels) -> Layers:
+        """Pack, infer, unpack."""
+        fused, dominance, *removed = self.infer(self._packer.pack(infrared, visible))
+        return Layers(
+            self._packer.unpack(fused),
+            dominance[0],
+            removed[0][0, 0] if removed else None,
+        )
+
+    @abstractmethod
+    def infer(self, phases: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """Run the network once: see :class:`dreamif_model.network.frame.FrameNetwork`."""

@@ -1,0 +1,131 @@
+"""The network through ONNX Runtime: on a CPU, and on NVIDIA cards by CUDA or TensorRT.
+
+ONNX Runtime's TensorRT provider is preferred to ``tensorrt`` itself: it builds, caches and feeds
+the engine, and falls back to CUDA for what TensorRT lacks.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dreamif_model.backends.interface import NetworkBackend
+from dreamif_model.device import cpu_threads
+from dreamif_model.errors import ConfigError, DeviceError, WeightsError
+from dreamif_model.graph_info import GRAPH_KEY, GraphInfo
+from dreamif_model.model_source import ModelSource
+
+_CPU, _CUDA, _TENSORRT = (
+    "CPUExecutionProvider",
+    "CUDAExecutionProvider",
+    "TensorrtExecutionProvider",
+)
+
+
+class ONNXRuntimeBackend(NetworkBackend):
+    """Runs an ONNX file: the packaged one, or one of ``dreamif export --format onnx``.
+
+    On a CPU and with CUDA in fp32. DeviceError where the package or its provider is missing.
+    """
+
+    name = "onnxruntime"
+
+    def __init__(self, source: ModelSource, device: str, precision: str) -> None:
+        runtime = import_onnxruntime(self.name)
+        self.device = self._resolve_device(device, runtime.get_available_providers())
+        self.precision = self._resolve_precision(precision)
+        model = _onnx_model(source)
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = cpu_threads()
+        # Threads that spin while they wait take the core that another program needs.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3  # errors
+        try:
+            self._session = runtime.InferenceSession(model, options, providers=self._providers())
+        except Exception as error:  # ONNX Runtime has a class of its own for each kind
+            raise WeightsError(
+                f"ONNX Runtime cannot load {source.weights or 'the network'}: {error}"
+            ) from None
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        info = GraphInfo.from_json(metadata.get(GRAPH_KEY), source.weights)
+        super().__init__(info, source.weights)
+        self._input = self._session.get_inputs()[0].name
+
+    def infer(self, phases: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """Run the session."""
+        outputs: list[NDArray[np.float32]] = self._session.run(None, {self._input: phases})
+        return outputs
+
+    def _resolve_device(self, device: str, providers: list[str]) -> str:
+        if device == "auto":
+            return "cuda" if _CUDA in providers else "cpu"
+        if device != "cpu" and _CUDA not in providers:
+            raise DeviceError(
+                f"device {device!r} was asked for, but this ONNX Runtime has no CUDA provider: "
+                "pip install onnxruntime-gpu, or choose device cpu"
+            )
+        return device
+
+    def _resolve_precision(self, precision: str) -> str:
+        if precision not in ("auto", "fp32"):
+            raise ConfigError(
+                f"backend {self.name} runs in the precision of its file, fp32: got {precision!r}, "
+                "choose fp32 or auto"
+            )
+        return "fp32"
+
+    def _providers(self) -> list[Any]:
+        if self.device == "cpu":
+            return [_CPU]
+        return [(_CUDA, {"device_id": int(self.device.partition(":")[2] or 0)}), _CPU]
+
+
+class TensorRTBackend(ONNXRuntimeBackend):
+    """The same by TensorRT, on CUDA; fp16 unless fp32 is asked for. Untried until a GPU ran it."""
+
+    name = "tensorrt"
+
+    def _resolve_device(self, device: str, providers: list[str]) -> str:
+        if device == "cpu" or _TENSORRT not in providers:
+            raise DeviceError(
+                f"backend tensorrt needs an NVIDIA card and an ONNX Runtime with the TensorRT "
+                f"provider (onnxruntime-gpu and tensorrt): got device {device!r} and providers "
+                f"{', '.join(providers)}"
+            )
+        return "cuda" if device == "auto" else device
+
+    def _resolve_precision(self, precision: str) -> str:
+        if precision not in ("auto", "fp16", "fp32"):
+            raise ConfigError(f"backend tensorrt has fp16 and fp32, got precision {precision!r}")
+        return "fp32" if precision == "fp32" else "fp16"
+
+    def _providers(self) -> list[Any]:
+        settings = {
+            "device_id": int(self.device.partition(":")[2] or 0),
+            "trt_fp16_enable": self.precision == "fp16",
+        }
+        return [(_TENSORRT, settings), *super()._providers()]
+
+
+def import_onnxruntime(backend: str) -> Any:
+    """The package; DeviceError where there is none, or none that works."""
+    try:
+        return importlib.import_module("onnxruntime")
+    except ImportError as error:
+        raise DeviceError(
+            f"backend {backend} was asked for, but ONNX Runtime cannot be imported ({error}): "
+            "pip install onnxruntime, or choose backend auto"
+        ) from None
+
+
+def _onnx_model(source: ModelSource) -> str | bytes:
+    """Path of an ONNX file, or the bytes of one made from weights in torch."""
+    path = source.graph_file((".onnx",))
+    if path is not None:
+        return str(path)
+    from dreamif_model.export import onnx_bytes  # needs torch and onnx
+
+    return onnx_bytes(source.torch_network(), source.info())

@@ -1,0 +1,126 @@
+"""The network on the CPU through OpenVINO: no file is written, nothing is reported to its makers.
+
+OpenVINO is imported when it is asked for; torch only where the weights are a torch network.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dreamif_model.backends.interface import NetworkBackend
+from dreamif_model.device import cpu_threads
+from dreamif_model.errors import ConfigError, DeviceError, WeightsError
+from dreamif_model.graph_info import GRAPH_KEY, GraphInfo
+from dreamif_model.model_source import ModelSource
+
+HINTS = {"fp32": "f32", "bf16": "bf16"}  # of OpenVINO for our precisions
+KEPT_SIZES = 2  # compiled at a time: a node has one, a second camera pair or a preview another
+_TELEMETRY = "openvino_telemetry"
+
+
+class OpenVINOBackend(NetworkBackend):
+    """Runs a network in OpenVINO's CPU plugin.
+
+    The graph is read once, for any size, and compiled for each size of images on its first pair;
+    the newest :data:`KEPT_SIZES` are kept. DeviceError where OpenVINO is missing, ConfigError for
+    bf16 on a processor that has none.
+    """
+
+    name, device = "openvino", "cpu"
+
+    def __init__(self, source: ModelSource, device: str, precision: str) -> None:
+        if device not in ("auto", "cpu"):
+            raise ConfigError(
+                f"backend openvino runs on the CPU only: got device {device!r}, choose cpu or auto"
+            )
+        openvino = import_openvino()
+        self._core = openvino.Core()
+        self.precision = self._resolve(precision)
+        self._graph, info = self._read(source)
+        super().__init__(info, source.weights)
+        self._requests: dict[tuple[int, ...], Any] = {}  # one for each compiled size, newest last
+
+    def infer(self, phases: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """The arrays returned are overwritten by the next call."""
+        request = self._request(phases.shape)
+        outputs = request.infer([phases], share_inputs=True, share_outputs=True)
+        return list(outputs.values())
+
+    def _resolve(self, precision: str) -> str:
+        has_bf16 = "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        if precision == "auto":
+            return "bf16" if has_bf16 else "fp32"
+        if precision not in HINTS:
+            raise ConfigError(
+                f"backend openvino has no precision {precision}: choose {', '.join(HINTS)} or auto"
+            )
+        if precision == "bf16" and not has_bf16:
+            raise ConfigError("OpenVINO has no bf16 on this processor: choose precision fp32")
+        return precision
+
+    def _read(self, source: ModelSource) -> tuple[Any, GraphInfo]:
+        path = source.graph_file((".onnx", ".xml"))
+        if path is None:
+            from dreamif_model.backends.openvino_convert import convert  # needs torch
+
+            return convert(source.torch_network()), source.info()
+        return read_graph(self._core, path)
+
+    def _request(self, shape: tuple[int, ...]) -> Any:
+        """What infers phases of this shape; compiled where it is not at hand."""
+        request = self._requests.pop(shape, None) or self._compile(shape)
+        self._requests[shape] = request
+        if len(self._requests) > KEPT_SIZES:
+            del self._requests[next(iter(self._requests))]
+        return request
+
+    def _compile(self, shape: tuple[int, ...]) -> Any:
+        graph = self._graph.clone()
+        graph.reshape(list(shape))
+        settings = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": HINTS[self.precision],
+            "INFERENCE_NUM_THREADS": cpu_threads(),
+            "ENABLE_CPU_PINNING": False,  # a pinned thread waits for whoever shares its core
+        }
+        return self._core.compile_model(graph, "CPU", settings).create_infer_request()
+
+
+def read_graph(core: Any, path: Path) -> tuple[Any, GraphInfo]:
+    """An exported network and its metadata; WeightsError where the file is something else."""
+    try:
+        graph = core.read_model(path)
+        info = graph.get_rt_info()
+        found = info["framework"] if "framework" in info else info  # noqa: SIM401  # no mapping
+        text = str(found[GRAPH_KEY].value if GRAPH_KEY in found else "")
+    except RuntimeError:
+        raise WeightsError(
+            f"{path} is damaged, or no network in a format that OpenVINO reads"
+        ) from None
+    return graph, GraphInfo.from_json(text, path)
+
+
+def import_openvino() -> Any:
+    """The package, importing which would otherwise report to its makers.
+
+    DeviceError where there is none, or none that works.
+    """
+    blocked = _TELEMETRY not in sys.modules
+    if blocked:
+        sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # as if not installed
+    try:
+        return importlib.import_module("openvino")
+    except ImportError as error:
+        raise DeviceError(
+            f"backend openvino was asked for, but OpenVINO cannot be imported ({error}): "
+            "pip install openvino, or choose backend auto or torch"
+        ) from None
+    finally:
+        if blocked:
+            del sys.modules[_TELEMETRY]

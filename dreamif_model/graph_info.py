@@ -1,0 +1,80 @@
+"""What a network's file says of itself, whatever its format."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+
+from dreamif_model.errors import WeightsError
+from dreamif_model.variants import LeanConfig, NetworkConfig
+
+GRAPH_KEY = "dreamif"  # of the metadata of ONNX, OpenVINO and TorchScript files
+GRAPH_FORMAT = "dreamif-graph-1"  # rises when older files can no longer be read
+WEIGHTS_LICENCE = (
+    "trained on public data sets for research; see the model card beside the packaged weights "
+    "before commercial use"
+)
+
+
+@dataclass(frozen=True)
+class GraphInfo:
+    """Metadata of an exported network.
+
+    Attributes:
+        variant: name of the variant.
+        stem: side of the cells whose pixels are the input's phases.
+        image_channels: 1 where visible luma goes in and fused luma comes out, 3 for RGB.
+        size_multiple: height and width of the images are multiples of this.
+        height: of the images in pixels where the file is for one size only, else 0.
+        width: likewise.
+        whole: whether the file takes images and gives images, so that no engine is needed.
+        input_range: of the input, uint8 gray levels.
+        output_range: of the fused phases, float gray levels, and of the dominance.
+        licence: of the weights.
+    """
+
+    variant: str
+    stem: int
+    image_channels: int
+    size_multiple: int
+    height: int = 0
+    width: int = 0
+    whole: bool = False
+    input_range: str = "uint8 0..255"
+    output_range: str = "fused float32 0..255, dominance float32 0..1"
+    licence: str = WEIGHTS_LICENCE
+    format: str = GRAPH_FORMAT
+
+    @classmethod
+    def of(cls, variant: str, config: NetworkConfig | LeanConfig) -> GraphInfo:
+        """Describe a row of the table of variants."""
+        return cls(variant, config.stem, config.image_channels, config.size_multiple)
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str | None, path: object) -> GraphInfo:
+        """Read what :meth:`to_json` wrote into ``path``; WeightsError for anything else."""
+        try:
+            values = json.loads(text or "")
+            known = {field.name: values[field.name] for field in fields(cls)}
+        except (ValueError, TypeError, KeyError):
+            raise WeightsError(
+                f"{path} was not written by `dreamif export`: its metadata do not describe a "
+                "Dream-IF network"
+            ) from None
+        if known["format"] != GRAPH_FORMAT:
+            raise WeightsError(
+                f"{path} has format {known['format']!r}, expected {GRAPH_FORMAT!r}: export it again"
+            )
+        return cls(**known)
+
+    def check_usable(self, path: object) -> None:
+        """WeightsError where the file ``path`` cannot be the weights of an engine."""
+        if self.whole:
+            raise WeightsError(
+                f"{path} holds the whole way from images to images, for programs of your own: "
+                "give the node and `dreamif fuse` one that was exported without --whole"
+            )

@@ -1,0 +1,59 @@
+"""A network as an engine runs it: one frame of uint8 phases in, gray levels and maps out."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dreamif_model.network import DreamIF, LeanDreamIF, Network
+from dreamif_model.network.lean import fold
+
+
+class FrameNetwork(nn.Module):
+    """The network, folded for inference, between uint8 phases and what a frame needs of it.
+
+    Input: uint8 (1, (1 + C)·s², h, w), the phases of infrared and of the C channels of visible.
+    Outputs: fused, float (1, C·s², h, w) gray levels from 0 on; dominance (1, 2, h', w') of the
+    finest level, infrared first; and, where the network restores its sources, the mean absolute
+    change of the visible luma (1, 1, h, w) in [0, 1].
+    """
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = copy.deepcopy(network).eval().requires_grad_(False)
+        fold(self.network)
+
+    def forward(self, phases: Tensor) -> tuple[Tensor, ...]:
+        """Run one frame."""
+        if isinstance(self.network, LeanDreamIF):
+            return self._lean(self.network, phases)
+        return self._paper(self.network, phases)
+
+    def _lean(self, network: LeanDreamIF, phases: Tensor) -> tuple[Tensor, ...]:
+        x = (phases.float() - 127.5) / 255
+        fused, restored, logits, _ = network.forward_phases(x)
+        pixels = network.config.stem**2
+        removed = (restored[:, pixels:] - x[:, pixels:]).abs().mean(1, keepdim=True)
+        dominance = logits[-1].sigmoid() if logits else _half(x)
+        return F.relu(fused.float() * 255 + 127.5), dominance.float(), removed.float()
+
+    def _paper(self, network: DreamIF, phases: Tensor) -> tuple[Tensor, ...]:
+        stem = network.config.stem
+        images = F.pixel_shuffle(phases.float() / 255, stem)  # (1, 1 + C, H, W)
+        infrared, visible = images[:, :1].expand_as(images[:, 1:]), images[:, 1:]
+        output = network(infrared, visible)
+        fused = F.relu(F.pixel_unshuffle(output.fused.float(), stem) * 255)
+        dominance = output.dominance[-1].float() if output.dominance else _half(images)
+        if output.restored is None:
+            return fused, dominance
+        change = (output.restored.float().chunk(2)[1] - visible).abs()
+        removed = F.pixel_unshuffle(change, stem).mean(1, keepdim=True)
+        return fused, dominance, removed
+
+
+def _half(like: Tensor) -> Tensor:
+    """Equal dominance, for networks without relative dominance."""
+    return torch.full_like(like[:, :2, :1, :1], 0.5)

@@ -1,0 +1,26 @@
+"""What a network gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class NetworkOutput:
+    """What one pass gives; images in [0, 1] for clean inputs, not clamped."""
+
+    fused: Tensor  # (B, 1 or 3, H, W)
+    dominance: list[Tensor]  # per decoder level, coarse to fine: (B, 2, h, w), infrared first
+    restored: Tensor | None  # (2B, 1 or 3, H, W), infrared first; with source_residual only
+    features: Tensor  # (2B, C, h, w), of the finest decoder level, infrared first
+
+    def float(self) -> NetworkOutput:
+        """The same in float32."""
+        return NetworkOutput(
+            self.fused.float(),
+            [maps.float() for maps in self.dominance],
+            None if self.restored is None else self.restored.float(),
+            self.features.float(),
+        )

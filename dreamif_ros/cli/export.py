@@ -1,0 +1,156 @@
+"""``dreamif export``: write a network for other engines, and check what was written."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dreamif_model import ConfigError
+from dreamif_model.variants import NETWORKS
+from dreamif_ros.cli.table import parse_size
+
+EXAMPLES = """examples:
+  dreamif export --format onnx --out nano.onnx
+  dreamif export --variant tiny --weights out/train/tiny/tiny.safetensors --format openvino \\
+      --out tiny.xml
+  dreamif export --format onnx --whole --size 640x480 --out whole.onnx --ir pairs/ir --vi pairs/vi
+
+Without --whole the input is `phases`, uint8 (1, (1 + C)·s², H/s, W/s): the pixels of s×s cells of
+infrared, then of the C channels of visible, as torch.nn.functional.pixel_unshuffle orders them.
+Outputs are `fused`, gray levels as float32 phases, `dominance`, float32 (1, 2, h, w) in [0, 1],
+infrared first, and `removed`, the change of the visible luma in [0, 1]. The node and `dreamif fuse`
+take such a file as weights. With --whole, inputs are `infrared` (1, 1, H, W) and `visible`
+(1, 3, H, W), RGB, and outputs `fused` (1, 3, H, W) and `dominance` (1, 2, H, W), all uint8.
+Metadata (variant, sizes, value ranges, licence of the weights) are in the file, key `dreamif`."""
+MAX_PAIRS = 4  # of the given ones are tried
+FORMATS = ("onnx", "openvino", "torchscript")
+
+
+def add_parser(verbs: Any) -> None:
+    """Add this verb to the command."""
+    parser = verbs.add_parser(
+        "export",
+        help="write a network as ONNX, OpenVINO or TorchScript",
+        description="Write a network for other engines, run what was written beside torch, and "
+        "fail where the two differ by more than one gray level or 0.001 of dominance.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--format", choices=FORMATS, required=True, help="of the file")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="file to write")
+    parser.add_argument(
+        "--variant", choices=NETWORKS, default="nano", help="model variant (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        metavar="FILE",
+        help="safetensors file to use instead of the packaged weights",
+    )
+    parser.add_argument(
+        "--whole",
+        action="store_true",
+        help="the whole way from uint8 images to the uint8 fused image and dominance maps",
+    )
+    parser.add_argument(
+        "--size", metavar="WxH", help="for images of this size in pixels only (default: any size)"
+    )
+    parser.add_argument(
+        "--ir", type=Path, metavar="PATH", help="infrared image or folder to check with"
+    )
+    parser.add_argument(
+        "--vi",
+        type=Path,
+        metavar="PATH",
+        help="visible image or folder to check with (default: pairs that are drawn)",
+    )
+    parser.add_argument("--force", action="store_true", help="replace an existing FILE")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Export, compare, say what was written."""
+    from dreamif_model import export  # torch: it takes 2 s
+    from dreamif_model.checkpoints import load_network
+    from dreamif_model.graph_info import GraphInfo
+
+    suffix = export.SUFFIXES[options.format]
+    if options.out.suffix != suffix:
+        raise ConfigError(
+            f"--out {options.out}: a file of format {options.format} ends in {suffix}"
+        )
+    if options.out.exists() and not options.force:
+        raise ConfigError(f"--out {options.out} exists: give another name, or --force")
+    if (options.ir is None) != (options.vi is None):
+        raise ConfigError("--ir and --vi belong together: give both or none")
+    size = parse_size(options.size) if options.size else None
+    network = load_network(options.variant, options.weights)
+    info = GraphInfo.of(options.variant, network.config)
+    shown = size or (info.size_multiple * 8, info.size_multiple * 6)
+    pairs = _pairs(options, shown)
+    unchecked = options.out.with_name(f"unchecked_{options.out.name}")
+    written = export.export(network, info, unchecked, options.format, options.whole, size)
+    try:
+        found = export.compare(network, written, unchecked, [_inputs(p, written) for p in pairs])
+    except BaseException:
+        _files(unchecked, lambda path: path.unlink(missing_ok=True))
+        raise
+    _files(
+        unchecked, lambda path: path.replace(path.with_name(path.name.removeprefix("unchecked_")))
+    )
+    what = "whole way" if options.whole else "network"
+    print(f"{options.out}: {what} of {options.variant}, {options.size or 'any size'}")
+    print(
+        f"beside torch on {len(pairs)} pairs of {shown[0]}x{shown[1]}: {found.fused:.3g} gray "
+        f"levels and {found.dominance:.3g} of dominance apart at most"
+    )
+    return 0
+
+
+def _files(path: Path, act: Any) -> None:
+    """The file, and the one that OpenVINO writes beside it."""
+    for each in (path.with_suffix(".bin"), path) if path.suffix == ".xml" else (path,):
+        if each.exists():
+            act(each)
+
+
+def _pairs(options: argparse.Namespace, size: tuple[int, int]) -> list[tuple[Any, Any]]:
+    """Infrared (H, W) and visible RGB (H, W, 3), uint8, of one size."""
+    import cv2
+
+    from dreamif_model.data import find_pairs, read_gray, read_rgb
+    from dreamif_model.thermal import ThermalNormalizer
+
+    if options.ir is None:
+        return _drawn(size)
+    found = []
+    for pair in find_pairs(options.ir, options.vi)[:MAX_PAIRS]:
+        infrared = ThermalNormalizer().normalize(read_gray(pair.infrared))
+        found.append((cv2.resize(infrared, size), cv2.resize(read_rgb(pair.visible), size)))
+    return found
+
+
+def _drawn(size: tuple[int, int]) -> list[tuple[Any, Any]]:
+    """Two moments of the simulated street at night."""
+    from dreamif_model.thermal import ThermalNormalizer
+    from dreamif_ros.scene.scene import Scene, SceneConfig
+
+    scene = Scene(SceneConfig(0, visible_size=size, infrared_size=size))
+    normalizer = ThermalNormalizer()
+    return [(normalizer.normalize(scene.infrared(t)), scene.visible(t)) for t in (0.0, 5.0)]
+
+
+def _inputs(pair: tuple[Any, Any], info: Any) -> tuple[Any, ...]:
+    """Arrays for the inputs of a file."""
+    import cv2
+
+    from dreamif_model.backends.phases import PhasePacker
+
+    infrared, visible = pair
+    if info.whole:
+        return infrared[None, None], np.ascontiguousarray(visible.transpose(2, 0, 1))[None]
+    shown = cv2.cvtColor(visible, cv2.COLOR_RGB2GRAY) if info.image_channels == 1 else visible
+    return (PhasePacker(info.stem).pack(infrared, shown),)

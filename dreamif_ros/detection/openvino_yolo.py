@@ -1,0 +1,173 @@
+"""YOLO networks that were exported to OpenVINO, run by OpenVINO alone: without torch.
+
+A process that detects on a CPU so is 500 MB smaller than with ultralytics.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from dreamif_model.backends.openvino import import_openvino
+from dreamif_model.device import cpu_threads
+from dreamif_model.errors import ConfigError, DeviceError, WeightsError
+from dreamif_ros.detection.letterbox import Size
+from dreamif_ros.detection.model_file import ModelFile
+
+_MAX_METADATA = 1 << 20  # bytes
+_MAX_CANDIDATES = 30_000  # boxes above the confidence that are looked at, as ultralytics has it
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """What ``metadata.yaml`` of an exported folder says; empty where it is missing or damaged."""
+    file = path / "metadata.yaml"
+    try:
+        if file.stat().st_size > _MAX_METADATA:
+            return {}
+        found = yaml.safe_load(file.read_text())
+    except (OSError, ValueError, yaml.YAMLError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def runs_alone(file: ModelFile) -> bool:
+    """Whether this module can run the model: upright boxes, before non-maximum suppression."""
+    if file.format != "openvino":
+        return False
+    said = read_metadata(file.path)
+    args = said.get("args")
+    suppressed = isinstance(args, dict) and (args.get("nms") or args.get("end2end"))
+    plain = not (suppressed or said.get("end2end") or said.get("channels", 3) != 3)
+    return plain and said.get("task") == "detect" and isinstance(said.get("names"), dict)
+
+
+class OpenVINONetwork:
+    """A detection network on the CPU: pixels in, boxes out.
+
+    Raises WeightsError for a file that cannot be used, DeviceError where OpenVINO is missing or
+    another device is asked for, ConfigError for ``half``.
+    """
+
+    def __init__(self, file: ModelFile, device: str, half: bool) -> None:
+        if device not in ("auto", "cpu"):
+            raise DeviceError(
+                f"{file.path} is for OpenVINO, which does not run on {device}: use device cpu or "
+                "auto, or a .pt, .onnx or .engine model"
+            )
+        if half:
+            raise ConfigError(
+                f"half is for a .pt or .torchscript model on CUDA, here {file.path.name} is to run "
+                "on cpu: leave it false (an export has the precision it was exported with)"
+            )
+        self.path, self.device = file.path, "cpu"
+        said = read_metadata(file.path)
+        self.names = {int(key): str(name) for key, name in said["names"].items()}
+        core = import_openvino().Core()
+        try:
+            graph = core.read_model(next(file.path.glob("*.xml")))
+            settings = {
+                "PERFORMANCE_HINT": "LATENCY",
+                "INFERENCE_NUM_THREADS": cpu_threads(),
+                "ENABLE_CPU_PINNING": False,  # a pinned thread waits for whoever shares its core
+            }
+            self._request = core.compile_model(graph, "CPU", settings).create_infer_request()
+            shape = graph.input(0).partial_shape
+        except RuntimeError as error:
+            first = str(error).strip().splitlines()[-1]
+            raise WeightsError(
+                f"the model {file.path} cannot be loaded as openvino, it is damaged or of another "
+                f"kind: copy or export it again ({first})"
+            ) from error
+        self._stride: int | None = None
+        if shape[2].is_dynamic or shape[3].is_dynamic:
+            self._stride = int(said.get("stride", 32))
+            size = said.get("imgsz", 640)
+            self._own_size = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+        else:
+            self._own_size = (shape[2].get_length(), shape[3].get_length())
+
+    def input_size(self, image_size: int) -> tuple[Size, int | None]:
+        """Largest (height, width) of the input, and the stride to which it may be cut, if at all.
+
+        image_size: the longer side that is wanted, 0 for the model's own. ConfigError where the
+        model was exported for another one.
+        """
+        return choose_input_size(self.path, image_size, self._own_size, self._stride)
+
+    def find(
+        self,
+        pixels: NDArray[np.uint8],
+        confidence: float,
+        iou: float,
+        keys: list[int] | None,
+        limit: int,
+    ) -> NDArray[np.float32]:
+        """The best boxes without their duplicates, best first.
+
+        pixels: (1, 3, h, w) uint8 RGB. keys: of the classes that are kept, None for all. limit:
+        number of boxes at most. Returns (n, 6): x1, y1, x2, y2 in pixels of the input, score,
+        class. WeightsError when what the network gives is not what a YOLO network gives.
+        """
+        floats = pixels.astype(np.float32) / np.float32(255)
+        found = next(iter(self._request.infer([floats], share_inputs=True).values()))
+        if found.ndim != 3 or found.shape[1] != 4 + len(self.names):
+            raise WeightsError(
+                f"the model {self.path} gives numbers of shape {found.shape}, which is no "
+                f"YOLO network of {len(self.names)} classes: RT-DETR and others are not supported"
+            )
+        return select_boxes(found[0].T, confidence, iou, keys, limit)
+
+
+def choose_input_size(
+    path: Path, image_size: int, own_size: Size, stride: int | None
+) -> tuple[Size, int | None]:
+    """See :meth:`OpenVINONetwork.input_size`; stride: None where the model has one size only."""
+    if stride is None:
+        if image_size not in (0, max(own_size)):
+            raise ConfigError(
+                f"image_size is {image_size}, but {path} was exported for "
+                f"{max(own_size)}: leave it 0, or export again with imgsz={image_size}"
+            )
+        return own_size, None
+    height, width = (image_size, image_size) if image_size else own_size
+    return (_up(height, stride), _up(width, stride)), stride
+
+
+def select_boxes(
+    rows: NDArray[np.float32],
+    confidence: float,
+    iou: float,
+    keys: list[int] | None,
+    limit: int,
+) -> NDArray[np.float32]:
+    """Non-maximum suppression within each class, as ultralytics has it.
+
+    rows: (N, 4 + classes), centre x and y, width, height, and a score per class. Returns (n, 6) as
+    :meth:`OpenVINONetwork.find`.
+    """
+    classes = rows[:, 4:].argmax(axis=1)
+    scores = rows[np.arange(len(rows)), 4 + classes]
+    kept = scores > confidence
+    if keys is not None:
+        kept &= np.isin(classes, keys)
+    places = np.flatnonzero(kept)
+    places = places[np.argsort(-scores[places], kind="stable")][:_MAX_CANDIDATES]
+    boxes, scores, classes = rows[places, :4], scores[places], classes[places]
+    corners = boxes[:, :2] - boxes[:, 2:] / 2
+    upright = np.hstack((corners, boxes[:, 2:])).astype(np.float64)
+    best = cv2.dnn.NMSBoxesBatched(
+        upright.tolist(), scores.tolist(), classes.tolist(), confidence, iou
+    )
+    chosen = np.asarray(best, np.int64).ravel()
+    chosen = chosen[np.argsort(-scores[chosen], kind="stable")][:limit]
+    found = np.hstack((corners, corners + boxes[:, 2:], scores[:, None], classes[:, None]))
+    return found[chosen].astype(np.float32)
+
+
+def _up(size: int, stride: int) -> int:
+    return -(-size // stride) * stride
