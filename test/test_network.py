@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from dreamif_model.errors import ConfigError
-from dreamif_model.network import DreamIF
+from dreamif_model.network import DreamIF, make_network
 from dreamif_model.network.blocks import ConvolutionBlock, TransformerBlock, TransposedAttention
 from dreamif_model.training.config import DEFAULT_LOSS_WEIGHTS
 from dreamif_model.training.losses import total_loss
@@ -20,6 +20,20 @@ PAPER = NetworkConfig(  # the paper's switches, small
     prompt_count=2,
     prompt_channels=(4, 4, 4),
     prompt_size=(4, 4, 4),
+)
+COMPACT = NetworkConfig(  # those of small, and a stem, as small as it was once shipped
+    channels=16,
+    blocks=(1, 1, 1, 2),
+    refinement_blocks=1,
+    expansion=1.0,
+    prompt_channels=(16, 16, 16),
+    prompt_size=(16, 16, 16),
+    stem=2,
+    luma=True,
+    skip_connections=True,
+    source_residual=True,
+    attention=(False, False, True, True),
+    separable=True,
 )
 NO_DOMINANCE = {
     "relative_dominance": False,
@@ -43,7 +57,7 @@ def images(config, height, width, batch=1):
 
 
 @pytest.mark.parametrize(
-    ("config", "channels"), [(network_config("nano"), 1), (PAPER, 3)], ids=["nano", "paper"]
+    ("config", "channels"), [(COMPACT, 1), (PAPER, 3)], ids=["compact", "paper"]
 )
 def test_shapes(config, channels):
     height, width = 2 * config.size_multiple, 3 * config.size_multiple
@@ -61,7 +75,7 @@ def test_shapes(config, channels):
         assert output.restored is None
 
 
-@pytest.mark.parametrize(("config", "multiple"), [(network_config("nano"), 16), (PAPER, 8)])
+@pytest.mark.parametrize(("config", "multiple"), [(COMPACT, 16), (PAPER, 8)])
 def test_size_multiple_is_the_smallest_that_runs(config, multiple):
     assert config.size_multiple == multiple
     network = build(config)
@@ -108,7 +122,7 @@ def test_attention_of_nothing_is_finite():
 
 def test_both_modalities_share_the_network_item_by_item():
     """No sample of a batch touches another: the joint batch of both modalities is safe."""
-    config = network_config("nano")
+    config = COMPACT
     network = build(config)
     infrared, visible = images(config, 16, 32, batch=2)
     with torch.no_grad():
@@ -117,7 +131,7 @@ def test_both_modalities_share_the_network_item_by_item():
     torch.testing.assert_close(both.dominance[0][1:], second.dominance[0], atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("config", [network_config("nano"), PAPER], ids=["nano", "paper"])
+@pytest.mark.parametrize("config", [COMPACT, PAPER], ids=["compact", "paper"])
 class TestAblation:
     def test_without_dominance_nothing_of_enhancement_is_built(self, config):
         without = replace(config, **NO_DOMINANCE)
@@ -169,7 +183,7 @@ class TestAblation:
 
 
 def test_dominance_lies_between_0_and_1_and_varies():
-    config = network_config("nano")
+    config = COMPACT
     with torch.no_grad():
         output = build(config)(*images(config, 32, 32))
     for maps in output.dominance:
@@ -220,7 +234,7 @@ def test_each_modality_is_enhanced_by_the_other_ones_dominance():
 
 
 class TestSourceResidual:
-    config = network_config("nano")
+    config = COMPACT
 
     def network(self, output=True, restore=True):
         network = build(self.config)
@@ -262,7 +276,7 @@ class TestSourceResidual:
         torch.testing.assert_close(fused, (infrared + visible) / 2)
 
 
-@pytest.mark.parametrize("config", [network_config("nano"), PAPER], ids=["nano", "paper"])
+@pytest.mark.parametrize("config", [COMPACT, PAPER], ids=["compact", "paper"])
 def test_no_parameter_is_dead(config):
     network = build(config).train()
     infrared, visible = images(config, 32, 32)
@@ -274,7 +288,7 @@ def test_no_parameter_is_dead(config):
 
 
 def test_convolution_blocks_where_the_variant_has_no_attention():
-    config = network_config("nano")
+    config = COMPACT
     network = build(config)
     blocks = (network.encoder[0][0], network.encoder[1][0], network.refinement[0])
     assert all(isinstance(block, ConvolutionBlock) for block in blocks)
@@ -287,22 +301,24 @@ def test_convolution_blocks_where_the_variant_has_no_attention():
 
 
 def test_output_in_float32():
-    config = network_config("nano")
+    config = COMPACT
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         output = build(config)(*images(config, 32, 32)).float()
     tensors = [output.fused, output.restored, output.features, *output.dominance]
     assert {tensor.dtype for tensor in tensors} == {torch.float32}
 
 
-@pytest.mark.parametrize("variant", ["small", "tiny"])
-def test_variants_between_nano_and_base(variant):
+def test_variants_from_nano_to_base_grow():
     with torch.device("meta"):
         counts = [
-            sum(p.numel() for p in DreamIF(network_config(name)).parameters())
-            for name in ("nano", variant, "base")
+            sum(p.numel() for p in make_network(network_config(name)).parameters())
+            for name in ("nano", "tiny", "small", "base")
         ]
-    assert counts == sorted(counts)
-    config = network_config(variant)
+    assert counts == sorted(set(counts))
+
+
+def test_small_runs():
+    config = network_config("small")
     side = 2 * config.size_multiple
     with torch.no_grad():
         output = build(config)(*images(config, side, side))
