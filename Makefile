@@ -17,7 +17,7 @@ ifdef AMENT_PREFIX_PATH
 unexport LD_LIBRARY_PATH
 endif
 
-.PHONY: help demo test lint format vision_msgs benchmark benchmark-gpu benchmark-metrics benchmark-node \
+.PHONY: help demo test lint format vision_msgs benchmark gpu-kit benchmark-metrics benchmark-node \
     benchmark-detection benchmark-pairing soak ablation clean
 
 help:  ## this list
@@ -47,8 +47,8 @@ format: .venv/.installed-test  ## rewrite the sources as ruff wants them
 benchmark: .venv/.installed-test  ## time per frame and memory of the fast variants here
 	$(BIN)/dreamif benchmark --variant nano --variant tiny --variant small --markdown
 
-benchmark-gpu: .venv/.installed-test  ## the tests that need a GPU, then its table, in out/gpu.md
-	$(BIN)/python benchmarks/gpu.py
+gpu-kit: .venv/.installed-test  ## pack what a GPU machine needs, in out/gpu_kit; docs/performance.md
+	$(BIN)/python benchmarks/gpu_kit.py pack --data-root $(DATA)
 
 benchmark-detection: .venv/.installed-test  ## fusion and detection in one process and in two; MODEL=…
 	$(BIN)/python benchmarks/detection.py $(MODEL)
@@ -78,7 +78,7 @@ clean:  ## remove caches and build output; .venv and out/ stay
 	@touch $@
 
 .venv/.installed-test: setup.py constraints.txt pyproject.toml | $(BIN)/python
-	$(PIP_INSTALL) '.[ros,test,messages,detect,openvino,report,ray,view]'
+	$(PIP_INSTALL) '.[ros,test,messages,detect,export,report,ray,view]'
 	@# torchvision is compiled for one build of torch: where pip mixed two, take PyPI's of both.
 	$(BIN)/python -c 'import torchvision' 2>/dev/null || \
 	    $(BIN)/python -m pip install --constraint constraints.txt 'torch===2.13.0'

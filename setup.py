@@ -42,6 +42,7 @@ setup(
     install_requires=[
         "numpy",
         "opencv-python-headless",  # the other build needs libGL, which a bare machine lacks
+        "openvino",  # runs the network on a CPU, in half of torch's time and without loading torch
         "PyYAML",
         "rosbags",
         "safetensors",
@@ -66,7 +67,7 @@ setup(
         ],
         # AGPL-3.0, unlike this package; the build that takes opencv-python-headless.
         "detect": ["lap", "ultralytics-opencv-headless"],  # lap: for its trackers
-        "openvino": ["openvino"],  # the faster engine on a CPU
+        "export": ["onnx", "onnxruntime"],  # ONNX files: to write them, to run them
         "report": ["jinja2", "plotly"],  # charts that are one file with their own JavaScript
         "ray": ["ray"],
         "view": ["aiohttp"],

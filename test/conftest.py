@@ -13,7 +13,7 @@ import torch
 from hypothesis import settings
 
 from dreamif_model.checkpoints import save_weights
-from dreamif_model.network import DreamIF
+from dreamif_model.network import make_network
 from dreamif_model.variants import network_config
 
 # A shell that runs us in the background has interrupts ignored, by us and by all that we start.
@@ -78,7 +78,7 @@ def nano():
     """A nano network, randomly initialised, always the same."""
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(0)
-        return DreamIF(network_config("nano")).eval()
+        return make_network(network_config("nano")).eval()
 
 
 @pytest.fixture

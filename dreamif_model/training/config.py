@@ -33,6 +33,7 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 # field of TrainConfig: (type, lowest, highest); no upper limit is any finite number
 RANGES: dict[str, tuple[type, float, float]] = {
     "steps": (int, 1, math.inf),
+    "minutes": (float, 0, math.inf),
     "batch_size": (int, 1, math.inf),
     "crop": (int, 1, math.inf),
     "learning_rate": (float, 0, math.inf),
@@ -68,6 +69,9 @@ class TrainConfig:
     initial_weights: str = ""  # path of a safetensors file to start from; empty: at random
     teacher: Teacher | None = None
     steps: int = 10_000
+    minutes: float = (
+        0.0  # the run ends, its learning rate run down, after so long; 0: by steps only
+    )
     batch_size: int = 8  # crops per step, over all processes
     crop: int = 96  # pixels, a multiple of the variant's size multiple
     learning_rate: float = 1e-3

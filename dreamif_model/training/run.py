@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
@@ -106,6 +107,7 @@ class _Run:
     def __init__(self, config: TrainConfig, out: Path) -> None:
         torch.manual_seed(config.seed)
         self.config, self.out, self.step = config, out, 0
+        self._started = time.monotonic()
         self.rank, self.world = _place()
         if config.batch_size % self.world:
             raise ConfigError(
@@ -164,6 +166,7 @@ class _Run:
 
     def _steps(self, watch: Watch | None) -> None:
         config, recent = self.config, []
+        self._started = time.monotonic()
         for infrared, visible in self._batches():
             recent.append(self._train_step(infrared, visible))
             self.step += 1
@@ -176,8 +179,10 @@ class _Run:
                 watch.step()
                 if self.step % config.validate_every == 0:
                     watch.validate(self.step, cast("Network", self.average.module))
-                if self.step % config.checkpoint_every == 0 or self.step >= config.steps:
+                if self.step % config.checkpoint_every == 0 or self._progress() >= 1:
                     self._save()
+            if self._progress() >= 1:
+                break
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """This process's share of the batches from the current step to the last.
@@ -265,8 +270,17 @@ class _Run:
         config = self.config
         if self.step < config.warmup_steps:
             return config.learning_rate * (self.step + 1) / config.warmup_steps
-        progress = (self.step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
-        return config.learning_rate * (0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2)
+        return config.learning_rate * (0.01 + 0.99 * (1 + math.cos(math.pi * self._progress())) / 2)
+
+    def _progress(self) -> float:
+        """Share of the run that is done after the warm-up, in [0, 1]: of its steps or its time."""
+        config = self.config
+        done = (self.step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
+        if self.step >= config.steps:
+            return 1.0
+        if config.minutes:
+            done = max(done, (time.monotonic() - self._started) / (60 * config.minutes))
+        return min(max(done, 0.0), 1.0)
 
     def _save(self) -> None:
         """Write the checkpoint; a crash while writing leaves the older one."""

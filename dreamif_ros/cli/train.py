@@ -53,6 +53,11 @@ def add_parser(verbs: Any) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--steps", type=int, help="instead of the config's number of steps")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        help="end after so long, the learning rate run down by then, or after the steps",
+    )
     parser.add_argument("--seed", type=int, help="instead of the config's seed")
     parser.add_argument(
         "--initial-weights", metavar="FILE", help="start from these, to fine-tune on other data"
@@ -69,14 +74,14 @@ def add_parser(verbs: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train and say where the weights are."""
-    names = ("steps", "seed", "initial_weights", "data", "without")
+    names = ("steps", "minutes", "seed", "initial_weights", "data", "without")
     given = {name: getattr(options, name) for name in names}
     overrides = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in given.items()
         if value is not None
     }
-    for name in ("steps", "seed"):
+    for name in ("steps", "minutes", "seed"):
         if name in overrides:
             check_setting(name, f"--{name}", overrides[name])
     config = TrainConfig.load(options.config, options.data_root, **overrides)
