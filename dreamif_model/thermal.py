@@ -210,9 +210,8 @@ def _scaled(values: NDArray[Any], bounds: Range, hot_black: bool) -> NDArray[np.
         levels = np.rint(np.clip((np.arange(256) - low) * (255 / (high - low)), 0, 255))
         table = (255 - levels if hot_black else levels).astype(np.uint8)
         return np.asarray(cv2.LUT(values, table), np.uint8)
+    if values.dtype == np.float32:
+        values = np.clip(values, low, high)  # OpenCV takes what is beyond 2³¹ for black
     scale = 255 / (high - low)
-    # OpenCV takes the absolute value: what is below the range must not come back above it.
-    lowest = max(0, math.ceil(low)) if values.dtype == np.uint16 else low
-    inside = np.maximum(values, values.dtype.type(lowest))
-    gray = cv2.convertScaleAbs(inside, alpha=scale, beta=-low * scale)
+    gray = cv2.addWeighted(values, scale, values, 0, -low * scale, dtype=cv2.CV_8U)
     return np.asarray(cv2.bitwise_not(gray) if hot_black else gray, np.uint8)
