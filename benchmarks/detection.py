@@ -20,7 +20,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import rclpy
-import torch
 from node import CAMERA_HZ, PROCESSES, SIZE, WARM_UP_S, cpu_seconds, listening, parameters, running
 from vision_msgs.msg import Detection2DArray
 
@@ -47,14 +46,14 @@ def main() -> None:
     parser.add_argument("model", type=Path, help="YOLO model: a file or folder")
     parser.add_argument("--variant", default="nano")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--backend", default="openvino")
-    parser.add_argument("--precision", default="bf16")
+    parser.add_argument("--backend", default="auto")
+    parser.add_argument("--precision", default="auto")
     parser.add_argument("--seconds", type=float, default=15.0, help="of each row (default: 15)")
     parser.add_argument("--rounds", type=int, default=2, help="of one and two (default: 2)")
     options = parser.parse_args()
     print(
-        f"{os.cpu_count()} cores of {machine_name(torch.device('cpu'))}, torch "
-        f"{torch.__version__}, load {os.getloadavg()[0]:.1f} at the start; {options.variant} by "
+        f"{os.cpu_count()} cores of {machine_name('cpu')}, "
+        f"load {os.getloadavg()[0]:.1f} at the start; {options.variant} by "
         f"{options.backend} in {options.precision} on {options.device}, {options.model.name}"
     )
     print_loop(options)
@@ -82,10 +81,9 @@ def print_loop(options: argparse.Namespace) -> None:
     while time.monotonic() < end:
         for visible, infrared in pairs:
             started = time.perf_counter()
-            result = pipeline.fuse(visible, infrared, keep_on_device=True)
+            result = pipeline.fuse(visible, infrared)
             fused = time.perf_counter()
-            pixels = result.fused if result.on_device is None else result.on_device
-            detector.detect(pixels)
+            detector.detect(result.fused)
             done = time.perf_counter()
             if time.monotonic() > end - options.seconds:
                 for name, seconds in zip(

@@ -32,7 +32,6 @@ import cv2
 import numpy as np
 import plain_node
 import rclpy
-import torch
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
@@ -113,8 +112,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=15.0, help="of each row (default: 15)")
     options = parser.parse_args()
     print(
-        f"{os.cpu_count()} cores of {machine_name(torch.device('cpu'))}, Python "
-        f"{platform.python_version()}, torch {torch.__version__}, OpenCV {cv2.__version__}; load "
+        f"{os.cpu_count()} cores of {machine_name('cpu')}, Python "
+        f"{platform.python_version()}, OpenCV {cv2.__version__}; load "
         f"{os.getloadavg()[0]:.1f} at the start"
     )
     with tempfile.TemporaryDirectory() as folder:

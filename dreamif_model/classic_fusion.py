@@ -22,7 +22,7 @@ def laplacian_pyramid(infrared: Pixels, visible: Pixels) -> Pixels:
     """
     ycrcb = cv2.cvtColor(visible, cv2.COLOR_RGB2YCrCb)
     first, second = (_pyramid(np.asarray(image, np.uint8)) for image in (infrared, ycrcb[..., 0]))
-    fused: Floats = (first[-1] + second[-1]) / 2
+    fused = np.asarray((first[-1] + second[-1]) / 2, np.float32)
     for a, b in zip(first[-2::-1], second[-2::-1], strict=True):
         larger = np.where(abs(a) > abs(b), a, b)
         fused = np.asarray(cv2.pyrUp(fused, dstsize=(a.shape[1], a.shape[0])) + larger, np.float32)

@@ -18,7 +18,7 @@ FUSED_TOPIC = "fused/image_raw"
 _AUTOSTART = Parameter("autostart", True, "Configure and activate at the start, without a manager.")
 _DEVICE = Parameter("device", "auto", "Compute device: auto, cpu, cuda or cuda:N.")
 _CPU_THREADS = Parameter(
-    "cpu_threads", 0, "Threads of the network on the CPU; 0 leaves it to torch.", 0, 256
+    "cpu_threads", 0, "Threads of the network on the CPU; 0: one per usable core.", 0, 256
 )
 _MAX_MEGAPIXELS = Parameter(
     "max_megapixels",
@@ -46,21 +46,19 @@ FUSION_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "precision",
         "auto",
-        "Numeric precision of the network. auto is the fastest that the backend has here: fp16 on "
-        "CUDA; on a CPU bf16 where the processor has it, else fp32.",
+        "Numeric precision of the network; auto: fp16 on CUDA, bf16 or fp32 on a CPU.",
         choices=PRECISIONS,
     ),
     Parameter(
         "backend",
         "auto",
-        "What runs the network. auto is torch on CUDA, openvino on a CPU, and torch where OpenVINO "
-        "is not installed.",
+        "What runs the network; auto: the fastest here, torch on CUDA and openvino on a CPU.",
         choices=BACKENDS,
     ),
     Parameter(
         "weights",
         "",
-        "File of `dreamif train` or `dreamif export` instead of the packaged weights.",
+        "File of `dreamif train` or `dreamif export`; empty: the packaged weights.",
     ),
     _CPU_THREADS,
     _MAX_MEGAPIXELS,
