@@ -34,7 +34,7 @@ def test_round_trip(nano, nano_weights):
     for name, value in loaded.state_dict().items():
         assert torch.equal(value, nano.state_dict()[name]), name
     assert not loaded.training
-    infrared, visible = torch.rand(2, 1, 1, 16, 16)
+    infrared, visible = torch.rand(2, 1, 1, 32, 64)
     with torch.no_grad():
         assert torch.equal(loaded(infrared, visible).fused, nano(infrared, visible).fused)
 
@@ -121,8 +121,10 @@ def test_other_variant(nano_weights):
 
 
 def test_missing_tensors(nano_weights):
-    rewrite(nano_weights, lambda state: (state.pop("output.weight"), state.pop("embed.weight")))
-    assert "2 missing (first: embed.weight)" in refusal(nano_weights)
+    rewrite(
+        nano_weights, lambda state: (state.pop("output.weight"), state.pop("embed.kernel.weight"))
+    )
+    assert "2 missing (first: embed.kernel.weight)" in refusal(nano_weights)
 
 
 def test_surplus_tensors(nano_weights):
@@ -133,15 +135,17 @@ def test_surplus_tensors(nano_weights):
 def test_misshapen_tensors(nano_weights):
     rewrite(
         nano_weights,
-        lambda state: state.update({"embed.weight": state["embed.weight"][..., :1].contiguous()}),
+        lambda state: state.update(
+            {"embed.kernel.weight": state["embed.kernel.weight"][..., :1].contiguous()}
+        ),
     )
-    assert "1 of another shape (first: embed.weight)" in refusal(nano_weights)
+    assert "1 of another shape (first: embed.kernel.weight)" in refusal(nano_weights)
 
 
 def test_all_problems_are_told_at_once(nano_weights):
-    rewrite(nano_weights, lambda state: state.update({"embed": state.pop("embed.weight")}))
+    rewrite(nano_weights, lambda state: state.update({"embed": state.pop("embed.kernel.weight")}))
     message = refusal(nano_weights)
-    assert "1 missing (first: embed.weight); 1 unknown (first: embed)" in message
+    assert "1 missing (first: embed.kernel.weight); 1 unknown (first: embed)" in message
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -154,7 +158,7 @@ def test_values_that_are_no_numbers(nano_weights, value):
 
 def test_offsets_outside_the_file(tmp_path):
     entry = {"dtype": "F32", "shape": [1 << 40], "data_offsets": [0, 1 << 42]}
-    header = json.dumps({"embed.weight": entry, "__metadata__": METADATA}).encode()
+    header = json.dumps({"embed.kernel.weight": entry, "__metadata__": METADATA}).encode()
     path = tmp_path / "nano.safetensors"
     path.write_bytes(struct.pack("<Q", len(header)) + header)
     assert "not a readable safetensors file" in refusal(path)

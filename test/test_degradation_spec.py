@@ -62,3 +62,16 @@ def test_apply_is_degrade_step_by_step_rounded_once(shape, rng, generator):
     np.testing.assert_array_equal(planes, (expected * 255).round().numpy())
     assert shown.dtype == np.uint8
     assert spec.apply(image, "infrared", generator) is image
+
+
+@pytest.mark.parametrize("text", ["gaussian:35", "infrared=gaussian:35", "visible=gaussian:35"])
+def test_random_numbers_are_those_of_the_seed(text):
+    found = DegradationSpec.parse([text]).generator(7)
+    assert torch.equal(found.get_state(), torch.Generator().manual_seed(7).get_state())
+
+
+def test_images_that_stay_clean_need_no_random_numbers(rng):
+    clean = DegradationSpec()
+    image = rng.integers(0, 256, (4, 5), dtype=np.uint8)
+    assert clean.generator(7) is None
+    assert clean.apply(image, "visible", None) is image

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from dreamif_model.degradations import DEGRADATIONS, MODALITIES, degrade, degrade_randomly
+from dreamif_model.degradation_table import DEGRADATIONS, MODALITIES
+from dreamif_model.degradations import FUNCTIONS, degrade, degrade_randomly
 from dreamif_model.errors import ConfigError
 
 SIZE = (256, 256)
@@ -270,6 +271,10 @@ def test_strength_out_of_range(name, strength, generator):
     assert str(caught.value) == f"{words}, got {strength:g}"
 
 
+def test_the_table_and_the_functions_have_the_same_names():
+    assert list(FUNCTIONS) == list(DEGRADATIONS)
+
+
 def test_strengths_of_training_are_valid():
     for kind in DEGRADATIONS.values():
         assert kind.valid[0] <= kind.training[0] < kind.training[1] <= kind.valid[1]
@@ -282,13 +287,13 @@ def test_strengths_of_training_are_valid():
 def drawn(monkeypatch):
     """Instead of a degraded image: every call's (name, strength), in the order of the calls."""
     calls = []
-    for name, kind in list(DEGRADATIONS.items()):
+    for name in DEGRADATIONS:
 
         def record(image, strength, _, name=name):
             calls.append((name, strength))
             return image + 0
 
-        monkeypatch.setitem(DEGRADATIONS, name, kind._replace(function=record))
+        monkeypatch.setitem(FUNCTIONS, name, record)
     return calls
 
 

@@ -185,7 +185,8 @@ def test_every_tensor_of_the_releases_sizes_has_its_place():
     assert shapes == used_shapes(NetworkConfig())  # the paper's sizes
 
 
-def test_the_command_and_the_pipeline(state, save, tmp_path, rng, capfd):
+@pytest.mark.parametrize("backend", ["torch", "openvino"])
+def test_the_command_and_the_pipeline(state, save, tmp_path, rng, capfd, backend):
     out = tmp_path / "new" / "released.safetensors"
     assert cli.main(["import-checkpoint", str(save(as_saved(state))), "--out", str(out)]) == 0
     printed = capfd.readouterr().out
@@ -196,7 +197,8 @@ def test_the_command_and_the_pipeline(state, save, tmp_path, rng, capfd):
 
     visible = rng.integers(0, 256, (16, 24, 3), dtype=np.uint8)
     infrared = rng.integers(0, 256, (16, 24), dtype=np.uint8)
-    result = FusionPipeline("released", "cpu", out).fuse(visible=visible, infrared=infrared)
+    pipeline = FusionPipeline("released", "cpu", out, precision="fp32", backend=backend)
+    result = pipeline.fuse(visible=visible, infrared=infrared)
     rgb = torch.from_numpy(visible).permute(2, 0, 1)[None] / 255
     gray = torch.from_numpy(infrared)[None, None].expand(1, 3, 16, 24) / 255
     with torch.no_grad():

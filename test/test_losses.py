@@ -8,6 +8,7 @@ from dreamif_model import metrics
 from dreamif_model.network import NetworkOutput
 from dreamif_model.training import losses
 from dreamif_model.training.config import DEFAULT_LOSS_WEIGHTS
+from dreamif_model.training.distillation import distillation_loss
 
 
 def image(rows):
@@ -178,3 +179,39 @@ def test_gradients_are_finite_on_flat_images(value):
     total.backward()
     assert total.isfinite()
     assert fused.grad.isfinite().all()
+
+
+def output(fused, *dominance):
+    """What a network gives, as far as distillation looks: flat maps, coarse to fine."""
+    return NetworkOutput(fused, list(dominance), None, fused)
+
+
+def level(infrared, side):
+    return torch.cat((flat(infrared), flat(1 - infrared)), dim=1)[..., :side, :side]
+
+
+def test_distillation_compares_luma():
+    green = torch.cat((flat(0), flat(1), flat(0)), dim=1)
+    loss = distillation_loss(output(flat(0.2)), output(green))
+    assert loss.item() == pytest.approx(0.587 - 0.2, rel=1e-4)
+
+
+def test_distillation_compares_as_many_finest_levels_as_both_have():
+    fused = flat(0.5)
+    taught = output(fused, level(0.1, 2), level(0.6, 4), level(0.7, 8))
+    assert distillation_loss(taught, taught) == 0
+    # The finest of the student is half as large: the teacher's is resized to it.
+    few = output(fused, level(0.4, 2), level(0.6, 4))  # 0.2 from 0.6, 0.1 from 0.7
+    assert distillation_loss(few, taught).item() == pytest.approx(0.15, rel=1e-4)
+    many = output(fused, level(0.9, 1), level(0.9, 2), *few.dominance[:1], level(0.7, 4))
+    expected = (0.8 + 0.2 + 0) / 3
+    assert distillation_loss(many, taught).item() == pytest.approx(expected, rel=1e-4)
+    assert distillation_loss(output(fused), taught) == 0
+
+
+def test_distillation_teaches_the_student_alone():
+    student, teacher = torch.rand(2, 1, 2, 8, 8)
+    student.requires_grad_()
+    loss = distillation_loss(output(flat(0.5), student), output(flat(0.5), teacher))
+    loss.backward()
+    assert student.grad.abs().sum() > 0

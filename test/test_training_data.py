@@ -22,6 +22,10 @@ class TestSplit:
         assert stems(validation) == [1, 2]
         assert stems(training) == [0, 3]
 
+    def test_no_names_hold_nothing_out(self, tmp_path):
+        training, validation = DataSet(make_pairs(tmp_path, 9), validation=()).split()
+        assert (stems(training), validation) == (list(range(9)), [])
+
     @pytest.mark.parametrize("name", ["LLVIP", "MSRS", "M3FD", "RoadScene"])
     def test_published_layouts(self, tmp_path, name):
         training, test = data.LAYOUTS[name]
@@ -37,6 +41,7 @@ class TestSplit:
             assert (stems(drawn), stems(held_out)) == (list(range(1, 8)), [0, 8])
         by_name = DataSet(tmp_path, validation=("03",)).split()
         assert (len(by_name[0]), stems(by_name[1])) == (8, [3])
+        assert [len(part) for part in DataSet(tmp_path, validation=()).split()] == [9, 0]
 
     def test_no_layout(self, tmp_path):
         (tmp_path / "ir").mkdir()
