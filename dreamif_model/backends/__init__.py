@@ -70,6 +70,7 @@ _TABLE: dict[str, _Row] = {
     ),
 }
 BACKENDS = ("auto", *_TABLE)
+_ONLY_BACKENDS = {".torchscript": "torch", ".xml": "openvino"}  # that read such weights
 
 
 def make_backend(source: ModelSource, backend: str, device: str, precision: str) -> Backend:
@@ -94,8 +95,14 @@ def make_backend(source: ModelSource, backend: str, device: str, precision: str)
     if source.variant == AVERAGE:
         from dreamif_model.backends.average import AverageBackend
 
+        if device.startswith("cuda"):  # it runs on the CPU, but a device that is asked for is here
+            from dreamif_model.backends.pytorch import resolve_device
+
+            resolve_device(device)
         return AverageBackend()
-    row = _TABLE[choose_backend(backend, device, source)]
+    chosen = choose_backend(backend, device, source)
+    check_available(chosen)
+    row = _TABLE[chosen]
     made: Backend = getattr(importlib.import_module(row.module), row.name)(
         source, device, precision
     )
@@ -130,16 +137,17 @@ def choose_backend(backend: str, device: str, source: ModelSource) -> str:
     if backend != "auto":
         return backend
     suffix = source.weights.suffix.lower() if source.weights else ""
-    if suffix == ".torchscript" or device.startswith("cuda"):
-        return "torch"
-    if suffix != ".xml" and device == "auto" and cuda_is_here():
-        return "onnxruntime" if suffix == ".onnx" else "torch"
-    if find_spec("openvino") is None:
-        if suffix == ".onnx":
-            return "onnxruntime"
+    if suffix in _ONLY_BACKENDS:
+        return _ONLY_BACKENDS[suffix]
+    on_cuda = device.startswith("cuda") or (device == "auto" and cuda_is_here())
+    has_openvino = find_spec("openvino") is not None
+    if suffix == ".onnx" and (on_cuda or not has_openvino):
+        return "onnxruntime"
+    if not on_cuda and has_openvino:
+        return "openvino"
+    if not on_cuda:
         _warn_of_missing_openvino()
-        return "torch"
-    return "openvino"
+    return "torch"
 
 
 def _warn_of_missing_openvino() -> None:

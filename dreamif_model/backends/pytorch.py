@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from dreamif_model._openmp import SET_TOO_LATE
 from dreamif_model.backends.cuda_graph import CapturedStage
 from dreamif_model.backends.interface import NetworkBackend
 from dreamif_model.device import cpu_threads, machine_name
@@ -20,6 +23,7 @@ from dreamif_model.graph_info import GRAPH_KEY, GraphInfo
 from dreamif_model.model_source import ModelSource
 from dreamif_model.network.frame import FrameNetwork
 
+_LOG = logging.getLogger(__name__)
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -39,6 +43,7 @@ class TorchBackend(NetworkBackend):
         self._dtype = DTYPES[self.precision]
         if self._device.type == "cpu":
             torch.set_num_threads(cpu_threads())
+            _warn_of_spinning_threads()
         path = source.graph_file((".torchscript",))
         if path is None:
             frame: nn.Module = FrameNetwork(source.torch_network())
@@ -85,6 +90,17 @@ class TorchBackend(NetworkBackend):
             if isinstance(module, (nn.Conv2d, nn.Linear)):
                 module.to(self._dtype)
         return network
+
+
+@cache
+def _warn_of_spinning_threads() -> None:
+    """Say once where torch was imported before this package could tell its threads to sleep."""
+    if SET_TOO_LATE and torch.get_num_threads() > 1:
+        _LOG.warning(
+            "torch was imported before dreamif_model, so its threads spin while they wait, and "
+            "frames take several times as long while another program uses a core: import "
+            "dreamif_model first, or set OMP_WAIT_POLICY=passive"
+        )
 
 
 def resolve_device(name: str) -> torch.device:

@@ -1,7 +1,7 @@
 """Training losses, each a pure function.
 
 Pixel, gradient, SSIM and colour terms are those of the paper's equation 8, dominance is its
-equation 9; edge, information and restoration are ours.
+equation 9; edge, information, restoration and cells are ours.
 
 All images are (B, C, H, W) in [0, 1]; luma where C is 1. ``infrared`` and ``visible`` are the
 clean sources, whatever the network was shown.
@@ -17,6 +17,7 @@ from dreamif_model.color import luma, rgb_to_ycbcr
 from dreamif_model.network import NetworkOutput
 
 EDGE_FLOOR = 1e-3  # Sobel strength, of a unit step's 1, that counts as flat
+CELL = 4  # pixels, of the largest cell that a network takes as one position
 SSIM_WINDOW = 7  # side of the uniform window, as the SSIM metric has it
 VIF_NOISE = 2.0 / 255**2  # variance of the visual noise, as the VIFF metric has it
 VIF_FLAT = 0.1 / 255**2  # variance added to a source's, so that flat regions have a gradient
@@ -102,6 +103,22 @@ def restoration_loss(restored: Tensor | None, infrared: Tensor, visible: Tensor)
     return F.l1_loss(restored, torch.cat((infrared, visible)))
 
 
+def cell_loss(fused: Tensor) -> Tensor:
+    """Mean squared relative difference of the gradients at the four positions within a cell.
+
+    A network whose input are the pixels of cells may print the cells' pattern, where noise leaves
+    it nothing else to go by: then gradients between two cells differ from those within. Cells are
+    4×4 pixels, of which those of 2×2 are a part.
+    """
+    parts = []
+    for image in (fused, fused.transpose(2, 3)):
+        steps = (image[..., 1:] - image[..., :-1]).abs().mean((0, 1, 2))  # (W - 1,)
+        whole = len(steps) // CELL * CELL
+        means = steps[:whole].unflatten(0, (-1, CELL)).mean(0)
+        parts.append((means / means.mean().clamp(min=1e-6) - 1).square().mean())
+    return torch.stack(parts).mean()
+
+
 def total_loss(
     output: NetworkOutput, infrared: Tensor, visible: Tensor, weights: dict[str, float]
 ) -> tuple[Tensor, dict[str, float]]:
@@ -117,6 +134,7 @@ def total_loss(
         "color": color_loss(output.fused, visible),
         "dominance": dominance_loss(output.dominance).to(fused.device),
         "restoration": restoration_loss(output.restored, infrared, visible),
+        "cells": cell_loss(fused),
     }
     total = torch.stack([weights[name] * value for name, value in parts.items()]).sum()
     return total, {name: float(value.detach()) for name, value in parts.items()}

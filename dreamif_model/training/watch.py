@@ -44,7 +44,9 @@ class Watch:
         self._show(step, row)
 
     def validate(self, step: int, network: Network) -> None:
-        """Losses and a picture of the validation pairs."""
+        """Losses and a picture of the validation pairs, where there are any."""
+        if not self.validation.pairs:
+            return
         losses, picture = self.validation.run(network)
         self.file.write(json.dumps(losses | {"step": step}) + "\n")
         self.pictures.mkdir(exist_ok=True)
