@@ -88,16 +88,16 @@ def test_padding_is_replicated_and_cropped_exactly(nano_pipeline, pair):
         assert np.array_equal(getattr(result, name), getattr(padded, name)[:37, :53])
 
 
-def test_nano_is_the_network(nano_pipeline, nano_weights, rng):
+def test_nano_is_the_network(nano_weights, rng):
     """Of a gray pair that needs no padding: the network's own output, infrared first."""
-    visible, infrared = rng.integers(0, 256, (2, 32, 48), dtype=np.uint8)
-    result = nano_pipeline.fuse(visible, infrared)
+    visible, infrared = rng.integers(0, 256, (2, 32, 64), dtype=np.uint8)
+    result = FusionPipeline("nano", "cpu", nano_weights, precision="fp32").fuse(visible, infrared)
     tensors = [torch.from_numpy(each)[None, None] / 255 for each in (infrared, visible)]
     with torch.no_grad():
         output = load_network("nano", nano_weights)(*tensors)
     expected = (255 * output.fused[0, 0].clamp(0, 1)).numpy()
     assert result.fused[..., 1] == pytest.approx(expected, abs=0.51)
-    shown = torch.nn.functional.interpolate(output.dominance[-1], (32, 48), mode="bilinear")[0]
+    shown = torch.nn.functional.interpolate(output.dominance[-1], (32, 64), mode="bilinear")[0]
     assert result.dominance_infrared == pytest.approx(shown[0].numpy(), abs=1e-5)
     assert result.dominance_visible == pytest.approx(shown[1].numpy(), abs=1e-5)
 
@@ -189,18 +189,19 @@ def test_missing_weights(tmp_path):
 
 
 @pytest.mark.skipif(HAS_CUDA, reason="there is a CUDA device")
+@pytest.mark.parametrize("variant", ["nano", "average"])
 @pytest.mark.parametrize("name", ["cuda", "cuda:0"])
-def test_missing_cuda_is_never_replaced(name):
+def test_missing_cuda_is_never_replaced(name, variant):
     with pytest.raises(DeviceError, match=r"sees 0 CUDA devices.*use cpu or auto"):
-        FusionPipeline("average", name)
+        FusionPipeline(variant, name)
 
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not HAS_CUDA, reason="needs a CUDA device")
-def test_cuda_agrees_with_the_cpu(nano_pipeline, nano_weights, pair):
+def test_cuda_agrees_with_the_cpu(nano_weights, pair):
     on_cpu, on_cuda = (
-        nano_pipeline.fuse(*pair),
-        FusionPipeline("nano", "cuda", nano_weights, precision="fp32").fuse(*pair),
+        FusionPipeline("nano", device, nano_weights, precision="fp32").fuse(*pair)
+        for device in ("cpu", "cuda")
     )
     difference = on_cuda.fused.astype(int) - on_cpu.fused
     assert np.abs(difference).max() <= 2
