@@ -127,7 +127,10 @@ class FusionEngine:
             fused_layers = fuse_layers(*layers)
             after()
             pixels, maps = finish(source, *fused_layers)
-            fused, dominance = self._download(pixels, self.smoother.smooth(maps, *layers))
+            fused, dominance = self._download(pixels, maps)
+            if self.smoother.share:
+                seen = self._download(*(self._seen(layer, maps) for layer in layers))
+                dominance = self.smoother.smooth(dominance, *seen)
             # A copy: the next frame's CUDA graph writes to the same memory.
             keep = keep_on_device and self.device.type == "cuda"
             on_device = pixels.clone() if keep else None
@@ -185,6 +188,12 @@ class FusionEngine:
             thermal = torch.lerp(luma(rgb), thermal, coverage)
             source = torch.cat((source, coverage[None, None]), dim=1)
         return source, self._pad(thermal.expand_as(layer)), self._pad(layer)
+
+    def _seen(self, layer: Tensor, maps: Tensor) -> Tensor:
+        """A network's input (1, C, H', W') as gray levels of the maps' size (H, W)."""
+        height, width = maps.shape[1:]
+        gray = layer[0, :, :height, :width].mean(0)
+        return gray.mul(255).round().to(torch.uint8)
 
     def _pad(self, image: Tensor) -> Tensor:
         """To the network's multiple, by repeating the last row and column."""

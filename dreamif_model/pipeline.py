@@ -55,7 +55,7 @@ class FusionPipeline:
         backend: str = "torch",
     ) -> None:
         self.engine = FusionEngine(variant, device, weights, precision, backend=backend)
-        self._registrar = Registrar(registration, self.engine.device) if registration else None
+        self._registrar = Registrar(registration) if registration else None
         self.normalizer = ThermalNormalizer(thermal)
         self.dominance_smoothing = dominance_smoothing
 
@@ -94,7 +94,10 @@ class FusionPipeline:
         registered, coverage = self._register(normalized, pixels.shape)
         registered_at = time.perf_counter()
         output = self.engine.fuse(
-            pixels, registered, coverage=coverage, keep_on_device=keep_on_device
+            pixels,
+            registered,
+            coverage=None if coverage is None else self._on_device(coverage),
+            keep_on_device=keep_on_device,
         )
         return FusionResult(
             fused=output.fused,
@@ -116,7 +119,6 @@ class FusionPipeline:
         nothing = np.zeros(pixels.shape[:2], np.float32)
         return FusionResult(rgb, nothing, nothing + 1, {})
 
-    @torch.inference_mode()
     def infrared_alone(
         self, infrared: NDArray[np.generic], visible_shape: tuple[int, ...] | None = None
     ) -> FusionResult:
@@ -131,21 +133,19 @@ class FusionPipeline:
         normalized_at = time.perf_counter()
         shape = visible_shape or self._own_shape() or normalized.shape
         registered, coverage = self._register(normalized, shape)
-        gray = torch.as_tensor(registered)
-        reach = torch.ones_like(gray) if coverage is None else coverage
-        pixels = (gray * reach).mul(255).round().to(torch.uint8)[..., None].expand(-1, -1, 3)
-        dominance = np.array(reach.cpu().numpy(), np.float32)
+        dominance = np.ones_like(registered) if coverage is None else coverage.copy()
+        gray = np.rint(255 * registered * dominance).astype(np.uint8)
         timings = {
             "normalize": normalized_at - started,
             "warp": time.perf_counter() - normalized_at,
         }
         return FusionResult(
-            np.ascontiguousarray(pixels.cpu()), dominance, np.zeros_like(dominance), timings
+            np.repeat(gray[..., None], 3, axis=2), dominance, np.zeros_like(dominance), timings
         )
 
     def register(self, calibration: Calibration) -> None:
         """Lay infrared on the visible image by this from the next frame on."""
-        self._registrar = Registrar(calibration, self.engine.device)
+        self._registrar = Registrar(calibration)
 
     def warm_up(self) -> None:
         """Fuse a blank pair: what the first frame would otherwise wait for.
@@ -158,6 +158,9 @@ class FusionPipeline:
         self.engine.fuse(blank.astype(np.uint8), blank)
         self.engine.smoother.reset()
 
+    def _on_device(self, coverage: NDArray[np.float32]) -> Tensor:
+        return torch.from_numpy(coverage).to(self.engine.device)
+
     def _own_shape(self) -> tuple[int, int] | None:
         """(H, W) of the visible images that the registration is for."""
         if self._registrar is None:
@@ -168,18 +171,15 @@ class FusionPipeline:
     def _score(
         self,
         visible: NDArray[np.uint8],
-        infrared: NDArray[np.float32] | Tensor,
-        coverage: Tensor | None,
+        infrared: NDArray[np.float32],
+        coverage: NDArray[np.float32] | None,
     ) -> float:
         green = visible if visible.ndim == 2 else visible[..., 1]  # luma enough for edges
-        device = infrared.device if isinstance(infrared, Tensor) else "cpu"
-        gray = torch.from_numpy(np.require(green, requirements=("C", "W"))).to(device) / 255
-        return alignment_score(infrared, gray, coverage)
+        return alignment_score(infrared, green, coverage)
 
-    @torch.inference_mode()
     def _register(
         self, infrared: NDArray[np.float32], shape: tuple[int, ...]
-    ) -> tuple[NDArray[np.float32] | Tensor, Tensor | None]:
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """Infrared on the visible pixels, and the coverage where there is a registration."""
         if self._registrar is None:
             return resize(infrared, shape[:2]), None
