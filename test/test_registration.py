@@ -50,7 +50,7 @@ def registered(matrix, infrared, shape=SHAPE, feather_px=16.0):
     size = infrared.shape[1], infrared.shape[0]
     registrar = Registrar(calibration(matrix, size, shape[::-1]), feather_px=feather_px)
     warp = registrar.warp(infrared.shape, shape)
-    return warp(infrared).numpy(), warp.coverage.numpy()
+    return warp(infrared), warp.coverage
 
 
 @pytest.fixture
@@ -100,6 +100,15 @@ class TestHomography:
         assert inside.mean() > 0.4
         np.testing.assert_allclose(warped[inside], expected[inside], atol=0.01)
         assert (coverage[inside] == 1).all()
+
+    def test_8_bit_images_are_warped_as_any(self, smooth):
+        """To half a gray level; so is what is averaged first."""
+        gray = np.rint(255 * smooth).astype(np.uint8)
+        for matrix in (turn(-5, 1.25), np.diag((0.5, 0.5, 1.0))):
+            warped, _ = registered(matrix, gray)
+            exact, _ = registered(matrix, gray.astype(np.float32))
+            assert warped.dtype == np.uint8
+            np.testing.assert_allclose(warped, exact, atol=1.01)
 
     def test_equal_sizes_without_a_shift_change_nothing(self, smooth):
         warped, coverage = registered(np.eye(3), smooth)
@@ -180,7 +189,7 @@ class TestCameras:
         places = pair().to_infrared(np.column_stack((x.ravel(), y.ravel())))
         maps = np.nan_to_num(places, nan=-9).astype(np.float32).reshape(240, 320, 2)
         expected = cv2.remap(infrared, maps, None, cv2.INTER_LINEAR, borderValue=-1)
-        covered = warp.coverage.numpy() == 1
+        covered = warp.coverage == 1
         inside = ((maps >= 0) & (maps <= (319, 239))).all(axis=2)
         assert 0.5 < covered.mean() < 1
         assert (covered[inside]).all()
@@ -442,7 +451,8 @@ class TestFusion:
         images = self.pair(rng)
         warp = Registrar(self.half).warp(SHAPE, SHAPE)
         infrared = warp(images["infrared"].astype(np.float32) / 255)
-        output = engine.fuse(images["visible"], infrared, coverage=warp.coverage)
+        coverage = torch.from_numpy(warp.coverage)
+        output = engine.fuse(images["visible"], infrared, coverage=coverage)
         np.testing.assert_array_equal(output.fused[:, :32], images["visible"][:, :32])
         inside = images["infrared"][:, 17:32, None].astype(float) + images["visible"][:, 49:]
         assert output.fused[:, 49:] == pytest.approx(inside / 2, abs=0.51)
@@ -484,9 +494,10 @@ class TestFusion:
         outputs = []
         for device in ("cpu", "cuda"):
             engine = FusionEngine("nano", device, precision="fp32", network=network)
-            warp = Registrar(self.half, device).warp(SHAPE, SHAPE)
+            warp = Registrar(self.half).warp(SHAPE, SHAPE)
+            coverage = torch.from_numpy(warp.coverage).to(device)
             for _ in range(3):
-                output = engine.fuse(images["visible"], warp(infrared), coverage=warp.coverage)
+                output = engine.fuse(images["visible"], warp(infrared), coverage=coverage)
             outputs.append(output)
         assert engine.uses_cuda_graph
         assert np.abs(outputs[0].fused.astype(int) - outputs[1].fused).max() <= 2

@@ -9,11 +9,16 @@ fields of doubled angles, which is what this module computes with.
 
 from __future__ import annotations
 
+import math
+from typing import cast
+
+import cv2
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+
+Gray = NDArray[np.float32]  # (H, W) in [0, 1]
+Field = NDArray[np.float32]  # (2, H, W): cosine and sine of twice the gradient's angle, weighted
+Image = NDArray[np.uint8] | NDArray[np.float32]  # (H, W) gray, float32 in [0, 1]
 
 SMOOTHING = 1.5  # pixels, σ, at every resolution: edges attract from that far
 EDGE = 1.5  # times the mean gradient: one of that strength counts half
@@ -21,83 +26,89 @@ FAINTEST = 1e-3  # per pixel, of [0, 1]: weaker mean gradients are noise of a bl
 SCORE_WIDTH = 240  # pixels, about, at which a frame is scored
 
 
-@torch.inference_mode()
-def alignment_score(
-    infrared: NDArray[np.float32] | Tensor,
-    visible: NDArray[np.float32] | Tensor,
-    coverage: Tensor | None = None,
-) -> float:
-    """Agreement of the edges of two (H, W) images in [0, 1] on the same pixels.
+def alignment_score(infrared: Image, visible: Image, coverage: Gray | None = None) -> float:
+    """Agreement of the edges of two (H, W) images, uint8 or float32 in [0, 1], on the same pixels.
 
-    coverage: (H, W) in [0, 1], how much each pixel counts. Tensors are on one device.
+    coverage: (H, W) in [0, 1], how much each pixel counts.
     The correlation of both fields of doubled gradient angles, in [-1, 1]: 1 for the same edges,
     0 for unrelated ones. Aligned cameras give 0.2 to 0.6, depending on the scene, so watch its
     changes; blank images give 0.
     """
-    fields = [_field(image, SCORE_WIDTH) for image in (infrared, visible)]
-    weight = None if coverage is None else _shrunk(coverage, SCORE_WIDTH)
-    return float(agreement(fields[0], fields[1], weight))
+    first, second = (edge_field(_shrunk(image, SCORE_WIDTH)) for image in (infrared, visible))
+    weight = np.ones((), np.float32) if coverage is None else _shrunk(coverage, SCORE_WIDTH)
+    return correlation(
+        *(float((a * b * weight).sum()) for a, b in ((first, second), (first,) * 2, (second,) * 2))
+    )
 
 
-@torch.inference_mode()
-def edge_strength(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(H, W) in [0, 1] for an image (H, W) in [0, 1]: 1 on edges, 0 where flat."""
-    strength: NDArray[np.float32] = _field(image, image.shape[1]).norm(dim=1)[0].numpy()
-    return strength
+def edge_strength(image: Image) -> Gray:
+    """(H, W) in [0, 1] for an image (H, W): 1 on edges, 0 where flat."""
+    cosine, sine = edge_field(as_float(image))
+    return cast("Gray", cv2.magnitude(cosine, sine))
 
 
-def agreement(first: Tensor, second: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Correlation in [-1, 1] of two fields (K, 2, H, W), pixels weighted by (H, W)."""
-    weight = first.new_ones(()) if weight is None else weight
-    energy = (first.square() * weight).sum() * (second.square() * weight).sum()
-    return (first * second * weight).sum() / (energy + 1e-12).sqrt()
+def as_float(image: Image) -> Gray:
+    """uint8 to float32 in [0, 1]; float32 as it is."""
+    if image.dtype == np.uint8:
+        return np.multiply(image, np.float32(1 / 255), dtype=np.float32)
+    return image.astype(np.float32, copy=False)
 
 
-def gradient_field(image: Tensor, threshold: Tensor) -> Tensor:
-    """(K, 1, H, W) to (K, 2, H, W): cosine and sine of twice the gradient's angle.
-
-    Of length |g|² / (|g|² + threshold): 1 on edges, 0 where flat.
-    """
-    x, y = _gradient(image)
-    strength = x.square() + y.square() + threshold
-    return torch.cat(((x.square() - y.square()) / strength, 2 * x * y / strength), dim=1)
+def correlation(product: float, energy: float, other_energy: float) -> float:
+    """Of two fields, in [-1, 1], from the sums of their product and of their squares."""
+    return product / math.sqrt(energy * other_energy + 1e-12)
 
 
-def edge_threshold(image: Tensor) -> Tensor:
-    """(K, 1, 1, 1): the squared gradient that counts half, by each image's own mean."""
-    x, y = _gradient(image)
-    mean = torch.hypot(x, y).mean(dim=(1, 2, 3), keepdim=True)
-    return (EDGE * mean.clamp(min=FAINTEST)).square()
-
-
-def _field(image: NDArray[np.float32] | Tensor, width: int) -> Tensor:
-    """(1, 2, h, w) of an image (H, W), shrunk by a whole number to about ``width``."""
-    tensor = torch.from_numpy(image) if isinstance(image, np.ndarray) else image
-    small = smooth(_shrunk(tensor, width))
+def edge_field(image: Gray) -> Field:
+    """Of an image (H, W), by edges as strong as its own are."""
+    small = smooth(image)
     return gradient_field(small, edge_threshold(small))
 
 
-def _shrunk(image: Tensor, width: int) -> Tensor:
-    """(H, W) to (1, 1, h, w), means of whole squares."""
-    step = max(1, round(image.shape[1] / width))
-    return F.avg_pool2d(image.float()[None, None], step, ceil_mode=True)
+def gradient_field(image: Gray, threshold: float) -> Field:
+    """(H, W) to (2, H, W): cosine and sine of twice the gradient's angle.
+
+    Of length |g|² / (|g|² + threshold): 1 on edges, 0 where flat.
+    """
+    x, y = gradient(image)
+    field = np.empty((2, *image.shape), np.float32)
+    product = 2 * x * y
+    x *= x
+    y *= y
+    strength = x + y
+    strength += np.float32(threshold)
+    x -= y
+    np.divide(x, strength, out=field[0])
+    np.divide(product, strength, out=field[1])
+    return field
 
 
-def smooth(image: Tensor, sigma: float = SMOOTHING) -> Tensor:
-    """Gaussian blur of (K, 1, H, W), the edges repeated."""
-    radius = round(3 * sigma)
-    offsets = torch.arange(-radius, radius + 1, dtype=image.dtype, device=image.device)
-    kernel = torch.exp(-offsets.square() / (2 * sigma**2))
-    kernel = kernel / kernel.sum()
-    rows = F.conv2d(
-        F.pad(image, (radius, radius, 0, 0), mode="replicate"), kernel.view(1, 1, 1, -1)
+def edge_threshold(image: Gray) -> float:
+    """The squared gradient that counts half, by the mean of an image (H, W)."""
+    mean = float(cv2.magnitude(*gradient(image)).mean())
+    return (EDGE * max(mean, FAINTEST)) ** 2
+
+
+def smooth(image: Gray) -> Gray:
+    """Gaussian blur of (H, W), the edges repeated."""
+    side = 2 * round(3 * SMOOTHING) + 1
+    blurred = cv2.GaussianBlur(image, (side, side), SMOOTHING, borderType=cv2.BORDER_REPLICATE)
+    return cast("Gray", blurred)
+
+
+def gradient(image: Gray) -> tuple[Gray, Gray]:
+    """Central differences of (H, W) along x and y, per pixel."""
+    x, y = (
+        cv2.Sobel(image, cv2.CV_32F, *axis, ksize=1, scale=0.5, borderType=cv2.BORDER_REPLICATE)
+        for axis in ((1, 0), (0, 1))
     )
-    return F.conv2d(F.pad(rows, (0, 0, radius, radius), mode="replicate"), kernel.view(1, 1, -1, 1))
+    return cast("Gray", x), cast("Gray", y)
 
 
-def _gradient(image: Tensor) -> tuple[Tensor, Tensor]:
-    """Central differences along x and y of (K, 1, H, W)."""
-    padded = F.pad(image, (1, 1, 1, 1), mode="replicate")
-    x = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2
-    y = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2
-    return x, y
+def _shrunk(image: Image, width: int) -> Gray:
+    """(H, W) to about ``width`` pixels, means of whole squares."""
+    step = max(1, round(image.shape[1] / width))
+    size = -(-image.shape[1] // step), -(-image.shape[0] // step)
+    missing = size[1] * step - image.shape[0], size[0] * step - image.shape[1]
+    whole = cv2.copyMakeBorder(as_float(image), 0, missing[0], 0, missing[1], cv2.BORDER_REPLICATE)
+    return cast("Gray", cv2.resize(whole, size, interpolation=cv2.INTER_AREA))

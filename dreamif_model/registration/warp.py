@@ -1,19 +1,17 @@
-"""Registration: the infrared image on the visible camera's pixels, on the model's device.
+"""Registration: the infrared image on the visible camera's pixels.
 
 A :class:`Calibration` says where the pixels lie; a :class:`Registrar` looks the infrared image up
-there, by one grid that is computed once per image size.
+there, by maps that are computed once per image size.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar, cast
 
 import cv2
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
 
 from dreamif_model.errors import ConfigError, ImageError
 from dreamif_model.registration.geometry import CameraPair, Homography, Points
@@ -21,6 +19,7 @@ from dreamif_model.registration.geometry import CameraPair, Homography, Points
 FEATHER_PX = 16.0  # visible pixels over which infrared fades out before it ends
 ASPECT_TOLERANCE = 0.01
 Size = tuple[int, int]  # (width, height) in pixels
+Image = TypeVar("Image", NDArray[np.uint8], NDArray[np.float32])  # gray (H, W)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,21 +66,15 @@ def _scale(camera: str, size: Size, calibrated: Size) -> NDArray[np.float64]:
 
 
 class Registrar:
-    """Warps infrared images to the visible camera's pixels; keeps the grid of the last sizes.
+    """Warps infrared images to the visible camera's pixels; keeps the maps of the last sizes.
 
     It begins with the calibrated sizes. ConfigError where infrared misses the visible image.
     """
 
-    def __init__(
-        self,
-        calibration: Calibration,
-        device: torch.device | str = "cpu",
-        feather_px: float = FEATHER_PX,
-    ) -> None:
+    def __init__(self, calibration: Calibration, feather_px: float = FEATHER_PX) -> None:
         if not feather_px >= 0:
             raise ConfigError(f"feather_px must be 0 pixels or more, got {feather_px}")
         self.calibration, self.feather_px = calibration, feather_px
-        self._device = torch.device(device)
         self._warp = self._make_warp(calibration.infrared_size, calibration.visible_size)
 
     def warp(self, infrared_shape: tuple[int, ...], visible_shape: tuple[int, ...]) -> Warp:
@@ -94,14 +87,15 @@ class Registrar:
 
     def _make_warp(self, infrared_size: Size, visible_size: Size) -> Warp:
         points = self.calibration.to_infrared(_pixels(visible_size), infrared_size, visible_size)
-        return Warp(points, infrared_size, visible_size, self._device, self.feather_px)
+        return Warp(points, infrared_size, visible_size, self.feather_px)
 
 
 class Warp:
     """Bilinear look-up of an infrared image at given points, one per visible pixel.
 
-    coverage: (H, W) float32 on the device: 0 where infrared does not reach, rising to 1 within
-    ``feather_px`` inside; 1 everywhere where it reaches every visible pixel.
+    Positions are rounded to 1/32 pixel. coverage: (H, W) float32, 0 where infrared does not
+    reach, rising to 1 within ``feather_px`` inside; 1 everywhere where it reaches every visible
+    pixel.
     """
 
     def __init__(
@@ -109,7 +103,6 @@ class Warp:
         points: Points,
         infrared_size: Size,
         visible_size: Size,
-        device: torch.device,
         feather_px: float = FEATHER_PX,
     ) -> None:
         self.sizes = infrared_size, visible_size
@@ -120,29 +113,24 @@ class Warp:
             raise ConfigError(
                 "the calibration puts the infrared image outside the visible one: calibrate again"
             )
-        self.coverage = torch.from_numpy(_feathered(covered, feather_px)).to(device)
-        self._shrink = _shrink(points.reshape(*shape, 2), covered)
-        normalized = (2 * points + 1) / np.array(infrared_size) - 1  # edges at -1 and 1
-        grid = np.nan_to_num(normalized, nan=0.0).clip(-2, 2).astype(np.float32)
-        self._grid = torch.from_numpy(grid.reshape(1, *shape, 2)).to(device)
-        self._device = device
-
-    def __call__(self, infrared: NDArray[np.float32]) -> Tensor:
-        """(h, w) float32 to (H, W) on the device; beyond the image its last pixels go on."""
-        image = torch.from_numpy(np.require(infrared, requirements=("C", "W")))
-        if self._device.type == "cuda":
-            image = image.pin_memory()
-        image = image.to(self._device, non_blocking=True)[None, None]
-        if self._shrink != (1, 1):
-            image = F.interpolate(image, self._shrunk(image), mode="area")
-        warped = F.grid_sample(
-            image, self._grid, mode="bilinear", padding_mode="border", align_corners=False
+        self.coverage = _feathered(covered, feather_px)
+        places = points.reshape(*shape, 2)
+        steps = _shrink(places, covered)
+        self._size = tuple(
+            max(1, side // step) for side, step in zip(infrared_size, steps, strict=True)
         )
-        return warped[0, 0]
+        places = (places + 0.5) * (np.array(self._size) / infrared_size) - 0.5
+        places = np.nan_to_num(places, nan=0.0).clip(-1, self._size).astype(np.float32)
+        x, y = np.moveaxis(places, -1, 0)
+        self._maps = cv2.convertMaps(x, y, cv2.CV_16SC2)
 
-    def _shrunk(self, image: Tensor) -> tuple[int, int]:
-        height, width = image.shape[2:]
-        return max(1, height // self._shrink[1]), max(1, width // self._shrink[0])
+    def __call__(self, infrared: Image) -> Image:
+        """(h, w), uint8 or float32, to (H, W); beyond the image its last pixels go on."""
+        if self._size != self.sizes[0]:
+            infrared = cast("Image", cv2.resize(infrared, self._size, interpolation=cv2.INTER_AREA))
+        x, y = self._maps
+        warped = cv2.remap(infrared, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return cast("Image", warped)
 
 
 def _pixels(size: Size) -> Points:
@@ -176,11 +164,13 @@ def _shrink(points: NDArray[np.float64], covered: NDArray[np.bool_]) -> tuple[in
     return steps[0], steps[1]
 
 
-def resize(image: NDArray[np.float32], size: tuple[int, ...]) -> NDArray[np.float32]:
-    """Bilinear, antialiased where it shrinks; the image itself where the size fits."""
-    if image.shape == size:
-        return image
-    resized = F.interpolate(
-        torch.from_numpy(image)[None, None], size, mode="bilinear", antialias=True
-    )
-    return resized[0, 0].numpy()
+def resize(image: Image, shape: tuple[int, ...]) -> Image:
+    """Gray uint8 or float32 to (H, W): area means along a side that shrinks, else bilinear.
+
+    The image itself where the shape fits.
+    """
+    least = min(image.shape[0], shape[0]), min(image.shape[1], shape[1])
+    for (height, width), how in ((least, cv2.INTER_AREA), (shape, cv2.INTER_LINEAR)):
+        if image.shape != (height, width):
+            image = cast("Image", cv2.resize(image, (width, height), interpolation=how))
+    return image

@@ -105,10 +105,10 @@ def _clock_offset(infrared: _Camera, visible: _Camera, calibration: Calibration)
     warp = Registrar(calibration, feather_px=0).warp(
         infrared.small[0].shape, visible.small[0].shape
     )
-    covered = warp.coverage.numpy()
+    covered = warp.coverage
     activities = Activity(), Activity()
     for stamp, image in zip(infrared.stamps, infrared.small, strict=True):
-        activities[0].add(stamp / 1e9, warp(image).numpy() * covered)
+        activities[0].add(stamp / 1e9, warp(image) * covered)
     for stamp, image in zip(visible.stamps, visible.small, strict=True):
         activities[1].add(stamp / 1e9, image * covered)
     return clock_offset(*activities)

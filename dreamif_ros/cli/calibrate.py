@@ -79,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
         round(found.residual_px, 3),
     )
     infrared, visible = footage.infrared[0], footage.visible[0]
-    warped = Registrar(calibration).warp(infrared.shape, visible.shape)(infrared).numpy()
+    warped = Registrar(calibration).warp(infrared.shape, visible.shape)(infrared)
     resized = resize(infrared, visible.shape)
     scores = alignment_score(resized, visible), alignment_score(warped, visible)
     write_calibration(calibration, options.out)

@@ -114,7 +114,7 @@ def _laid(
     if calibration is None:
         return resize(infrared, visible.shape), None
     warp = Registrar(calibration).warp(infrared.shape, visible.shape)
-    return warp(infrared).numpy(), warp.coverage.numpy()
+    return warp(infrared), warp.coverage
 
 
 def _score(footage: Footage, calibration: Calibration | None) -> float:
@@ -126,7 +126,7 @@ def _score(footage: Footage, calibration: Calibration | None) -> float:
             scores.append(alignment_score(resize(infrared, visible.shape), visible))
         else:
             warp = registrar.warp(infrared.shape, visible.shape)
-            scores.append(alignment_score(warp(infrared).numpy(), visible, warp.coverage))
+            scores.append(alignment_score(warp(infrared), visible, warp.coverage))
     return float(np.mean(scores))
 
 

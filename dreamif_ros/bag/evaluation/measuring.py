@@ -70,8 +70,8 @@ class Registration:
             laid = resize(normalized, shape)
         else:
             warp = self._registrar.warp(normalized.shape, shape)
-            coverage = warp.coverage.numpy()
-            laid = warp(normalized).numpy() * coverage + visible_luma(visible) * (1 - coverage)
+            coverage = warp.coverage
+            laid = warp(normalized) * coverage + visible_luma(visible) * (1 - coverage)
         return np.rint(255 * laid).astype(np.uint8)
 
 

@@ -1,0 +1,190 @@
+"""From a rough place of infrared on the visible image to the best one near by.
+
+With f the infrared edges and g the visible ones, agreement is greatest where Σ |c·f - g|² is
+least for the best factor c, which Levenberg-Marquardt finds. The slopes of f tell where to go;
+those of g, which are computed once, and how alike both are tell how far.
+
+A small change of the four corners moves visible points (x, y) by a field that is linear in the
+first eight numbers e of the homography that does it::
+
+    e1 x + e2 y + e3 - e7 x² - e8 x y,    e4 x + e5 y + e6 - e7 x y - e8 y²
+
+It is so smooth that means over small blocks of pixels are all that it is weighed with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dreamif_model.registration.alignment import Field, Gray, correlation, gradient
+from dreamif_model.registration.geometry import Matrix, Points
+from dreamif_model.registration.pyramid import Level, homography, homography_equations
+from dreamif_model.registration.warp import Size
+
+STEPS = 20  # at most, per level
+SLACK = 2e-4  # of the goal, which positions of 1/32 pixel make rough
+CLOSE = 0.05  # pixels of a level: a step that moves no corner further is the last
+LONGEST = 4.0  # pixels of a level, of a step
+DAMPING = 1e-2  # of the first step
+LEAST_AGREEMENT = 0.1  # that a step counts on: with less it would go too far
+TINY = 1e-12
+STIFFNESS = 205.0  # of agreement per squared distance, in visible widths, off a similarity
+BLOCKS = 40  # along the width, of equal motion
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How the edges agree, and how that changes with the corners: x of all four, then y.
+
+    agreement: in [-1, 1]. goal: agreement less the cost of bending. slope (8,), curvature (8, 8):
+    of the goal, per pixel and squared pixel of the level; a step is curvature⁻¹ · slope.
+    """
+
+    agreement: float
+    goal: float
+    slope: NDArray[np.float64]
+    curvature: Matrix
+
+    def step(self, damping: float) -> Points:
+        """(4, 2), of Levenberg and Marquardt; no corner goes further than LONGEST."""
+        steep = self.curvature + damping * np.diag(np.diag(self.curvature) + TINY)
+        step = np.linalg.solve(steep, self.slope).reshape(2, 4).T.astype(np.float64)
+        return step * min(1.0, LONGEST / max(float(np.abs(step).max()), TINY))
+
+
+class Climber:
+    """Finds the best place in one level."""
+
+    def __init__(self, level: Level) -> None:
+        self._level = level
+        self._energy = _summed(level.visible_fields, level.visible_fields)
+        x, y = zip(*(_slopes(field) for field in level.visible_fields), strict=True)
+        self._steepness = [_summed(*slopes) for slopes in ((x, x), (x, y), (y, y))]
+        self._bends = [
+            np.stack([cv2.Laplacian(plane, cv2.CV_32F) for plane in field])
+            for field in level.visible_fields
+        ]
+        self._motion = _motion(level.size)
+        self._bending = STIFFNESS / level.width**2 / 4 * _off_similarities(level.corners)
+
+    def climb(self, corners: Points, half: int | None = None) -> Points:
+        """Infrared corners (4, 2) in the full visible image, moved to the best agreement near by.
+
+        half: of the checkerboard, of which alone edges count.
+        """
+        here = self._level.to_level(corners)
+        found, damping = self.fit(here, half), DAMPING
+        for _ in range(STEPS):
+            step = found.step(damping)
+            there = self.fit(here + step, half)
+            if there.goal > found.goal - SLACK:
+                here, found, damping = here + step, there, damping / 10
+            else:
+                damping *= 10
+            if np.abs(step).max() < CLOSE:
+                break
+        return self._level.to_full(here)
+
+    def fit(self, corners: Points, half: int | None = None) -> Fit:
+        """If the infrared corners lie there (4, 2) in this level's visible image."""
+        level = self._level
+        maps = level.maps(homography(corners, level.corners))
+        fields, weight = level.warped_fields(maps), level.weight(maps, half)
+        weighted = [field * weight for field in fields]
+        product, energy, alike = (
+            sum(float(np.einsum("kij,kij", a, b)) for a, b in zip(weighted, others, strict=True))
+            for others in (level.visible_fields, fields, self._bends)
+        )
+        visible_energy, steep = (
+            float(np.einsum("ij,ij", weight, plane)) + TINY
+            for plane in (self._energy, self._steepness[0] + self._steepness[2])
+        )
+        agreement = correlation(product, energy, visible_energy)
+        scale = (energy * visible_energy) ** 0.5 + TINY
+        sharpness = max(-alike / scale / steep, LEAST_AGREEMENT / visible_energy)
+        pulls = self._pulls(fields, weight, product / (energy + TINY))
+        placed = corners / level.width
+        of_corners = np.linalg.inv(homography_equations(placed, placed))
+        bent = self._bending @ corners.T.ravel()
+        return Fit(
+            agreement,
+            agreement - float(corners.T.ravel() @ bent),
+            of_corners.T @ self._slope(pulls) / scale - 2 * bent,
+            sharpness * of_corners.T @ self._curvature(weight) @ of_corners + 2 * self._bending,
+        )
+
+    def _pulls(self, fields: Sequence[Field], weight: Gray, factor: float) -> Field:
+        """By each pixel along x and y: what agreement gains where f moves (2, H, W)."""
+        residuals = [
+            (np.float32(factor) * field - visible) * weight
+            for field, visible in zip(fields, self._level.visible_fields, strict=True)
+        ]
+        slopes = zip(*(_slopes(field) for field in fields), strict=True)
+        return np.stack([_summed(residuals, along) for along in slopes])
+
+    def _slope(self, pulls: Field) -> NDArray[np.float64]:
+        """(8,), by e."""
+        x, y = self._motion
+        return x @ self._sums(pulls[0]) + y @ self._sums(pulls[1])
+
+    def _curvature(self, weight: Gray) -> Matrix:
+        """(8, 8), by e and e."""
+        x, y = self._motion
+        xx, xy, yy = (self._sums(plane * weight) for plane in self._steepness)
+        mixed = x * xy @ y.T
+        return x * xx @ x.T + mixed + mixed.T + y * yy @ y.T
+
+    def _sums(self, plane: Gray) -> NDArray[np.float64]:
+        """Of the pixels of each block, (blocks,)."""
+        means = cv2.resize(plane, _blocks(self._level.size), interpolation=cv2.INTER_AREA)
+        return means.ravel().astype(np.float64) * (plane.size / means.size)
+
+
+def _motion(size: Size) -> tuple[Matrix, Matrix]:
+    """Of the blocks' middles along x and along y, in widths, by e: (8, blocks) each."""
+    count = _blocks(size)
+    columns, rows = (
+        ((np.arange(n) + 0.5) * side / n - 0.5) / size[0]
+        for n, side in zip(count, size, strict=True)
+    )
+    x, y = (plane.ravel() for plane in np.meshgrid(columns, rows))
+    one, zero = np.ones(x.size), np.zeros(x.size)
+    return (
+        np.stack((x, y, one, zero, zero, zero, -x * x, -x * y)),
+        np.stack((zero, zero, zero, x, y, one, -x * y, -y * y)),
+    )
+
+
+def _blocks(size: Size) -> Size:
+    """How many along the width and the height, no more than pixels."""
+    return min(BLOCKS, size[0]), max(1, min(size[1], round(BLOCKS * size[1] / size[0])))
+
+
+def _slopes(field: Field) -> tuple[Field, Field]:
+    """Along x and y, (2, H, W) per pixel each."""
+    x, y = zip(*(gradient(plane) for plane in field), strict=True)
+    return np.stack(x), np.stack(y)
+
+
+def _summed(first: Sequence[Field], second: Sequence[Field]) -> Gray:
+    """Scalar products at each pixel, of all pairs: (H, W)."""
+    total = np.zeros(first[0].shape[1:], np.float32)
+    for one, other in zip(first, second, strict=True):
+        for plane, other_plane in zip(one, other, strict=True):
+            total += plane * other_plane
+    return total
+
+
+def _off_similarities(corners: Points) -> Matrix:
+    """(8, 8): zᵀ P z is the squared distance of points z to the best similarity of ``corners``."""
+    x, y = corners.T
+    one, zero = np.ones(4), np.zeros(4)
+    moves = [np.append(one, zero), np.append(zero, one), np.append(x, y), np.append(-y, x)]
+    basis = np.linalg.qr(np.stack(moves, axis=1))[0]
+    projection: Matrix = np.eye(8) - basis @ basis.T
+    return projection
