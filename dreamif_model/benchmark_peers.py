@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,9 @@ def _torchscript_peer(path: Path, pair: list[NDArray[np.float32]]) -> dict[str, 
     torch.set_num_threads(cpu_threads())
     tensors = [torch.from_numpy(image) for image in pair]
     try:
-        network = torch.jit.load(str(path), map_location="cpu").eval()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit
+            network = torch.jit.load(str(path), map_location="cpu").eval()
         with torch.inference_mode():
             network(*tensors)
     except RuntimeError as error:

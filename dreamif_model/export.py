@@ -177,8 +177,8 @@ def _torchscript(module: nn.Module, example: tuple[Tensor, ...], info: GraphInfo
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         traced: Any = torch.jit.trace(module, example, check_trace=False)
-    buffer = io.BytesIO()
-    torch.jit.save(traced, buffer, _extra_files={GRAPH_KEY: info.to_json()})
+        buffer = io.BytesIO()
+        torch.jit.save(traced, buffer, _extra_files={GRAPH_KEY: info.to_json()})
     return buffer.getvalue()
 
 
@@ -258,7 +258,9 @@ def _run_openvino(path: Path) -> Any:
 
 
 def _run_torchscript(path: Path) -> Any:
-    module = torch.jit.load(str(path))
+    from dreamif_model.backends.pytorch import read_torchscript
+
+    module, _ = read_torchscript(path)
     return lambda arrays: [out.numpy() for out in module(*map(torch.from_numpy, arrays))]
 
 

@@ -71,10 +71,14 @@ class GraphInfo:
             )
         return cls(**known)
 
-    def check_usable(self, path: object) -> None:
-        """WeightsError where the file ``path`` cannot be the weights of an engine."""
+    def check_usable(self, variant: str, path: object) -> None:
+        """WeightsError where the file ``path`` cannot be the weights of an engine of a variant."""
         if self.whole:
             raise WeightsError(
                 f"{path} holds the whole way from images to images, for programs of your own: "
                 "give the node and `dreamif fuse` one that was exported without --whole"
+            )
+        if self.variant != variant:
+            raise WeightsError(
+                f"{path} holds weights of variant {self.variant!r}, not of {variant!r}"
             )

@@ -163,10 +163,12 @@ class FusionPipeline:
     def warm_up(self, shape: tuple[int, int] | None = None) -> None:
         """Fuse a blank pair of ``shape`` (H, W): what the first frame would otherwise wait for.
 
-        By default of the registration's size or :data:`WARM_UP_SHAPE`. A backend that compiles
-        for a size does so again at the first frame of another one, in less than a second.
+        By default of the registration's size, the network's or :data:`WARM_UP_SHAPE`. A backend
+        that compiles for a size does so again at the first frame of another one, in less than a
+        second.
         """
-        height, width = shape or self._own_shape() or WARM_UP_SHAPE
+        only = self.engine.backend.only_shape
+        height, width = shape or self._own_shape() or only or WARM_UP_SHAPE
         blank = np.zeros((height, width), np.uint8)
         self.engine.fuse(blank, blank)
         self.engine.smoother.reset()

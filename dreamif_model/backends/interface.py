@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dreamif_model.backends.phases import PhasePacker
+from dreamif_model.errors import ImageError
 from dreamif_model.graph_info import GraphInfo
+from dreamif_model.model_source import ModelSource
 
 Pixels = NDArray[np.uint8]  # (H, W) luma or (H, W, 3) RGB
 
@@ -39,6 +41,7 @@ class Backend(ABC):
         precision: ``fp32``, ``fp16`` or ``bf16``.
         luma: whether the visible image is given as luma, or as RGB.
         size_multiple: height and width of the images must be multiples of this.
+        only_shape: (H, W) where the network is for images of one size; None: any.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Backend(ABC):
     precision: str
     luma: bool
     size_multiple: int
+    only_shape: tuple[int, int] | None = None
 
     @abstractmethod
     def fuse(self, infrared: Pixels, visible: Pixels) -> Layers:
@@ -55,13 +59,20 @@ class Backend(ABC):
 class NetworkBackend(Backend):
     """A backend whose engine takes the images as phases: :mod:`dreamif_model.backends.phases`."""
 
-    def __init__(self, info: GraphInfo, weights: object) -> None:
-        info.check_usable(weights)
+    def __init__(self, info: GraphInfo, source: ModelSource) -> None:
+        info.check_usable(source.variant, source.weights)
         self.luma, self.size_multiple = info.image_channels == 1, info.size_multiple
+        self.only_shape = (info.height, info.width) if info.width else None
         self._packer = PhasePacker(info.stem)
 
     def fuse(self, infrared: Pixels, visible: Pixels) -> Layers:
         """Pack, infer, unpack."""
+        if self.only_shape not in (None, infrared.shape):
+            height, width = self.only_shape or (0, 0)
+            raise ImageError(
+                f"the network's file is for images of {width}x{height} only, got "
+                f"{infrared.shape[1]}x{infrared.shape[0]} (padded): export one without --size"
+            )
         fused, dominance, *removed = self.infer(self._packer.pack(infrared, visible))
         return Layers(
             self._packer.unpack(fused),

@@ -51,7 +51,7 @@ class ONNXRuntimeBackend(NetworkBackend):
             ) from None
         metadata = self._session.get_modelmeta().custom_metadata_map
         info = GraphInfo.from_json(metadata.get(GRAPH_KEY), source.weights)
-        super().__init__(info, source.weights)
+        super().__init__(info, source)
         self._input = self._session.get_inputs()[0].name
 
     def infer(self, phases: NDArray[np.uint8]) -> list[NDArray[np.float32]]:

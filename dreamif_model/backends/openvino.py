@@ -43,7 +43,7 @@ class OpenVINOBackend(NetworkBackend):
         self._core = openvino.Core()
         self.precision = self._resolve(precision)
         self._graph, info = self._read(source)
-        super().__init__(info, source.weights)
+        super().__init__(info, source)
         self._requests: dict[tuple[int, ...], Any] = {}  # one for each compiled size, newest last
 
     def infer(self, phases: NDArray[np.uint8]) -> list[NDArray[np.float32]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -50,7 +51,7 @@ class TorchBackend(NetworkBackend):
             info = source.info()
         else:
             frame, info = read_torchscript(path)
-        super().__init__(info, source.weights)
+        super().__init__(info, source)
         self._network = self._place(frame)
         self._stage: Any = self._run
         if self._device.type == "cuda":
@@ -135,7 +136,9 @@ def read_torchscript(path: Path) -> tuple[nn.Module, GraphInfo]:
     """An exported network and its metadata; WeightsError where the file is something else."""
     extra = {GRAPH_KEY: ""}
     try:
-        module = torch.jit.load(str(path), map_location="cpu", _extra_files=extra)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit
+            module = torch.jit.load(str(path), map_location="cpu", _extra_files=extra)
     except (RuntimeError, ValueError):
         raise WeightsError(f"{path} is damaged, or no network in TorchScript") from None
     text: str | bytes = extra[GRAPH_KEY]

@@ -10,6 +10,7 @@ import numpy as np
 
 from dreamif_model import ConfigError
 from dreamif_model.variants import NETWORKS
+from dreamif_ros.cli.options import check_writable
 from dreamif_ros.cli.table import parse_size
 
 EXAMPLES = """examples:
@@ -82,6 +83,7 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError(
             f"--out {options.out}: a file of format {options.format} ends in {suffix}"
         )
+    check_writable("--out", options.out)
     if options.out.exists() and not options.force:
         raise ConfigError(f"--out {options.out} exists: give another name, or --force")
     if (options.ir is None) != (options.vi is None):
@@ -92,8 +94,8 @@ def run(options: argparse.Namespace) -> int:
     shown = size or (info.size_multiple * 8, info.size_multiple * 6)
     pairs = _pairs(options, shown)
     unchecked = options.out.with_name(f"unchecked_{options.out.name}")
-    written = export.export(network, info, unchecked, options.format, options.whole, size)
     try:
+        written = export.export(network, info, unchecked, options.format, options.whole, size)
         found = export.compare(network, written, unchecked, [_inputs(p, written) for p in pairs])
     except BaseException:
         _files(unchecked, lambda path: path.unlink(missing_ok=True))
@@ -134,13 +136,22 @@ def _pairs(options: argparse.Namespace, size: tuple[int, int]) -> list[tuple[Any
 
 
 def _drawn(size: tuple[int, int]) -> list[tuple[Any, Any]]:
-    """Two moments of the simulated street at night."""
+    """Two moments of the simulated street at night, resized to ``size``."""
+    import cv2
+
     from dreamif_model.thermal import ThermalNormalizer
     from dreamif_ros.scene.scene import Scene, SceneConfig
 
-    scene = Scene(SceneConfig(0, visible_size=size, infrared_size=size))
+    drawn = (320, 240)
+    scene = Scene(SceneConfig(0, visible_size=drawn, infrared_size=drawn))
     normalizer = ThermalNormalizer()
-    return [(normalizer.normalize(scene.infrared(t)), scene.visible(t)) for t in (0.0, 5.0)]
+    return [
+        (
+            cv2.resize(normalizer.normalize(scene.infrared(t)), size),
+            cv2.resize(scene.visible(t), size),
+        )
+        for t in (0.0, 5.0)
+    ]
 
 
 def _inputs(pair: tuple[Any, Any], info: Any) -> tuple[Any, ...]:
