@@ -128,12 +128,15 @@ def memory_mib(device: str) -> dict[str, float]:
 
 
 def settle_memory() -> None:
-    """Leave what is alive now out of Python's full collections: they halt all threads, for 0.07 s.
+    """Give back what loading a model left, and keep what is alive out of full collections.
 
-    Until :func:`free_memory`.
+    Python's full collections halt all threads, for 0.07 s; until :func:`free_memory`.
     """
     gc.collect()
     gc.freeze()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
+    if trim is not None:
+        trim(0)
 
 
 def free_memory() -> None:

@@ -1,6 +1,7 @@
 """The fusion node as a process, over real DDS: values, headers, bad input, clean ends."""
 
 import signal
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -116,6 +117,22 @@ def test_outputs_have_the_pipelines_values_and_the_visible_header(rig):
     assert (overlay.encoding, overlay.height, overlay.width) == ("bgr8", 48, 64)
     assert spin_until(rig.node, lambda: rig.infos)
     assert (rig.infos[0].header, rig.infos[0].width) == (header, 64)
+
+
+def test_on_a_cpu_it_is_small_and_does_without_torch(tmp_path):
+    """Without the segment of shared memory that Fast DDS has for large images."""
+    values = parameters(device="cpu", **PATIENT)
+    with running(NODE, *values, log=tmp_path / "log") as process, client() as node:
+        rig = Rig(node, process, outputs=("fused/image_raw",))
+        rig.send(*rig.good_pair())
+        rig.wait(1)
+        assert spin_until(node, lambda: "backend" in rig.state)
+        assert (rig.state["backend"], rig.state["variant"]) == ("openvino", "nano")
+        folder = Path("/proc") / str(process.popen.pid)
+        status = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
+        own_mb = sum(int(status[key].split()[0]) for key in ("RssAnon", "RssFile")) / 1024
+        assert own_mb < 250, own_mb
+        assert "libtorch" not in (folder / "maps").read_text()
 
 
 def broken_pairs():

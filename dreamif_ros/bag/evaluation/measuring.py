@@ -41,13 +41,13 @@ class Places:
 class WatchedNormalizer(ThermalNormalizer):
     """Keeps what it made of the last frame.
 
-    normalized: (h, w) in [0, 1]. bounds: counts or °C that were shown black and white.
+    normalized: (h, w) gray levels. bounds: counts or °C that were shown black and white.
     """
 
-    normalized: NDArray[np.float32] = np.zeros((1, 1), np.float32)
+    normalized: Gray = np.zeros((1, 1), np.uint8)
     bounds: Range = (0.0, 1.0)
 
-    def normalize(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
+    def normalize(self, image: NDArray[np.generic]) -> Gray:
         """See ThermalNormalizer."""
         self.normalized = super().normalize(image)
         return self.normalized
@@ -63,16 +63,15 @@ class Registration:
     def __init__(self, calibration: Calibration | None) -> None:
         self._registrar = Registrar(calibration) if calibration else None
 
-    def gray(self, normalized: NDArray[np.float32], visible: NDArray[np.uint8]) -> Gray:
+    def gray(self, normalized: Gray, visible: NDArray[np.uint8]) -> Gray:
         """(H, W) gray; where infrared does not reach, the visible luma, as the network sees it."""
         shape = visible.shape[:2]
         if self._registrar is None:
-            laid = resize(normalized, shape)
-        else:
-            warp = self._registrar.warp(normalized.shape, shape)
-            coverage = warp.coverage
-            laid = warp(normalized) * coverage + visible_luma(visible) * (1 - coverage)
-        return np.rint(255 * laid).astype(np.uint8)
+            return resize(normalized, shape)
+        warp = self._registrar.warp(normalized.shape, shape)
+        coverage = warp.coverage
+        laid = warp(normalized) * coverage + 255 * visible_luma(visible) * (1 - coverage)
+        return np.rint(laid).astype(np.uint8)
 
 
 @dataclass(frozen=True)
