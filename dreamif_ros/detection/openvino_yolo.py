@@ -14,13 +14,14 @@ import yaml
 from numpy.typing import NDArray
 
 from dreamif_model.backends.openvino import import_openvino
-from dreamif_model.device import cpu_threads
+from dreamif_model.device import check_device_name, cpu_threads
 from dreamif_model.errors import ConfigError, DeviceError, WeightsError
 from dreamif_ros.detection.letterbox import Size
 from dreamif_ros.detection.model_file import ModelFile
 
 _MAX_METADATA = 1 << 20  # bytes
 _MAX_CANDIDATES = 30_000  # boxes above the confidence that are looked at, as ultralytics has it
+_APART = 1e6  # pixels between the boxes of two classes, which so never overlap
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
@@ -43,17 +44,20 @@ def runs_alone(file: ModelFile) -> bool:
     args = said.get("args")
     suppressed = isinstance(args, dict) and (args.get("nms") or args.get("end2end"))
     plain = not (suppressed or said.get("end2end") or said.get("channels", 3) != 3)
-    return plain and said.get("task") == "detect" and isinstance(said.get("names"), dict)
+    names = said.get("names")
+    named = isinstance(names, dict) and all(isinstance(key, int) for key in names)
+    return plain and said.get("task") == "detect" and named
 
 
 class OpenVINONetwork:
     """A detection network on the CPU: pixels in, boxes out.
 
     Raises WeightsError for a file that cannot be used, DeviceError where OpenVINO is missing or
-    another device is asked for, ConfigError for ``half``.
+    another device is asked for, ConfigError for ``half`` and for a device of no such name.
     """
 
     def __init__(self, file: ModelFile, device: str, half: bool) -> None:
+        check_device_name(device)
         if device not in ("auto", "cpu"):
             raise DeviceError(
                 f"{file.path} is for OpenVINO, which does not run on {device}: use device cpu or "
@@ -66,7 +70,7 @@ class OpenVINONetwork:
             )
         self.path, self.device = file.path, "cpu"
         said = read_metadata(file.path)
-        self.names = {int(key): str(name) for key, name in said["names"].items()}
+        self.names = {key: str(name) for key, name in said["names"].items()}
         core = import_openvino().Core()
         try:
             graph = core.read_model(next(file.path.glob("*.xml")))
@@ -159,10 +163,9 @@ def select_boxes(
     places = places[np.argsort(-scores[places], kind="stable")][:_MAX_CANDIDATES]
     boxes, scores, classes = rows[places, :4], scores[places], classes[places]
     corners = boxes[:, :2] - boxes[:, 2:] / 2
-    upright = np.hstack((corners, boxes[:, 2:])).astype(np.float64)
-    best = cv2.dnn.NMSBoxesBatched(
-        upright.tolist(), scores.tolist(), classes.tolist(), confidence, iou
-    )
+    # OpenCV's own NMSBoxesBatched lets classes overlap beyond the image's left and upper border.
+    upright = np.hstack((corners + _APART * classes[:, None], boxes[:, 2:]))
+    best = cv2.dnn.NMSBoxes(upright.tolist(), scores.tolist(), confidence, iou)
     chosen = np.asarray(best, np.int64).ravel()
     chosen = chosen[np.argsort(-scores[chosen], kind="stable")][:limit]
     found = np.hstack((corners, corners + boxes[:, 2:], scores[:, None], classes[:, None]))
