@@ -191,8 +191,16 @@ def _backends_and_precisions(options: argparse.Namespace) -> list[tuple[str, str
     for backend in backends:
         check_available(backend)
         own = [precision for name, precision in here if name == backend]
-        asked = options.precision or own or ["auto"]
-        pairs += [(backend, p) for p in asked if options.backend or p in (*own, "auto")]
+        if not own:
+            raise ConfigError(f"backend {backend} does not run on device {options.device} here")
+        for precision in options.precision or own:
+            if precision in (*own, "auto"):
+                pairs.append((backend, precision))
+            elif options.backend:
+                raise ConfigError(
+                    f"backend {backend} has no precision {precision} on device {options.device} "
+                    f"here: choose {', '.join(own)} or auto"
+                )
     if not pairs:
         raise ConfigError(f"no backend here has precision {', '.join(options.precision)}")
     return pairs
