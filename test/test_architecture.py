@@ -70,7 +70,7 @@ def modules(*prefixes):
 
 def test_the_walk_sees_imports():
     """These rules are worth nothing if the walk finds nothing."""
-    assert {"torch", "dreamif_model.engine"} <= imports("dreamif_model.pipeline")
+    assert {"cv2", "dreamif_model.engine"} <= imports("dreamif_model.pipeline")
     assert "dreamif_ros.codec" in imports("dreamif_ros.fusion.fuser")
     assert "cv_bridge" in imports("dreamif_ros.codec")  # inside a function
     assert "cv_bridge" not in imports("dreamif_ros.codec", inside_functions=False)
@@ -84,16 +84,80 @@ def test_the_model_knows_nothing_of_ros(module):
     assert of_ros == set()
 
 
-def test_only_some_modules_of_the_model_use_opencv():
-    assert {module for module in modules("dreamif_model") if "cv2" in tops(module)} == {
-        "dreamif_model.degradations",  # its codec
-        "dreamif_model.registration.clock_offset",
-        "dreamif_model.data",
-        "dreamif_model.metrics.filters",
-        "dreamif_model.pixel_repair",
-        "dreamif_model.registration.warp",
-        "dreamif_model.training.data",
+def loads(module):
+    """Top names of all that importing a module imports, by way of others of ours too."""
+    found, queue = set(), [module]
+    while queue:
+        name = queue.pop()
+        if name in found:
+            continue
+        found.add(name)
+        if name in SOURCES:
+            queue += imports(name, inside_functions=False)
+        queue += [name.rpartition(".")[0]] if "." in name else []  # its package comes first
+    return {name.split(".")[0] for name in found}
+
+
+def test_torch_is_loaded_only_by_what_computes_with_it():
+    allowed = {
+        *modules("dreamif_model.network", "dreamif_model.training"),
+        "dreamif_model.backends.cuda_graph",
+        "dreamif_model.backends.openvino_convert",
+        "dreamif_model.backends.pytorch",
+        "dreamif_model.benchmark_peers",
+        "dreamif_model.checkpoints",
+        "dreamif_model.color",
+        "dreamif_model.complexity",
+        "dreamif_model.degradations",
+        "dreamif_model.export",
+        "dreamif_model.import_checkpoint",
+        "dreamif_model.metrics.lpips",
+        "dreamif_model.metrics.scoring",
+        "dreamif_ros.detection.evaluation",
+        "dreamif_ros.detection.yolo",
     }
+    early = {m for m in SOURCES if "torch" in {n.split(".")[0] for n in imports(m, False)}}
+    assert early <= allowed
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        *("dreamif_model", "dreamif_model.backends.openvino", "dreamif_model.backends.onnxruntime"),
+        *("dreamif_model.benchmark", "dreamif_ros.fusion_node", "dreamif_ros.detector_node"),
+        *("dreamif_ros.cli", "dreamif_ros.cli.fuse", "dreamif_ros.cli.benchmark"),
+    ],
+)
+def test_what_fuses_on_a_cpu_loads_no_torch(module):
+    assert "torch" not in loads(module)
+
+
+def test_the_walk_through_others_sees_torch():
+    assert "torch" in loads("dreamif_model.complexity")
+    assert "torch" not in {n.split(".")[0] for n in imports("dreamif_model.evaluation", False)}
+    assert "torch" in loads("dreamif_model.evaluation")
+
+
+@pytest.mark.parametrize(
+    "module", [*modules("dreamif_model.network"), "dreamif_model.training.losses"]
+)
+def test_networks_and_losses_are_torch_alone(module):
+    known = {"torch", "dreamif_model", *sys.stdlib_module_names}
+    assert tops(module) <= known
+
+
+@pytest.mark.parametrize("name", ["variants", "graph_info", "errors"])
+def test_tables_import_the_standard_library_only(name):
+    assert tops(f"dreamif_model.{name}") - {"dreamif_model"} <= set(sys.stdlib_module_names)
+
+
+@pytest.mark.parametrize("name", ["average", "onnxruntime", "openvino", "pytorch"])
+def test_backends_know_neither_each_other_nor_the_engine(name):
+    ours = {n for n in imports(f"dreamif_model.backends.{name}") if n.startswith("dreamif_model")}
+    helpers = {f"dreamif_model.backends.{n}" for n in ("interface", "cuda_graph", "phases")}
+    helpers |= {"dreamif_model.backends.openvino_convert"} if name == "openvino" else set()
+    assert {n for n in ours if n.startswith("dreamif_model.backends")} <= helpers
+    assert not ours & {"dreamif_model.engine", "dreamif_model.pipeline"}
 
 
 @pytest.mark.parametrize("name", ["fusion.health", "node.statistics", "node.worker", "pairing"])
@@ -131,7 +195,9 @@ def test_only_some_modules_of_the_detection_know_ros():
     }
 
 
-@pytest.mark.parametrize("library", ["ultralytics", "openvino", "plotly", "ray", "aiohttp"])
+@pytest.mark.parametrize(
+    "library", ["ultralytics", "openvino", "onnx", "onnxruntime", "plotly", "ray", "aiohttp"]
+)
 def test_an_optional_library_is_imported_only_when_it_is_used(library):
     """The web server's own folder apart, which nothing else imports on loading."""
     server = set(modules("dreamif_ros.view"))

@@ -142,7 +142,9 @@ def test_python_md_gives_what_it_says(folder, rng, capsys):
     assert all(row["infer_ms"] > 0 for row in rows)
     celsius, fixed = namespace["celsius"], namespace["fixed"]
     scaled = np.clip((celsius - 20) / 20, 0, 1)  # 20 °C is black, 40 °C is white
-    np.testing.assert_allclose(fixed.normalizer.normalize(celsius), scaled, atol=1e-5)
+    levels = fixed.normalizer.normalize(celsius)
+    assert levels.dtype == np.uint8
+    np.testing.assert_allclose(levels, scaled * 255, rtol=0, atol=0.501)
 
 
 # -- Command lines.
