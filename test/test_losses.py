@@ -156,6 +156,25 @@ def test_restoration_loss():
     assert losses.restoration_loss(None, infrared, visible) == 0
 
 
+def test_cell_loss_of_a_pattern_of_cells():
+    """Steps between cells alone, one way: 0, 0, 0 and 4 times their mean, so 3 / 2."""
+    cells = torch.rand(1, 1, 1, 8).repeat_interleave(4, dim=3).expand(2, 1, 32, 32)
+    across = (torch.arange(32.0) * 0.1).expand(2, 1, 32, 32)
+    sources = across, across.transpose(2, 3)
+    found = losses.cell_loss(cells, *sources).item()
+    assert found == pytest.approx(1.5, rel=0.1)  # but for the floor under the means
+    turned = losses.cell_loss(cells.transpose(2, 3), sources[1], sources[0])
+    assert turned.item() == pytest.approx(found, rel=1e-6)
+    assert losses.cell_loss(cells.roll(2, 3), *sources).item() == pytest.approx(1.5, rel=0.1)
+
+
+def test_cell_loss_of_images_without_a_pattern():
+    noise = torch.rand(8, 1, 128, 128)
+    assert losses.cell_loss(flat(0.3), ramp(0.1), ramp(0.1)) == pytest.approx(0, abs=1e-9)
+    assert losses.cell_loss(noise, noise, flat(0.3).new_zeros(noise.shape)) < 1e-9  # its own source
+    assert losses.cell_loss(noise, noise.flip(3), noise.flip(2)) < 1e-3
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_total_loss_is_the_weighted_sum(channels):
     torch.manual_seed(0)
