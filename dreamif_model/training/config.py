@@ -25,7 +25,7 @@ DEFAULT_LOSS_WEIGHTS = {
     "color": 1.0,
     "dominance": 0.1,
     "restoration": 4.0,
-    "cells": 10.0,
+    "cells": 4.0,
 }
 
 # No fp16: its range needs a scaled loss, and every machine it would help on has bf16.
