@@ -45,8 +45,8 @@ def test_infrared_dominates_on_people_in_the_dark(pipeline, scene):
 
 def test_noise_lowers_the_dominance_of_its_modality(pipeline, scene, generator):
     for time in TIMES[::5]:
-        thermal = pipeline.normalizer.normalize(scene.infrared(time))
-        infrared, visible = (thermal * 255).astype(np.uint8), scene.visible(time)
+        infrared = pipeline.normalizer.normalize(scene.infrared(time))
+        visible = scene.visible(time)
         clean = pipeline.fuse(visible=visible, infrared=infrared)
         noisy = NOISE.apply(visible, "visible", generator)
         without_visible = pipeline.fuse(visible=noisy, infrared=infrared)
