@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -139,9 +139,16 @@ def mean_interval(
 
     None where it says nothing: with one value, or where one is not finite.
     """
-    data = np.asarray(values, dtype=np.float64)
-    if len(data) < 2 or not np.isfinite(data).all():
-        return None
+    return mean_intervals({"": values}, resamples, seed)[""]
+
+
+def mean_intervals(
+    columns: Mapping[str, Sequence[float]], resamples: int = RESAMPLES, seed: int = 0
+) -> dict[str, tuple[float, float] | None]:
+    """:func:`mean_interval` of each column; they are of one length."""
+    data = np.array(list(columns.values()), dtype=np.float64).T  # (images, columns)
+    if len(data) < 2:
+        return dict.fromkeys(columns)
     rng = np.random.default_rng(seed)
     even = np.full(len(data), 1 / len(data))
     means = []
@@ -149,8 +156,11 @@ def mean_interval(
         # How often each image is drawn: (resamples, images).
         drawn = rng.multinomial(len(data), even, size=min(CHUNK, resamples - start))
         means.append(drawn @ data / len(data))
-    low, high = np.percentile(np.concatenate(means), (2.5, 97.5))
-    return float(low), float(high)
+    bounds = np.percentile(np.concatenate(means), (2.5, 97.5), axis=0)
+    return {
+        name: (float(low), float(high)) if np.isfinite(column).all() else None
+        for name, low, high, column in zip(columns, *bounds, data.T, strict=True)
+    }
 
 
 def _size(image: NDArray[np.uint8] | NDArray[np.uint16]) -> str:
