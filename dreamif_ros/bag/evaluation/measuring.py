@@ -103,15 +103,21 @@ class FlickerSums:
     inputs: float = 0.0
     still: int = 0  # pixels
 
-    def add(self, before: Grays, now: Grays) -> None:
-        """Two successive frames; those of unequal size are left out."""
+    @classmethod
+    def of(cls, before: Grays, now: Grays) -> FlickerSums:
+        """Of two successive frames; those of unequal size are left out."""
         if before.visible.shape != now.visible.shape:
-            return
+            return cls()
         still = Stillness.of((before.infrared, before.visible), (now.infrared, now.visible))
-        for name in METHODS:
-            self.fused[name] += still.change(before.fused[name], now.fused[name])
-        self.inputs += still.input_change
-        self.still += still.count
+        changes = {name: still.change(before.fused[name], now.fused[name]) for name in METHODS}
+        return cls(changes, still.input_change, still.count)
+
+    def add(self, other: FlickerSums) -> None:
+        """Of another couple."""
+        for name, change in other.fused.items():
+            self.fused[name] += change
+        self.inputs += other.inputs
+        self.still += other.still
 
     def ratios(self) -> dict[str, float]:
         """By method; NaN where no pixel was still, empty where no couple was seen."""
