@@ -87,13 +87,24 @@ def test_the_model_knows_nothing_of_ros(module):
 def test_only_some_modules_of_the_model_use_opencv():
     assert {module for module in modules("dreamif_model") if "cv2" in tops(module)} == {
         "dreamif_model.degradations",  # its codec
-        "dreamif_model.registration.clock_offset",
+        *(
+            f"dreamif_model.registration.{name}"
+            for name in ("alignment", "ascent", "clock_offset", "pyramid", "search", "warp")
+        ),
         "dreamif_model.data",
         "dreamif_model.metrics.filters",
         "dreamif_model.pixel_repair",
-        "dreamif_model.registration.warp",
+        "dreamif_model.temporal",
         "dreamif_model.training.data",
     }
+
+
+@pytest.mark.parametrize(
+    "module",
+    modules("dreamif_model.registration", "dreamif_model.metrics", "dreamif_model.temporal"),
+)
+def test_only_lpips_needs_torch_of_what_is_no_network(module):
+    assert ("torch" in tops(module)) == (module == "dreamif_model.metrics.lpips")
 
 
 @pytest.mark.parametrize("name", ["fusion.health", "node.statistics", "node.worker", "pairing"])
