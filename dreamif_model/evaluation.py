@@ -12,7 +12,7 @@ from dreamif_model.data import PairPaths, read_gray
 from dreamif_model.degradation_spec import DegradationSpec
 from dreamif_model.denoisers import DENOISERS
 from dreamif_model.errors import ImageError
-from dreamif_model.metrics import evaluate, psnr
+from dreamif_model.metrics import evaluate_all, psnr
 from dreamif_model.pipeline import FusionPipeline
 
 GrayImage = NDArray[np.uint8]  # (H, W)
@@ -120,7 +120,7 @@ def _fuse(methods: Mapping[str, Method], shown: tuple[GrayImage, GrayImage]) -> 
 
 
 def _scores(fused: Images, clean: tuple[GrayImage, GrayImage]) -> dict[str, dict[str, float]]:
-    return {name: evaluate(image, *clean) for name, image in fused.items()}
+    return evaluate_all(fused, *clean)
 
 
 def _named(images: tuple[GrayImage, GrayImage]) -> Images:

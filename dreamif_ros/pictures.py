@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dreamif_model.errors import DreamIFError
 
 Picture = NDArray[np.uint8]  # (H, W, 3) RGB
-CODEC = "VP80"  # VP8 in Matroska: common players show it, and the OpenCV wheel can write it
+CODEC = "MJPG"  # Motion JPEG in Matroska: every OpenCV wheel writes it, in little time
 _BAR_HEIGHT = 28  # pixels of the strip that holds a column's title
 
 

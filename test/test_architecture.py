@@ -112,7 +112,6 @@ def test_torch_is_loaded_only_by_what_computes_with_it():
         "dreamif_model.export",
         "dreamif_model.import_checkpoint",
         "dreamif_model.metrics.lpips",
-        "dreamif_model.metrics.scoring",
         "dreamif_ros.detection.evaluation",
         "dreamif_ros.detection.yolo",
     }
@@ -158,6 +157,14 @@ def test_backends_know_neither_each_other_nor_the_engine(name):
     helpers |= {"dreamif_model.backends.openvino_convert"} if name == "openvino" else set()
     assert {n for n in ours if n.startswith("dreamif_model.backends")} <= helpers
     assert not ours & {"dreamif_model.engine", "dreamif_model.pipeline"}
+
+
+@pytest.mark.parametrize(
+    "module",
+    modules("dreamif_model.registration", "dreamif_model.metrics", "dreamif_model.temporal"),
+)
+def test_only_lpips_needs_torch_of_what_is_no_network(module):
+    assert ("torch" in tops(module)) == (module == "dreamif_model.metrics.lpips")
 
 
 @pytest.mark.parametrize("name", ["fusion.health", "node.statistics", "node.worker", "pairing"])

@@ -19,7 +19,7 @@ from dreamif_model.metrics.statistics import (
     standard_deviation,
     sum_of_correlations_of_differences,
 )
-from dreamif_model.metrics.table import METRICS, Metric, evaluate, markdown_table
+from dreamif_model.metrics.table import METRICS, Metric, evaluate, evaluate_all, markdown_table
 from dreamif_model.metrics.vif import viff
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "correlation_coefficient",
     "entropy",
     "evaluate",
+    "evaluate_all",
     "fusion_psnr",
     "markdown_table",
     "mutual_information",

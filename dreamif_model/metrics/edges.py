@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dreamif_model.metrics.filters import MIRROR_BORDER, ZERO_BORDER, sobel
-from dreamif_model.metrics.gray import Gray, Plane, planes
+from dreamif_model.metrics.gray import AnyPlane, Gray, Image, images
 
 NABF_THRESHOLD = 2.0  # gray levels per pixel; a weaker edge of a source hardly counts
 NABF_LEAST_WEIGHT = 0.001
@@ -19,14 +19,14 @@ ROUNDING = 1e-9  # gray levels; a gradient below it is 0 in an image that is not
 class _Edges:
     """Strength and angle in [-π/2, π/2] of each pixel's edge, (H, W) or a selection of it."""
 
-    strength: Plane
-    angle: Plane
+    strength: AnyPlane
+    angle: AnyPlane
 
     def __getitem__(self, selected: NDArray[np.bool_]) -> _Edges:
         return _Edges(self.strength[selected], self.angle[selected])
 
 
-def qabf(fused: Gray, infrared: Gray, visible: Gray) -> float:
+def qabf(fused: Gray | Image, infrared: Gray | Image, visible: Gray | Image) -> float:
     """Edge information kept from both sources; 0 to 1, higher is better.
 
     Per source S, with edge strength g and angle α by 3×3 Sobel (borders zero):
@@ -37,13 +37,16 @@ def qabf(fused: Gray, infrared: Gray, visible: Gray) -> float:
 
     Xydeas & Petrović, Objective image fusion performance measure, Electronics Letters 2000.
     """
-    edges, *sources = (_edges_qabf(image) for image in planes(fused, infrared, visible))
-    weight = sum(float(source.strength.sum()) for source in sources)
-    kept = sum(float((_kept_qabf(source, edges) * source.strength).sum()) for source in sources)
+    one, *sources = images(fused, infrared, visible)
+    edges = one.once(_edges_qabf)
+    kept = weight = 0.0
+    for source in (image.once(_edges_qabf) for image in sources):
+        weight += _total(source.strength)
+        kept += _total(_kept_qabf(source, edges) * source.strength)
     return kept / weight if weight else 0.0
 
 
-def nabf(fused: Gray, infrared: Gray, visible: Gray) -> float:
+def nabf(fused: Gray | Image, infrared: Gray | Image, visible: Gray | Image) -> float:
     """Edges that fusion added and no source has (artifacts, noise); 0 to 1, lower is better.
 
     Edge strength g and angle α by 3×3 Sobel / 8, borders mirrored; G as in :func:`qabf`,
@@ -55,61 +58,74 @@ def nabf(fused: Gray, infrared: Gray, visible: Gray) -> float:
     Petrović & Xydeas 2005, in the modified form of Shreyamsha Kumar, Multifocus and
     multispectral image fusion based on pixel significance using DCHWT, SIViP 2013.
     """
-    edges, *sources = (_edges_nabf(image) for image in planes(fused, infrared, visible))
-    added = np.all([edges.strength > source.strength for source in sources], axis=0)
-    weights = [_weight_nabf(source.strength) for source in sources]
-    lost = sum(
-        float(((1 - _kept_nabf(source[added], edges[added])) * weight[added]).sum())
-        for source, weight in zip(sources, weights, strict=True)
-    )
-    return lost / sum(float(weight.sum()) for weight in weights)
+    one, *sources = images(fused, infrared, visible)
+    edges = one.once(_edges_nabf)
+    added = np.all([edges.strength > image.once(_edges_nabf).strength for image in sources], axis=0)
+    lost = whole = 0.0
+    for image in sources:
+        source, weight = image.once(_edges_nabf), image.once(_weight_nabf)
+        whole += _total(weight)
+        lost += _total((1 - _kept_nabf(source[added], edges[added])) * weight[added])
+    return lost / whole
 
 
-def _edges_qabf(image: Plane) -> _Edges:
-    gx, gy = sobel(image, ZERO_BORDER)
+def _total(values: AnyPlane) -> float:
+    return float(values.sum(dtype=np.float64))
+
+
+def _edges_qabf(image: Image) -> _Edges:
+    gx, gy = sobel(image.compact, ZERO_BORDER)
     upright = np.abs(gx) < ROUNDING
-    slope = np.divide(gy, gx, out=np.zeros_like(gx), where=~upright)
-    return _Edges(_length(gx, gy), np.where(upright, np.pi / 2, np.arctan(slope)))
+    angle = np.arctan(np.divide(gy, gx, out=np.zeros_like(gx), where=~upright))
+    angle[upright] = np.pi / 2
+    return _Edges(_length(gx, gy), angle)
 
 
-def _edges_nabf(image: Plane) -> _Edges:
-    gx, gy = (gradient / 8 for gradient in sobel(image, MIRROR_BORDER))
-    level = np.where(gx == 0, 0.0, np.copysign(np.pi / 2, gx))  # the angle where gy is 0
-    slope = np.divide(gx, gy, out=np.zeros_like(gx), where=gy != 0)
-    return _Edges(_length(gx, gy), np.where(gy == 0, level, np.arctan(slope)))
+def _edges_nabf(image: Image) -> _Edges:
+    gx, gy = sobel(image.compact, MIRROR_BORDER, 1 / 8)
+    level = gy == 0
+    angle = np.arctan(np.divide(gx, gy, out=np.zeros_like(gx), where=~level))
+    angle[level] = np.sign(gx[level]) * np.float32(np.pi / 2)
+    return _Edges(_length(gx, gy), angle)
 
 
-def _length(gx: Plane, gy: Plane) -> Plane:
-    length: Plane = np.sqrt(gx * gx + gy * gy)
-    return length
+def _length(gx: AnyPlane, gy: AnyPlane) -> AnyPlane:
+    squares = gx * gx
+    squares += gy * gy
+    return np.sqrt(squares, out=squares)
 
 
-def _kept_qabf(source: _Edges, fused: _Edges) -> Plane:
-    alignment = 1 - np.abs(source.angle - fused.angle) / (np.pi / 2)
-    strength_kept = _sigmoid(_ratio(source.strength, fused.strength), 0.9994, -15, 0.5)
-    return strength_kept * _sigmoid(alignment, 0.9879, -22, 0.8)
-
-
-def _kept_nabf(source: _Edges, fused: _Edges) -> Plane:
-    alignment = np.abs(np.abs(source.angle - fused.angle) - np.pi / 2) / (np.pi / 2)
-    strength_kept = _sigmoid(_ratio(source.strength, fused.strength), 0.9999, -19, 0.5)
-    kept: Plane = np.sqrt(strength_kept * _sigmoid(alignment, 0.9995, -22, 0.5))
+def _kept_qabf(source: _Edges, fused: _Edges) -> AnyPlane:
+    apart = np.abs(source.angle - fused.angle)
+    kept = _sigmoid(_ratio(source.strength, fused.strength), 0.9994, -15, 0.5)
+    kept *= _sigmoid(1 - apart / (np.pi / 2), 0.9879, -22, 0.8)
     return kept
 
 
-def _weight_nabf(strength: Plane) -> Plane:
-    return np.where(strength >= NABF_THRESHOLD, strength * np.sqrt(strength), NABF_LEAST_WEIGHT)
+def _kept_nabf(source: _Edges, fused: _Edges) -> AnyPlane:
+    apart = np.abs(source.angle - fused.angle)
+    kept = _sigmoid(_ratio(source.strength, fused.strength), 0.9999, -19, 0.5)
+    kept *= _sigmoid(np.abs(apart / (np.pi / 2) - 1), 0.9995, -22, 0.5)
+    return np.sqrt(kept, out=kept)
 
 
-def _ratio(a: Plane, b: Plane) -> Plane:
+def _weight_nabf(image: Image) -> AnyPlane:
+    strength = image.once(_edges_nabf).strength
+    weight = strength * np.sqrt(strength)
+    weight[strength < NABF_THRESHOLD] = NABF_LEAST_WEIGHT
+    return weight
+
+
+def _ratio(a: AnyPlane, b: AnyPlane) -> AnyPlane:
     """The smaller over the greater; 0 where both are 0."""
     greater = np.maximum(a, b)
-    ratio: Plane = np.divide(
-        np.minimum(a, b), greater, out=np.zeros_like(greater), where=greater > 0
-    )
-    return ratio
+    np.maximum(greater, np.finfo(greater.dtype).tiny, out=greater)
+    return np.minimum(a, b) / greater
 
 
-def _sigmoid(value: Plane, top: float, slope: float, middle: float) -> Plane:
-    bent: Plane = top / (1 + np.exp(slope * (value - middle)))
-    return bent
+def _sigmoid(value: AnyPlane, top: float, slope: float, middle: float) -> AnyPlane:
+    bent = value - middle
+    bent *= slope
+    np.exp(bent, out=bent)
+    bent += 1
+    return np.divide(top, bent, out=bent)

@@ -8,16 +8,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dreamif_model.metrics.gray import Plane
+from dreamif_model.metrics.gray import AnyPlane, Plane
 
 ZERO_BORDER, MIRROR_BORDER = cv2.BORDER_CONSTANT, cv2.BORDER_REFLECT_101
 
 
-def sobel(image: Plane, border: int) -> tuple[Plane, Plane]:
+def sobel(image: AnyPlane, border: int, scale: float = 1.0) -> tuple[AnyPlane, AnyPlane]:
     """Correlation with the 3×3 Sobel kernels, (H, W) each: x to the right, y upwards."""
-    x = cv2.Sobel(image, cv2.CV_64F, 1, 0, ksize=3, borderType=border)
-    y = cv2.Sobel(image, cv2.CV_64F, 0, 1, ksize=3, scale=-1, borderType=border)
-    return cast("Plane", x), cast("Plane", y)
+    x = cv2.Sobel(image, -1, 1, 0, ksize=3, scale=scale, borderType=border)
+    y = cv2.Sobel(image, -1, 0, 1, ksize=3, scale=-scale, borderType=border)
+    return cast("AnyPlane", x), cast("AnyPlane", y)
 
 
 def box_mean(image: Plane, side: int) -> Plane:

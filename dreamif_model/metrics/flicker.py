@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dreamif_model.errors import ImageError
 from dreamif_model.metrics.filters import smooth
@@ -33,6 +34,35 @@ class Flicker:
     input_change: float
     still_share: float
     frames: int
+
+
+@dataclass(frozen=True)
+class Stillness:
+    """Of two frames: pixels (H, W) where neither input changed, how many, and what changed there.
+
+    input_change: Σ max(abs(ΔI), abs(ΔV)) over these, as :func:`flicker` has it.
+    """
+
+    pixels: NDArray[np.bool_]
+    count: int
+    input_change: float
+
+    @classmethod
+    def of(cls, before: Sequence[Gray], now: Sequence[Gray], threshold: float = STILL) -> Stillness:
+        """From infrared and visible image of both frames, all (H, W)."""
+        deltas = [_delta(*both) for both in zip(before, now, strict=True)]
+        still = np.all([abs(smooth(delta, SMOOTHING)) <= threshold for delta in deltas], axis=0)
+        change = float(np.maximum(*map(abs, deltas))[still].sum())
+        return cls(still, int(still.sum()), change)
+
+    def change(self, before: Gray, now: Gray) -> float:
+        """Σ abs(ΔF) of a fused image over the still pixels."""
+        return float(abs(_delta(before, now))[self.pixels].sum())
+
+
+def _delta(before: Gray, now: Gray) -> Plane:
+    old, new = planes(before, now)
+    return new - old
 
 
 def flicker(frames: Iterable[tuple[Gray, Gray, Gray]], threshold: float = STILL) -> Flicker:
@@ -68,12 +98,11 @@ def flicker(frames: Iterable[tuple[Gray, Gray, Gray]], threshold: float = STILL)
                     f"frame {count} of the sequence has shape {images[0].shape}, the one before "
                     f"{before[0].shape}: frames of a sequence are of one size"
                 )
-            fused, *inputs = (now - then for now, then in zip(images, before, strict=True))
-            still = np.all([abs(smooth(delta, SMOOTHING)) <= threshold for delta in inputs], axis=0)
-            fused_sum += float(abs(fused)[still].sum())
-            input_sum += float(np.maximum(*map(abs, inputs))[still].sum())
-            still_pixels += int(still.sum())
-            pixels += still.size
+            still = Stillness.of(before[1:], images[1:], threshold)
+            fused_sum += still.change(before[0], images[0])
+            input_sum += still.input_change
+            still_pixels += still.count
+            pixels += still.pixels.size
         before = images
     if count < 2:
         raise ImageError(f"flicker is the change between frames: it needs 2 or more, got {count}")

@@ -55,6 +55,11 @@ class Lpips:
             state |= _read(path)
         self._state = _checked(state, files)
 
+    @staticmethod
+    def use_one_thread() -> None:
+        """Keep torch of this process to one core, where others compute beside it."""
+        torch.set_num_threads(1)
+
     def score(self, fused: Gray, infrared: Gray, visible: Gray) -> float:
         """(d(F, I) + d(F, V)) / 2; ≥ 0, lower is better."""
         return (self.distance(fused, infrared) + self.distance(fused, visible)) / 2

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from dreamif_model.data import find_pairs, read_gray
@@ -20,10 +19,12 @@ from dreamif_model.device import keep_freed_memory, usable_cores
 from dreamif_model.errors import ConfigError, DreamIFError, ImageError
 from dreamif_model.metrics import evaluate
 from dreamif_model.metrics.filters import use_one_thread
-from dreamif_model.metrics.lpips import Lpips
 
 IMAGES_PER_WORKER = 16  # below that, a worker process takes longer to start than it saves
 RESAMPLES, CHUNK = 10_000, 500  # of the bootstrap; how many at a time, for the memory
+
+if TYPE_CHECKING:
+    from dreamif_model.metrics.lpips import Lpips
 
 GrayImage: TypeAlias = NDArray[np.uint8]  # (H, W)
 Scores: TypeAlias = dict[str, float]  # metric: value
@@ -98,7 +99,7 @@ def score_all(
         jobs = usable_cores()
     if jobs < 1:
         raise ConfigError(f"jobs is {jobs}, expected 1 or more")
-    lpips = Lpips(lpips_files) if lpips_files else None  # fails here, before any worker starts
+    lpips = _lpips(lpips_files)  # fails here, before any worker starts
     workers = min(jobs, len(triples) // IMAGES_PER_WORKER)
     if workers < 2:
         keep_freed_memory()
@@ -116,6 +117,14 @@ def score_all(
             ) from None
 
 
+def _lpips(files: Sequence[Path]) -> Lpips | None:
+    if not files:
+        return None
+    from dreamif_model.metrics.lpips import Lpips  # the only metric that takes torch
+
+    return Lpips(files)
+
+
 _worker_lpips: Lpips | None = None
 
 
@@ -124,8 +133,9 @@ def _start_worker(lpips_files: Sequence[Path]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the parent, which ends the workers
     keep_freed_memory()
     use_one_thread()
-    torch.set_num_threads(1)
-    _worker_lpips = Lpips(lpips_files) if lpips_files else None
+    _worker_lpips = _lpips(lpips_files)
+    if _worker_lpips:
+        _worker_lpips.use_one_thread()
 
 
 def _score_in_worker(triple: Triple) -> Scores:
@@ -139,9 +149,17 @@ def mean_interval(
 
     None where it says nothing: with one value, or where one is not finite.
     """
-    data = np.asarray(values, dtype=np.float64)
-    if len(data) < 2 or not np.isfinite(data).all():
-        return None
+    return mean_intervals({"": values}, resamples, seed)[""]
+
+
+def mean_intervals(
+    columns: Mapping[str, Sequence[float]], resamples: int = RESAMPLES, seed: int = 0
+) -> dict[str, tuple[float, float] | None]:
+    """:func:`mean_interval` of each column; they are of one length."""
+    finite = [name for name, values in columns.items() if np.isfinite(values).all()]
+    data = np.array([columns[name] for name in finite], dtype=np.float64).T  # (images, columns)
+    if len(data) < 2:
+        return dict.fromkeys(columns)
     rng = np.random.default_rng(seed)
     even = np.full(len(data), 1 / len(data))
     means = []
@@ -149,8 +167,8 @@ def mean_interval(
         # How often each image is drawn: (resamples, images).
         drawn = rng.multinomial(len(data), even, size=min(CHUNK, resamples - start))
         means.append(drawn @ data / len(data))
-    low, high = np.percentile(np.concatenate(means), (2.5, 97.5))
-    return float(low), float(high)
+    bounds = np.percentile(np.concatenate(means), (2.5, 97.5), axis=0).T.tolist()
+    return dict.fromkeys(columns) | dict(zip(finite, map(tuple, bounds), strict=True))
 
 
 def _size(image: NDArray[np.uint8] | NDArray[np.uint16]) -> str:

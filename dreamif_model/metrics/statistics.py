@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dreamif_model.metrics.filters import box_mean, joint_histogram
-from dreamif_model.metrics.gray import Gray, Plane, levels, planes
+from dreamif_model.metrics.gray import Gray, Image, Plane, images, levels, planes
 
 SSIM_WINDOW = 7  # pixels, side
+SAMPLE = SSIM_WINDOW**2 / (SSIM_WINDOW**2 - 1)  # of population to sample covariance
 
 
-def average_gradient(fused: Gray) -> float:
+def average_gradient(fused: Gray | Image) -> float:
     """AG: mean of sqrt((Gx² + Gy²) / 2), in gray levels per pixel; ≥ 0, higher is better.
 
     Gx, Gy are central differences, one-sided at the borders. Cui et al., Optics Communications
@@ -24,7 +25,7 @@ def average_gradient(fused: Gray) -> float:
     return float(np.sqrt((gx * gx + gy * gy) / 2).mean())
 
 
-def spatial_frequency(fused: Gray) -> float:
+def spatial_frequency(fused: Gray | Image) -> float:
     """SF: sqrt(mean(Δx²) + mean(Δy²)), in gray levels; ≥ 0, higher is better.
 
     Δx, Δy are first differences. Eskicioglu & Fisher, IEEE Transactions on Communications 1995.
@@ -34,27 +35,27 @@ def spatial_frequency(fused: Gray) -> float:
     return math.sqrt(float((dx * dx).mean()) + float((dy * dy).mean()))
 
 
-def ssim(fused: Gray, infrared: Gray, visible: Gray) -> float:
+def ssim(fused: Gray | Image, infrared: Gray | Image, visible: Gray | Image) -> float:
     """SSIM(F, I) + SSIM(F, V); -2 to 2, higher is better.
 
     SSIM = mean of (2 μ_a μ_b + c1) (2 σ_ab + c2) / ((μ_a² + μ_b² + c1) (σ_a² + σ_b² + c2)) over
     the 7×7 windows that lie inside, uniform, sample covariance, c1 = (.01·255)²,
     c2 = (.03·255)². Wang et al., IEEE TIP 2004.
     """
-    image, *sources = planes(fused, infrared, visible, smallest=SSIM_WINDOW)
+    image, *sources = images(fused, infrared, visible, smallest=SSIM_WINDOW)
     return sum(_ssim(image, source) for source in sources)
 
 
-def entropy(fused: Gray) -> float:
+def entropy(fused: Gray | Image) -> float:
     """EN: -Σ p log2 p over the 256 gray levels, in bits; 0 to 8, higher is better.
 
     Shannon 1948; for fusion, Roberts et al., Journal of Applied Remote Sensing 2008.
     """
-    (image,) = planes(fused)
-    return _bits(np.bincount(levels(image).ravel()).astype(np.float64))
+    (image,) = images(fused)
+    return _bits(np.bincount(image.once(levels).ravel()).astype(np.float64))
 
 
-def standard_deviation(fused: Gray) -> float:
+def standard_deviation(fused: Gray | Image) -> float:
     """SD: sqrt(mean((F - mean F)²)), in gray levels; 0 to 127.5, higher is better.
 
     Of all pixels (not a sample's). As in Ma et al., Information Fusion 2019 (a survey).
@@ -63,13 +64,13 @@ def standard_deviation(fused: Gray) -> float:
     return float(image.std())
 
 
-def mutual_information(fused: Gray, infrared: Gray, visible: Gray) -> float:
+def mutual_information(fused: Gray | Image, infrared: Gray | Image, visible: Gray | Image) -> float:
     """MI(F, I) + MI(F, V), in bits; 0 to 16, higher is better.
 
     MI(F, S) = H(F) + H(S) - H(F, S), entropies of the (joint) histogram of 256 gray levels.
     Qu et al., Electronics Letters 2002.
     """
-    image, *sources = (levels(plane) for plane in planes(fused, infrared, visible))
+    image, *sources = (image.once(levels) for image in images(fused, infrared, visible))
     total = 0.0
     for source in sources:
         joint = joint_histogram(image, source)
@@ -77,7 +78,9 @@ def mutual_information(fused: Gray, infrared: Gray, visible: Gray) -> float:
     return max(total, 0.0)  # rounding of a constant image
 
 
-def sum_of_correlations_of_differences(fused: Gray, infrared: Gray, visible: Gray) -> float:
+def sum_of_correlations_of_differences(
+    fused: Gray | Image, infrared: Gray | Image, visible: Gray | Image
+) -> float:
     """SCD: r(F - V, I) + r(F - I, V), r Pearson's correlation; -2 to 2, higher is better.
 
     r is 0 where one of the two is constant, as F - V is when F copies V.
@@ -87,7 +90,9 @@ def sum_of_correlations_of_differences(fused: Gray, infrared: Gray, visible: Gra
     return _correlation(image - vi, ir) + _correlation(image - ir, vi)
 
 
-def correlation_coefficient(fused: Gray, infrared: Gray, visible: Gray) -> float:
+def correlation_coefficient(
+    fused: Gray | Image, infrared: Gray | Image, visible: Gray | Image
+) -> float:
     """CC: (r(F, I) + r(F, V)) / 2, r Pearson's correlation; -1 to 1, higher is better.
 
     r is 0 where one of the two is constant. As in Ma et al., Information Fusion 2019.
@@ -102,7 +107,7 @@ def psnr(image: Gray, reference: Gray) -> float:
     return _decibels(_mean_square(a - b))
 
 
-def fusion_psnr(fused: Gray, infrared: Gray, visible: Gray) -> float:
+def fusion_psnr(fused: Gray | Image, infrared: Gray | Image, visible: Gray | Image) -> float:
     """PSNR of tables: 10 log10(255² / ((mse(F, I) + mse(F, V)) / 2)), in dB; higher is better.
 
     ≥ 0; infinite where all three are equal. The mean of both sources has the highest possible,
@@ -112,15 +117,24 @@ def fusion_psnr(fused: Gray, infrared: Gray, visible: Gray) -> float:
     return _decibels(sum(_mean_square(image - source) for source in sources) / 2)
 
 
-def _ssim(a: Plane, b: Plane) -> float:
-    side, c1, c2 = SSIM_WINDOW, (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    mean_a, mean_b = box_mean(a, side), box_mean(b, side)
-    squares, product = mean_a * mean_a + mean_b * mean_b, mean_a * mean_b
-    sample = side**2 / (side**2 - 1)  # sample, not population, covariance
-    variances = sample * (box_mean(a * a + b * b, side) - squares)
-    covariance = sample * (box_mean(a * b, side) - product)
-    similarity = ((2 * product + c1) * (2 * covariance + c2)) / ((squares + c1) * (variances + c2))
+def _ssim(a: Image, b: Image) -> float:
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    (mean_a, square_a, variance_a), (mean_b, square_b, variance_b) = (
+        image.once(_window_moments) for image in (a, b)
+    )
+    product = mean_a * mean_b
+    covariance = SAMPLE * (box_mean(a.plane * b.plane, SSIM_WINDOW) - product)
+    similarity = (2 * product + c1) * (2 * covariance + c2)
+    similarity /= square_a + square_b + c1
+    similarity /= variance_a + variance_b + c2
     return float(similarity.mean())
+
+
+def _window_moments(image: Image) -> tuple[Plane, Plane, Plane]:
+    """Mean, its square and variance of each window of SSIM."""
+    mean = box_mean(image.plane, SSIM_WINDOW)
+    square = mean * mean
+    return mean, square, SAMPLE * (box_mean(image.plane * image.plane, SSIM_WINDOW) - square)
 
 
 def _bits(counts: NDArray[np.float64]) -> float:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from dreamif_model.metrics.edges import nabf, qabf
-from dreamif_model.metrics.gray import Gray, planes
+from dreamif_model.metrics.gray import Gray, Image, images
 from dreamif_model.metrics.statistics import (
     average_gradient,
     correlation_coefficient,
@@ -37,7 +37,7 @@ class Metric:
     higher_is_better: bool
     least: float
     greatest: float | None
-    score: Callable[[Gray, Gray, Gray], float] | None
+    score: Callable[[Image, Image, Image], float] | None
 
     @property
     def arrow(self) -> str:
@@ -52,7 +52,7 @@ class Metric:
         return f"{self.least:g} to {self.greatest:g}"
 
 
-def _of_fused(score: Callable[[Gray], float]) -> Callable[[Gray, Gray, Gray], float]:
+def _of_fused(score: Callable[[Image], float]) -> Callable[[Image, Image, Image], float]:
     return lambda fused, infrared, visible: score(fused)  # noqa: ARG005
 
 
@@ -80,8 +80,27 @@ METRICS: dict[str, Metric] = {
 
 def evaluate(fused: Gray, infrared: Gray, visible: Gray) -> dict[str, float]:
     """Those of :data:`METRICS` that take no more than one fused image and its (clean) sources."""
-    images = planes(fused, infrared, visible)
-    return {name: metric.score(*images) for name, metric in METRICS.items() if metric.score}
+    return evaluate_all({"fused": fused}, infrared, visible)["fused"]
+
+
+def evaluate_all(
+    fused: Mapping[str, Gray], infrared: Gray, visible: Gray
+) -> dict[str, dict[str, float]]:
+    """:func:`evaluate` of several fused images of one pair, by name.
+
+    What a metric computes of the sources is computed once, and kept no longer than for it.
+    """
+    one, other, *others = images(infrared, visible, *fused.values())
+    shown = dict(zip(fused, others, strict=True))
+    scores: dict[str, dict[str, float]] = {name: {} for name in fused}
+    for metric, row in METRICS.items():
+        if row.score is None:
+            continue
+        for name, image in shown.items():
+            scores[name][metric] = row.score(image, one, other)
+        for image in (one, other, *others):
+            image.forget()
+    return scores
 
 
 def markdown_table() -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
+
 import numpy as np
 
 from dreamif_model.metrics.filters import gaussian_mean
-from dreamif_model.metrics.gray import Gray, Plane, planes
+from dreamif_model.metrics.gray import Gray, Image, Plane, images
 
 SCALES = 4
 SMALLEST = 41  # pixels; a smaller image has nothing left at the fourth scale
@@ -13,7 +16,7 @@ NOISE = 2.0  # σn², variance of the eye's own noise in gray levels²
 EPSILON = 1e-10
 
 
-def viff(fused: Gray, infrared: Gray, visible: Gray) -> float:
+def viff(fused: Gray | Image, infrared: Gray | Image, visible: Gray | Image) -> float:
     """VIF(I → F) + VIF(V → F) in the pixel domain; ≥ 0, higher is better.
 
     VIF(S → F) = Σ log10(1 + g² σ_S² / (σ_r² + σn²)) / Σ log10(1 + σ_S² / σn²) over all windows of
@@ -26,32 +29,48 @@ def viff(fused: Gray, infrared: Gray, visible: Gray) -> float:
     al., Information Fusion 2013, here without its weights between windows. Images of 41×41 pixels
     or more.
     """
-    images = planes(fused, infrared, visible, smallest=SMALLEST)
-    kept, whole = [0.0, 0.0], [0.0, 0.0]
+    image, *sources = images(fused, infrared, visible, smallest=SMALLEST)
+    return sum(_vif(source, image) for source in sources)
+
+
+def _vif(source: Image, fused: Image) -> float:
+    kept = whole = 0.0
+    for seen, shown in zip(source.once(_pyramid), fused.once(_pyramid), strict=True):
+        covariance = _mean(seen.plane * shown.plane, seen.side) - seen.mean * shown.mean
+        kept += _information(seen.variance, shown.variance, covariance)
+        whole += seen.information
+    return kept / whole if whole else 1.0
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """An image at one scale, mean and variance of its windows, Σ log10(1 + variance / σn²)."""
+
+    side: int
+    plane: Plane
+    mean: Plane
+    variance: Plane
+
+    @cached_property
+    def information(self) -> float:
+        return float(np.log10(1 + self.variance / NOISE).sum())
+
+
+def _pyramid(image: Image) -> list[_Scale]:
+    plane, found = image.plane, []
     for scale in range(SCALES):
         side = 2 ** (SCALES - scale) + 1
         if scale:
-            images = [np.ascontiguousarray(_mean(image, side)[::2, ::2]) for image in images]
-        fused_plane, *sources = images
-        fused_mean = _mean(fused_plane, side)
-        fused_variance = _variance(fused_plane, fused_mean, side)
-        for i, source in enumerate(sources):
-            mean = _mean(source, side)
-            variance = _variance(source, mean, side)
-            covariance = _mean(source * fused_plane, side) - mean * fused_mean
-            kept[i] += _information(variance, fused_variance, covariance)
-            whole[i] += float(np.log10(1 + variance / NOISE).sum())
-    return sum(k / w if w else 1.0 for k, w in zip(kept, whole, strict=True))
+            plane = np.ascontiguousarray(_mean(plane, side)[::2, ::2])
+        mean = _mean(plane, side)
+        variance = _mean(plane * plane, side) - mean * mean
+        variance[variance < EPSILON] = 0.0  # less than rounding leaves
+        found.append(_Scale(side, plane, mean, variance))
+    return found
 
 
 def _mean(image: Plane, side: int) -> Plane:
     return gaussian_mean(image, side, side / 5)
-
-
-def _variance(image: Plane, mean: Plane, side: int) -> Plane:
-    """Of each window; 0 where it is less than rounding leaves."""
-    variance = _mean(image * image, side) - mean * mean
-    return np.where(variance < EPSILON, 0.0, variance)
 
 
 def _information(variance: Plane, fused_variance: Plane, covariance: Plane) -> float:

@@ -123,7 +123,8 @@ def _by_position(steps: Tensor, dim: int) -> Tensor:
     """Means of (B, 1, h, w) over all cells, along ``dim``: (B, 4), not 0."""
     lines = steps.mean((1, 5 - dim))
     whole = lines.shape[1] // CELL * CELL
-    return lines[:, :whole].unflatten(1, (-1, CELL)).mean(1) + EDGE_FLOOR
+    means: Tensor = lines[:, :whole].unflatten(1, (-1, CELL)).mean(1)
+    return means + EDGE_FLOOR
 
 
 def total_loss(

@@ -8,12 +8,13 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from dreamif_model.device import usable_cores
 from dreamif_model.thermal import THERMAL_MODES, ThermalConfig
 from dreamif_ros.bag.file_names import FRAMES, INDEX, METRICS, REPORT, SUMMARY, TABLE, TIMINGS
 from dreamif_ros.bag.storage import BagError
@@ -188,7 +189,8 @@ def _run_one(options: argparse.Namespace) -> int:
     from dreamif_ros.bag.evaluation.job import evaluate_into
 
     _check_out(options.out, options.force)
-    job = _job(options)
+    workers = usable_cores() if options.jobs is None else options.jobs
+    job = replace(_job(options), workers=workers)
     make_folder("--out", options.out.parent)
     with tempfile.TemporaryDirectory(prefix=".unfinished_", dir=options.out.parent) as unfinished:
         folder = Path(unfinished) / options.out.name

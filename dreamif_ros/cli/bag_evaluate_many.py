@@ -47,8 +47,8 @@ def add_many_options(parser: argparse.ArgumentParser) -> None:
         "--jobs",
         type=int,
         metavar="N",
-        help="bags at a time, each in a process of its own (default: one per core); fewer need "
-        "less memory",
+        help="bags at a time, each in a process of its own; of one bag, threads that measure its "
+        "frames (default: one per core); fewer need less memory",
     )
     parser.add_argument(
         "--ray",
@@ -140,6 +140,8 @@ def _run(
 
     jobs = min(options.jobs or usable_cores(), max(len(tasks), 1))
     if options.ray is None:
+        workers = max(1, usable_cores() // jobs)  # of each, where bags are fewer than cores
+        tasks = [replace(task, job=replace(task.job, workers=workers)) for task in tasks]
         return in_processes(evaluate_task, tasks, jobs)
     return on_ray(
         evaluate_task_on_node,

@@ -18,7 +18,7 @@ from dreamif_model.metrics.scoring import (
     Scores,
     Triple,
     find_triples,
-    mean_interval,
+    mean_intervals,
     read_triple,
     score_all,
 )
@@ -89,8 +89,9 @@ def run(options: argparse.Namespace) -> int:
     triples = find_triples(options.fused, options.ir, options.vi)
     scored = score_all(triples, options.jobs, options.lpips)
     rows = list(tqdm(scored, total=len(triples), unit="image", disable=None))
-    means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
-    intervals = {name: mean_interval([row[name] for row in rows]) for name in rows[0]}
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    means = {name: float(np.mean(values)) for name, values in columns.items()}
+    intervals = mean_intervals(columns)
     result = _flicker(triples, options.still) if options.sequence else None
     print(_table(means, intervals, len(rows), result), end="")
     if options.json:

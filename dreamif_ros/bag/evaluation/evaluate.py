@@ -94,16 +94,18 @@ def evaluate_bag(
     *,
     write_bag: bool = False,
     write_video: bool = True,
+    workers: int = 1,
     progress: Progress = lambda items, what, count: items,  # noqa: ARG005
 ) -> Evaluation:
     """Evaluate a bag; the video and the fused bag go into ``out``, a folder that is there.
 
-    pipeline: a new one, without registration. progress: may show how far the iterations are.
+    pipeline: a new one, without registration. workers: threads that measure and draw frames beside
+    the fusion; any number gives the same. progress: may show how far the iterations are.
     What is wrong with the bag is named in the result. Raises BagError where nothing can be read of
     it or the cameras' topics are not clear, ConfigError for settings that cannot be used.
     """
     with ExitStack() as stack:
-        run = _Run(bag, pipeline, settings, progress, stack)
+        run = _Run(bag, pipeline, settings, workers, progress, stack)
         check = run.check()
         sinks = run.open_sinks(out, write_bag, write_video)
         frames = run.fuse(sinks)
@@ -124,11 +126,12 @@ class _Run:
         bag: Path,
         pipeline: FusionPipeline,
         settings: EvaluationSettings,
+        workers: int,
         progress: Progress,
         stack: ExitStack,
     ) -> None:
         self._pipeline, self._settings, self._progress = pipeline, settings, progress
-        self._stack = stack
+        self._stack, self._workers = stack, workers
         self._detector = make_detector(settings.detector, pipeline)
         self.infos = CameraInfos(settings.calibration)
         # As the node adds the calibration's offset to its own.
@@ -196,14 +199,16 @@ class _Run:
             count,
             settings.metric_frames,
             settings.film_frames,
+            self._workers,
         )
+        self._stack.callback(frames.close)
         info = self._camera_info()
         images = read_images(self._recording, self._topics, settings.start_s, settings.stop_s)
         pairs = pair_images(images, self._pairing, self._recording.start_ns)
         chosen = islice(pairs, 0, None, settings.every)
         for index, pair in enumerate(self._progress(chosen, "pair", count)):
             frames.add(index, pair, self._survey, info)
-        return frames.found
+        return frames.finish()
 
     def _camera_info(self) -> Any | None:
         """The first of the visible camera; None where there is none that can be read."""

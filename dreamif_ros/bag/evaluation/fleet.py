@@ -18,8 +18,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
-
 from dreamif_model import DreamIFError
 from dreamif_ros.bag.evaluation.evaluate import EvaluationSettings
 from dreamif_ros.bag.evaluation.job import EvaluationJob, evaluate_into
@@ -240,7 +238,6 @@ def evaluate_task_on_node(task: BagTask) -> str:
 
 
 def _evaluate(task: BagTask) -> None:
-    cv2.setNumThreads(task.job.cpu_threads)  # the other cores have bags of their own
     with tempfile.TemporaryDirectory(
         prefix=f"{task.name[: _LONGEST // 4]}.{os.getpid()}.", dir=task.fleet / _UNFINISHED
     ) as unfinished:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from array import array
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +26,7 @@ from dreamif_ros.bag.evaluation.measuring import (
 )
 from dreamif_ros.bag.evaluation.recorder import FusedBag
 from dreamif_ros.bag.evaluation.results import DETECTED_IN, FilmFrame, FrameRow
+from dreamif_ros.bag.evaluation.side_work import SideWork
 from dreamif_ros.bag.evaluation.survey import REFUSED, Survey
 from dreamif_ros.bag.pairs import CAMERAS, RecordedPair
 
@@ -74,11 +77,22 @@ class _Picture:
     detections: dict[str, Detections]
 
 
+@dataclass(frozen=True)
+class _Measured:
+    """What measuring a frame gave; flicker where the frame before was measured too."""
+
+    grays: Grays
+    metrics: dict[str, dict[str, float]]
+    refusal: str
+    flicker: FlickerSums | None
+
+
 class FramePass:
     """Fuses pairs one by one.
 
     pipeline: without registration; calibration: what it is given. count: how many pairs are to
-    come, over which metric_frames and film_frames are spread.
+    come, over which metric_frames and film_frames are spread. workers: threads that measure and
+    draw.
     """
 
     def __init__(
@@ -89,6 +103,7 @@ class FramePass:
         count: int,
         metric_frames: int,
         film_frames: int,
+        workers: int = 1,
     ) -> None:
         self.found = FramesFound()
         self._pipeline, self._sinks = pipeline, sinks
@@ -98,7 +113,8 @@ class FramePass:
             pipeline.register(calibration)
         self._registration = Registration(calibration)
         self._measured, self._filmed = Places(count, metric_frames), Places(count, film_frames)
-        self._before: Grays | None = None  # of the last frame, where it was measured
+        self._before: Future[_Measured] | None = None  # of the last frame, where it is measured
+        self._work, self._film = SideWork(workers), list[tuple[int, dict[str, bytes]]]()
         self._sizes: dict[str, tuple[int, ...]] = {}
         self._gain: tuple[float, float] | None = None
         self._scored_s = -SCORE_PERIOD_S
@@ -118,11 +134,26 @@ class FramePass:
         wanted = measured or filmed or self._before is not None or self._sinks.detector is not None
         gray = self._gray(pair) if wanted else None
         picture = _Picture(pair, fused, gray, self._detect(pair, fused, gray))
-        row = self._row(index, picture, self._metrics(picture, measured))
-        self.found.rows.append(row)
+        self.found.rows.append(self._row(index, picture))
+        self._measure(picture, measured)
         if filmed:
-            self.found.film.append(FilmFrame(row, self._pictures(picture)))
+            self._work.give(
+                partial(self._keep_film, len(self.found.rows) - 1), self._pictures, picture
+            )
         self._write(picture, info)
+
+    def finish(self) -> FramesFound:
+        """All of it, once all pairs were added."""
+        self._work.finish()
+        self.found.film = [FilmFrame(self.found.rows[row], film) for row, film in self._film]
+        return self.found
+
+    def close(self) -> None:
+        """Leave out what is not finished."""
+        self._work.close()
+
+    def _keep_film(self, row: int, pictures: dict[str, bytes]) -> None:
+        self._film.append((row, pictures))
 
     def _fuse(self, pair: RecordedPair, survey: Survey) -> FusionResult | None:
         started = time.perf_counter()
@@ -169,23 +200,24 @@ class FramePass:
     def _gray(self, pair: RecordedPair) -> NDArray[np.uint8]:
         return self._registration.gray(self._normalizer.normalized, pair.visible)
 
-    def _metrics(self, picture: _Picture, measured: bool) -> dict[str, dict[str, float]]:
-        """Of a frame that is measured; the one after it tells the flicker."""
+    def _measure(self, picture: _Picture, measured: bool) -> None:
+        """Where it is due; the frame after a measured one tells the flicker."""
         before, self._before = self._before, None
         if picture.infrared is None or not (measured or before):
-            return {}
-        grays = Grays.of(picture.infrared, picture.pair.visible, picture.result.fused)
-        if before is not None:
-            self.found.flicker.add(before, grays)
-            self.found.couples += 1
-        if not measured:
-            return {}
-        self._before = grays
-        try:
-            return grays.metrics()
-        except ImageError as error:  # too small for one of them
-            self.found.unmeasured = self.found.unmeasured or str(error)
-            return {}
+            return
+        inputs = picture.infrared, picture.pair.visible, picture.result.fused
+        row = len(self.found.rows) - 1
+
+        def keep(found: _Measured) -> None:
+            self.found.rows[row] = replace(self.found.rows[row], metrics=found.metrics)
+            self.found.unmeasured = self.found.unmeasured or found.refusal
+            if found.flicker:
+                self.found.flicker.add(found.flicker)
+                self.found.couples += 1
+
+        future = self._work.give(keep, _measured, inputs, before, measured)
+        if measured:
+            self._before = future
 
     def _detect(
         self, pair: RecordedPair, fused: FusionResult, gray: NDArray[np.uint8] | None
@@ -203,7 +235,7 @@ class FramePass:
             self.found.confidences[name] += float(detections.scores.sum())
         return found
 
-    def _row(self, index: int, picture: _Picture, metrics: dict[str, dict[str, float]]) -> FrameRow:
+    def _row(self, index: int, picture: _Picture) -> FrameRow:
         pair, result = picture.pair, picture.result
         low, high = self._normalizer.bounds
         return FrameRow(
@@ -216,7 +248,6 @@ class FramePass:
             alignment=result.alignment,
             dominance_infrared=_mean(result.dominance_infrared),
             dominance_visible=_mean(result.dominance_visible),
-            metrics=metrics,
             detections={name: len(found.boxes) for name, found in picture.detections.items()},
         )
 
@@ -248,6 +279,22 @@ class FramePass:
             if detector is not None:
                 found = picture.detections["fused"]
                 self._sinks.bag.add_detections(found, detector.names, header, image.recorded_ns)
+
+
+def _measured(
+    inputs: tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]],
+    before: Future[_Measured] | None,
+    measured: bool,
+) -> _Measured:
+    """inputs: infrared (H, W), visible (H, W[, 3]) and fused (H, W, 3)."""
+    grays, metrics, refusal = Grays.of(*inputs), {}, ""
+    if measured:
+        try:
+            metrics = grays.metrics()
+        except ImageError as error:  # too small for one of them
+            refusal = str(error)
+    flicker = FlickerSums.of(before.result().grays, grays) if before else None
+    return _Measured(grays, metrics, refusal, flicker)
 
 
 def _mean(dominance: NDArray[np.float32]) -> float:

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import cv2
+
 from dreamif_model import ConfigError, FusionPipeline
 from dreamif_model.device import cpu_threads, use_cpu_threads
 from dreamif_model.thermal import ThermalConfig
@@ -45,7 +47,8 @@ class Model:
 class EvaluationJob:
     """One bag and all that its evaluation depends on.
 
-    cpu_threads: of the network and of the cameras' check; another number changes the last digits.
+    cpu_threads: of the network; another number changes the last digits. workers: threads that
+    measure and draw frames beside it.
     """
 
     bag: Path
@@ -54,10 +57,12 @@ class EvaluationJob:
     write_bag: bool = False
     write_video: bool = True
     cpu_threads: int = 1
+    workers: int = 1
 
     def __post_init__(self) -> None:
-        if self.cpu_threads < 1:
-            raise ConfigError(f"cpu_threads is {self.cpu_threads}, expected 1 or more")
+        for name in ("cpu_threads", "workers"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}, expected 1 or more")
 
 
 def evaluate_into(
@@ -79,6 +84,7 @@ def evaluate_into(
             folder,
             write_bag=job.write_bag,
             write_video=job.write_video,
+            workers=job.workers,
             progress=progress,
         )
     write_metrics(evaluation, folder / METRICS)
@@ -90,9 +96,11 @@ def evaluate_into(
 
 @contextmanager
 def _cpu_threads(count: int) -> Iterator[None]:
-    before = cpu_threads()
+    before = cpu_threads(), cv2.getNumThreads()
     use_cpu_threads(count)
+    cv2.setNumThreads(count)
     try:
         yield
     finally:
-        use_cpu_threads(before)
+        use_cpu_threads(before[0])
+        cv2.setNumThreads(before[1])

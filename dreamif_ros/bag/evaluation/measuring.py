@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from dreamif_model import Calibration
 from dreamif_model.evaluation import BASELINES
-from dreamif_model.metrics import evaluate
-from dreamif_model.metrics.flicker import Flicker, flicker
-from dreamif_model.metrics.scoring import mean_interval
+from dreamif_model.metrics import evaluate_all
+from dreamif_model.metrics.flicker import Stillness
+from dreamif_model.metrics.scoring import mean_intervals
 from dreamif_model.registration.warp import Registrar, resize
 from dreamif_model.thermal import Range, ThermalNormalizer
 from dreamif_ros.bag.evaluation.results import METHODS, FrameRow, Interval
@@ -91,9 +91,7 @@ class Grays:
 
     def metrics(self) -> dict[str, dict[str, float]]:
         """By method and metric."""
-        return {
-            name: evaluate(image, self.infrared, self.visible) for name, image in self.fused.items()
-        }
+        return evaluate_all(self.fused, self.infrared, self.visible)
 
 
 @dataclass
@@ -102,21 +100,23 @@ class FlickerSums:
 
     fused: dict[str, float] = field(default_factory=lambda: dict.fromkeys(METHODS, 0.0))
     inputs: float = 0.0
-    still: float = 0.0
+    still: int = 0  # pixels
 
-    def add(self, before: Grays, now: Grays) -> None:
-        """Two successive frames; those of unequal size are left out."""
+    @classmethod
+    def of(cls, before: Grays, now: Grays) -> FlickerSums:
+        """Of two successive frames; those of unequal size are left out."""
         if before.visible.shape != now.visible.shape:
-            return
-        found: Flicker | None = None
-        for name in METHODS:
-            couple = [(g.fused[name], g.infrared, g.visible) for g in (before, now)]
-            found = flicker(couple)
-            if found.still_share:
-                self.fused[name] += found.fused_change * found.still_share * now.visible.size
-        if found and found.still_share:
-            self.inputs += found.input_change * found.still_share * now.visible.size
-            self.still += found.still_share
+            return cls()
+        still = Stillness.of((before.infrared, before.visible), (now.infrared, now.visible))
+        changes = {name: still.change(before.fused[name], now.fused[name]) for name in METHODS}
+        return cls(changes, still.input_change, still.count)
+
+    def add(self, other: FlickerSums) -> None:
+        """Of another couple."""
+        for name, change in other.fused.items():
+            self.fused[name] += change
+        self.inputs += other.inputs
+        self.still += other.still
 
     def ratios(self) -> dict[str, float]:
         """By method; NaN where no pixel was still, empty where no couple was seen."""
@@ -135,18 +135,15 @@ def intervals(rows: Sequence[FrameRow]) -> dict[str, dict[str, Interval]]:
     measured = [row.metrics for row in rows if row.metrics]
     if not measured:
         return {}
-    return {
-        method: {
-            metric: _interval([scores[method][metric] for scores in measured])
-            for metric in measured[0][method]
+    found = {}
+    for method in METHODS:
+        columns = {name: [row[method][name] for row in measured] for name in measured[0][method]}
+        bounds = mean_intervals(columns)
+        found[method] = {
+            name: Interval(float(np.mean(values)), *(bounds[name] or (math.nan, math.nan)))
+            for name, values in columns.items()
         }
-        for method in METHODS
-    }
-
-
-def _interval(values: Sequence[float]) -> Interval:
-    low, high = mean_interval(values) or (math.nan, math.nan)
-    return Interval(float(np.mean(values)), low, high)
+    return found
 
 
 def _luma(image: NDArray[np.uint8]) -> Gray:
