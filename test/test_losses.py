@@ -113,7 +113,13 @@ def test_information_loss_takes_the_scales_that_fit():
 def test_a_batch_in_halves_has_the_same_loss():
     """So that processes that share a batch train as one would."""
     batch = torch.rand(3, 4, 1, 48, 48)
-    for loss in (losses.edge_loss, losses.information_loss, losses.ssim_loss, losses.gradient_loss):
+    for loss in (
+        losses.edge_loss,
+        losses.information_loss,
+        losses.ssim_loss,
+        losses.gradient_loss,
+        losses.cell_loss,
+    ):
         halves = [loss(*batch[:, half]) for half in (slice(2), slice(2, 4))]
         assert torch.stack(halves).mean().item() == pytest.approx(loss(*batch).item(), rel=1e-5)
 

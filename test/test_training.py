@@ -3,6 +3,7 @@ import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -99,6 +100,10 @@ def test_a_damaged_image_is_named_in_one_line(pairs, tmp_path, workers):
 
 
 def test_losses_and_pictures_of_the_validation_split(pairs, tmp_path):
+    """A ramp is held out: what an untrained network does to it is little beside the noise."""
+    ramp = np.tile(np.linspace(64, 192, 48).astype(np.uint8), (40, 1))
+    write_image(pairs.path / "ir" / "0.png", ramp)
+    write_image(pairs.path / "vi" / "0.png", np.dstack([ramp] * 3))
     out = tmp_path / "run"
     train(tiny(pairs, validate_every=2), out)
     rows = [json.loads(line) for line in (out / LOG).read_text().splitlines()]
@@ -117,6 +122,15 @@ def test_losses_and_pictures_of_the_validation_split(pairs, tmp_path):
     assert list((out / "tensorboard").glob("events*"))
 
 
+def test_a_run_that_holds_nothing_out_watches_nothing(pairs, tmp_path):
+    out = tmp_path / "run"
+    train(tiny(replace(pairs, validation=()), steps=2, validate_every=1), out)
+    rows = [json.loads(line) for line in (out / LOG).read_text().splitlines()]
+    assert [row["step"] for row in rows] == [1, 2]
+    assert not any("validation_clean" in row for row in rows)
+    assert not (out / "pictures").exists()
+
+
 def test_starts_from_given_weights(pairs, tmp_path):
     first = train(tiny(pairs), tmp_path / "first")
     still = tiny(pairs, initial_weights=str(first), learning_rate=0.0, weight_decay=0.0)
@@ -131,7 +145,8 @@ def test_ablation_is_written_into_the_weights(pairs, tmp_path):
     path = train(tiny(pairs, without=without), tmp_path)
     network = load_network("nano", path)
     assert network.config == network_config("nano", without)
-    assert not any("cross" in name or "self_" in name for name in network.state_dict())
+    parts = (".cross.other.", ".prompts.")
+    assert not any(part in name for name in network.state_dict() for part in parts)
     with pytest.raises(ConfigError, match="other parts left out"):
         train(tiny(pairs, initial_weights=str(path)), tmp_path / "whole")
 
@@ -161,7 +176,7 @@ from dreamif_model.training import run as training
 
 torch.set_num_threads(1)
 pairs, out = map(Path, sys.argv[1:])
-config = TrainConfig("nano", (DataSet(pairs),), steps=1, batch_size=4, crop=48,
+config = TrainConfig("nano", (DataSet(pairs),), steps=1, batch_size=4, crop=64,
                      gradient_clip=1e9, log_every=1)
 with training._processes():
     run = training._Run(config, out)
@@ -230,12 +245,15 @@ def test_load(tmp_path):
     path = tmp_path / "train.yaml"
     path.write_text(
         "variant: nano\nsteps: 7\nlearning_rate: 0.01\n"
-        'data: [{path: a, weight: 2, validation: ["010"]}, {path: b}]\n'
+        'data: [{path: a, weight: 2, validation: ["010"]}, {path: b}, {path: c, validation: []}]\n'
     )
     config = TrainConfig.load(path, steps=9)
     assert (config.variant, config.steps, config.learning_rate) == ("nano", 9, 0.01)
     assert config.batch_size == TrainConfig.batch_size
-    assert config.data == (DataSet(tmp_path / "a", 2.0, ("010",)), DataSet(tmp_path / "b"))
+    named, own, none = config.data
+    assert named == DataSet(tmp_path / "a", 2.0, ("010",))
+    assert (own, own.validation) == (DataSet(tmp_path / "b"), None)
+    assert (none, none.validation) == (DataSet(tmp_path / "c", validation=()), ())
     elsewhere = TrainConfig.load(path, data_root=tmp_path / "data")
     assert elsewhere.data[1] == DataSet(tmp_path / "data" / "b")
 
@@ -270,7 +288,7 @@ def test_load(tmp_path):
         (YAML + "seed: 4294967296", "seed must be a whole number, from 0 to 2147483647"),
         (YAML + "learning_rate: .nan", "learning_rate must be a number"),
         (YAML + "degrade_probability: 1.5", "from 0 to 1, got 1.5"),
-        (YAML + "crop: 50", "crop must be a multiple of 16 for nano, got 50"),
+        (YAML + "crop: 50", "crop must be a multiple of 32 for nano, got 50"),
         (YAML + "precision: fp8", "precision must be one of fp32, bf16, got 'fp8'"),
         (YAML + "degradations: [fog]", "degradations must be a list of rain, blur"),
         (YAML + "degradations: []", "degradations is empty"),

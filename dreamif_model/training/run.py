@@ -75,6 +75,7 @@ def _processes() -> Iterator[None]:
     dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     try:
         yield
+        dist.barrier()  # torchrun ends all at once where one is aborted as it ends: first save
     finally:
         dist.destroy_process_group()
 
