@@ -174,7 +174,7 @@ def _infrared_render(scene: Scene, encoding: str) -> Render:
     if encoding == "mono16":
         return scene.infrared
     gain = ThermalNormalizer()
-    return lambda time_s: np.rint(gain.normalize(scene.infrared(time_s)) * 255).astype(np.uint8)
+    return lambda time_s: gain.normalize(scene.infrared(time_s))
 
 
 def _camera_info(size: tuple[int, int]) -> CameraInfo:

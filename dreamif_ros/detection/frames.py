@@ -27,4 +27,4 @@ class FrameDecoder:
             return image
         if image.ndim == 3:
             raise ImageError("the image has more than 8 bits per colour, expected rgb8 or bgr8")
-        return np.rint(self._normalizer.normalize(image) * 255).astype(np.uint8)
+        return self._normalizer.normalize(image)
