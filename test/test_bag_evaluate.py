@@ -47,7 +47,7 @@ def run(*arguments):
     return options.run(options)
 
 
-def evaluated(bag, tmp_path, write_bag=False, write_video=False, **settings):
+def evaluated(bag, tmp_path, write_bag=False, write_video=False, workers=1, **settings):
     """With the average variant, no check unless it is asked for."""
     values = {"check": False, "metric_frames": 0, "film_frames": 0} | settings
     return evaluate_bag(
@@ -57,6 +57,7 @@ def evaluated(bag, tmp_path, write_bag=False, write_video=False, **settings):
         tmp_path,
         write_bag=write_bag,
         write_video=write_video,
+        workers=workers,
     )
 
 
@@ -64,6 +65,17 @@ def evaluated(bag, tmp_path, write_bag=False, write_video=False, **settings):
 def bag(tmp_path_factory):
     """Two seconds at 10 Hz."""
     return write_bag(tmp_path_factory.mktemp("bags") / "street", street_messages())
+
+
+def test_any_number_of_workers_gives_the_same(bag, tmp_path):
+    one, many = (
+        evaluated(bag, tmp_path, workers=workers, metric_frames=9, film_frames=5)
+        for workers in (1, 4)
+    )
+    assert sum(bool(row.metrics) for row in one.rows) == 9
+    assert len(one.film) == 5
+    for name in ("rows", "film", "metrics", "flicker"):
+        assert getattr(many, name) == getattr(one, name)
 
 
 def camera_info(stamp_ns, size, focal=100.0):

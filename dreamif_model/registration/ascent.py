@@ -81,13 +81,14 @@ class Climber:
         found, damping = self.fit(here, half), DAMPING
         for _ in range(STEPS):
             step = found.step(damping)
+            if np.abs(step).max() < CLOSE:
+                here = here + step
+                break
             there = self.fit(here + step, half)
             if there.goal > found.goal - SLACK:
                 here, found, damping = here + step, there, damping / 10
             else:
                 damping *= 10
-            if np.abs(step).max() < CLOSE:
-                break
         return self._level.to_full(here)
 
     def fit(self, corners: Points, half: int | None = None) -> Fit:
@@ -167,8 +168,10 @@ def _blocks(size: Size) -> Size:
 
 def _slopes(field: Field) -> tuple[Field, Field]:
     """Along x and y, (2, H, W) per pixel each."""
-    x, y = zip(*(gradient(plane) for plane in field), strict=True)
-    return np.stack(x), np.stack(y)
+    slopes = np.empty((2, *field.shape), np.float32)
+    for i, plane in enumerate(field):
+        slopes[0, i], slopes[1, i] = gradient(plane)
+    return slopes[0], slopes[1]
 
 
 def _summed(first: Sequence[Field], second: Sequence[Field]) -> Gray:

@@ -168,7 +168,7 @@ def _add_extent_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-check",
         action="store_true",
-        help="do not estimate the clocks' offset and the cameras' alignment, which takes a while",
+        help="do not estimate the clocks' offset and the cameras' alignment",
     )
     parser.add_argument(
         "--detector",

@@ -10,6 +10,7 @@ import numpy as np
 
 from dreamif_model import ConfigError
 from dreamif_model.data import write_image
+from dreamif_model.device import keep_freed_memory
 from dreamif_model.registration.alignment import alignment_score, edge_strength
 from dreamif_model.registration.estimate import Alignment, align
 from dreamif_model.registration.file import write_calibration
@@ -68,6 +69,7 @@ def run(options: argparse.Namespace) -> int:
     """Estimate, write, and tell what came out."""
     for name in ("out", "picture", "json"):
         check_writable(f"--{name}", getattr(options, name))
+    keep_freed_memory()
     footage = _footage(options)
     found = align(footage.infrared, footage.visible)
     offset = footage.clock_offset

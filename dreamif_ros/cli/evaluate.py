@@ -16,6 +16,7 @@ from dreamif_model.checkpoints import variant_of
 from dreamif_model.data import PairPaths, find_pairs, write_image
 from dreamif_model.degradation_spec import DegradationSpec
 from dreamif_model.denoisers import import_scikit_image
+from dreamif_model.device import keep_freed_memory
 from dreamif_model.evaluation import (
     BASELINES,
     CLEAN,
@@ -118,6 +119,7 @@ def run(options: argparse.Namespace) -> int:
     if not 0 <= options.seed < 2**31:
         raise ConfigError(f"--seed is {options.seed}, expected 0 to 2^31 - 1")
     check_writable("--json", options.json)
+    keep_freed_memory()
     conditions = parse_conditions(options.degrade)
     pairs = find_pairs(options.ir, options.vi)[:: options.every]
     networks = _networks(options)
