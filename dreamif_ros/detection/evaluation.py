@@ -293,7 +293,3 @@ def _scene_truth(boxes: Sequence[Box]) -> Truth:
         tuple(box.label for box in boxes),
         tuple(box.dark for box in boxes),
     )
-
-
-def _to_uint8(values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    return np.rint(values * 255).astype(np.uint8)
