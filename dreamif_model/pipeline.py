@@ -183,11 +183,11 @@ class FusionPipeline:
     def _register(
         self, infrared: NDArray[np.uint8], shape: tuple[int, ...]
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
-        """Infrared on the visible pixels, and the coverage where there is a registration."""
+        """Infrared on the visible pixels, and the coverage where some of them lack it."""
         if self._registrar is None:
             return resize(infrared, shape[:2]), None
         warp = self._registrar.warp(infrared.shape, shape)
-        return warp(infrared), warp.coverage
+        return warp(infrared), None if warp.covers_all else warp.coverage
 
 
 def _score(

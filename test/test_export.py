@@ -348,7 +348,7 @@ class TestMetadata:
     def test_what_is_written_is_read(self):
         info = GraphInfo.of("tiny", network_config("tiny"))
         assert GraphInfo.from_json(info.to_json(), "a") == info
-        assert (info.stem, info.image_channels, info.size_multiple) == (2, 1, 32)
+        assert (info.stem, info.image_channels, info.size_multiple) == (2, 1, 16)
 
     @pytest.mark.parametrize("text", [None, "", "{}", "[]", "3", "nonsense", '{"variant": "nano"}'])
     def test_anything_else_is_refused(self, text):

@@ -10,9 +10,10 @@ import torch
 import yaml
 
 from dreamif_model import FusionPipeline
+from dreamif_model.backends import Layers
 from dreamif_model.engine import FusionEngine
 from dreamif_model.errors import ConfigError, ImageError
-from dreamif_model.network import DreamIF
+from dreamif_model.network import make_network
 from dreamif_model.registration.file import read_calibration, write_calibration
 from dreamif_model.registration.geometry import CameraPair, Homography, Intrinsics
 from dreamif_model.registration.warp import Calibration, Registrar
@@ -447,12 +448,15 @@ class TestFusion:
     def test_rgb_variants_too(self, rng):
         """The released network fuses RGB; its structure alone is too large for a test."""
         engine = FusionEngine("average", "cpu")
-        engine._luma = False
+        engine.backend.luma = False  # the mean of RGB and infrared, three times
+        engine.backend.fuse = lambda infrared, rgb: Layers(
+            cv2.addWeighted(cv2.cvtColor(infrared, cv2.COLOR_GRAY2RGB), 0.5, rgb, 0.5, 0),
+            np.full((2, 1, 1), 0.5, np.float32),
+            None,
+        )
         images = self.pair(rng)
         warp = Registrar(self.half).warp(SHAPE, SHAPE)
-        infrared = warp(images["infrared"].astype(np.float32) / 255)
-        coverage = torch.from_numpy(warp.coverage)
-        output = engine.fuse(images["visible"], infrared, coverage=coverage)
+        output = engine.fuse(images["visible"], warp(images["infrared"]), warp.coverage)
         np.testing.assert_array_equal(output.fused[:, :32], images["visible"][:, :32])
         inside = images["infrared"][:, 17:32, None].astype(float) + images["visible"][:, 49:]
         assert output.fused[:, 49:] == pytest.approx(inside / 2, abs=0.51)
@@ -488,17 +492,15 @@ class TestFusion:
     def test_cuda_agrees_and_replays_graphs(self, rng):
         with torch.random.fork_rng(devices=()):
             torch.manual_seed(0)
-            network = DreamIF(network_config("nano"))
+            network = make_network(network_config("nano"))
         images = self.pair(rng)
-        infrared = images["infrared"].astype(np.float32) / 255
         outputs = []
         for device in ("cpu", "cuda"):
             engine = FusionEngine("nano", device, precision="fp32", network=network)
             warp = Registrar(self.half).warp(SHAPE, SHAPE)
-            coverage = torch.from_numpy(warp.coverage).to(device)
             for _ in range(3):
-                output = engine.fuse(images["visible"], warp(infrared), coverage=coverage)
+                output = engine.fuse(images["visible"], warp(images["infrared"]), warp.coverage)
             outputs.append(output)
-        assert engine.uses_cuda_graph
+        assert engine.backend.uses_cuda_graph
         assert np.abs(outputs[0].fused.astype(int) - outputs[1].fused).max() <= 2
         np.testing.assert_allclose(*(output.dominance for output in outputs), atol=5e-3)

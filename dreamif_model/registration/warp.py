@@ -95,7 +95,7 @@ class Warp:
 
     Positions are rounded to 1/32 pixel. coverage: (H, W) float32, 0 where infrared does not
     reach, rising to 1 within ``feather_px`` inside; 1 everywhere where it reaches every visible
-    pixel.
+    pixel, which ``covers_all`` says.
     """
 
     def __init__(
@@ -114,6 +114,7 @@ class Warp:
                 "the calibration puts the infrared image outside the visible one: calibrate again"
             )
         self.coverage = _feathered(covered, feather_px)
+        self.covers_all = bool(covered.all())
         places = points.reshape(*shape, 2)
         steps = _shrink(places, covered)
         self._size = tuple(
