@@ -260,7 +260,7 @@ def measure_peak(threads: int) -> Peak:
 
 def _matrix_product(a: NDArray[np.float32]) -> Callable[[], object]:
     try:
-        from dreamif_model.backends.openvino import import_openvino
+        from dreamif_model.backends.openvino import import_openvino, openvino_core
 
         openvino = import_openvino()
     except DreamIFError:
@@ -269,7 +269,7 @@ def _matrix_product(a: NDArray[np.float32]) -> Callable[[], object]:
     place = ops.parameter(list(a.shape), np.float32)
     graph = openvino.Model([ops.matmul(place, ops.constant(a), False, False)], [place])
     settings = {"INFERENCE_NUM_THREADS": cpu_threads(), "INFERENCE_PRECISION_HINT": "f32"}
-    request = openvino.Core().compile_model(graph, "CPU", settings).create_infer_request()
+    request = openvino_core().compile_model(graph, "CPU", settings).create_infer_request()
     return lambda: request.infer([a], share_inputs=True, share_outputs=True)
 
 

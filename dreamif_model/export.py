@@ -251,7 +251,9 @@ def _run_onnx(path: Path) -> Any:
 
 
 def _run_openvino(path: Path) -> Any:
-    core = import_package("openvino").Core()
+    from dreamif_model.backends.openvino import openvino_core
+
+    core = openvino_core()
     settings = {"INFERENCE_PRECISION_HINT": "f32"}
     compiled = core.compile_model(core.read_model(path), "CPU", settings)
     return lambda arrays: list(compiled(list(arrays)).values())

@@ -16,7 +16,7 @@ from dreamif_model.backends import BACKENDS, available, choose_backend, make_bac
 from dreamif_model.backends.openvino import (
     KEPT_SIZES,
     OpenVINOBackend,
-    import_openvino,
+    openvino_core,
     read_graph,
 )
 from dreamif_model.backends.openvino_convert import convert
@@ -302,7 +302,7 @@ class TestPackagedFiles:
         source = ModelSource(variant)
         path = source.graph_file((".onnx", ".xml"))
         assert path == WEIGHTS_FOLDER / f"{variant}.onnx"
-        assert read_graph(import_openvino().Core(), path)[1] == source.info()
+        assert read_graph(openvino_core(), path)[1] == source.info()
 
     def test_other_weights_would_be_seen(self, variant, street, references):
         other = engine("torch", of=network(network_config(variant)), variant=variant).fuse(*street)
@@ -394,6 +394,29 @@ class TestUse:
         )
         assert run_python(code, HOME=str(tmp_path)) == ("(16, 16, 3) False\n", "")
         assert list(tmp_path.iterdir()) == []
+
+
+SIGNALS = """
+import os, signal
+import numpy as np
+from dreamif_model.engine import FusionEngine
+
+heard = []
+signal.signal(signal.SIGUSR1, lambda *_: heard.append(1))
+image = np.zeros((64, 64), np.uint8)
+engines = [FusionEngine("nano", "cpu", backend="openvino") for _ in range(3)]
+while engines:  # the first made ends first
+    engines.pop(0).fuse(image, image)
+    os.kill(os.getpid(), signal.SIGUSR1)
+print(heard)
+"""
+
+
+def test_signals_are_heard_when_engines_have_come_and_gone():
+    """OpenVINO's cores left a freed stack for signals behind: a crash at the next one."""
+    command = [sys.executable, "-c", SIGNALS]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "[1, 1, 1]\n"), done.stderr
 
 
 class TestAuto:

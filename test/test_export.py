@@ -10,7 +10,7 @@ import torch
 
 from dreamif_model import ConfigError, DreamIFError, FusionPipeline, ImageError, WeightsError
 from dreamif_model import export as exports
-from dreamif_model.backends.openvino import import_openvino, read_graph
+from dreamif_model.backends.openvino import import_openvino, openvino_core, read_graph
 from dreamif_model.backends.phases import PhasePacker
 from dreamif_model.backends.pytorch import read_torchscript
 from dreamif_model.checkpoints import load_network, save_weights
@@ -91,7 +91,7 @@ def info_of(path):
     if path.suffix == ".torchscript":
         return read_torchscript(path)[1]
     if path.suffix == ".xml":
-        return read_graph(import_openvino().Core(), path)[1]
+        return read_graph(openvino_core(), path)[1]
     onnx = pytest.importorskip("onnx")
     (entry,) = (p for p in onnx.load(path).metadata_props if p.key == GRAPH_KEY)
     return GraphInfo.from_json(entry.value, path)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,7 @@ class OpenVINOBackend(NetworkBackend):
             raise ConfigError(
                 f"backend openvino runs on the CPU only: got device {device!r}, choose cpu or auto"
             )
-        openvino = import_openvino()
-        self._core = openvino.Core()
+        self._core = openvino_core()
         self.precision = self._resolve(precision)
         self._graph, info = self._read(source)
         super().__init__(info, source)
@@ -104,6 +104,16 @@ def read_graph(core: Any, path: Path) -> tuple[Any, GraphInfo]:
             f"{path} is damaged, or no network in a format that OpenVINO reads"
         ) from None
     return graph, GraphInfo.from_json(text, path)
+
+
+@cache
+def openvino_core() -> Any:
+    """OpenVINO's core: one for the process, which lives as long; errors as :func:`import_openvino`.
+
+    Each core gives its thread a stack for signals, and puts back at its end what was there before:
+    of two, the second would put back the first one's, long freed, and the next Ctrl-C would crash.
+    """
+    return import_openvino().Core()
 
 
 def import_openvino() -> Any:

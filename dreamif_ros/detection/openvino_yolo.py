@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from dreamif_model.backends.openvino import import_openvino
+from dreamif_model.backends.openvino import openvino_core
 from dreamif_model.device import check_device_name, cpu_threads
 from dreamif_model.errors import ConfigError, DeviceError, WeightsError
 from dreamif_ros.detection.letterbox import Size
@@ -71,7 +71,7 @@ class OpenVINONetwork:
         self.path, self.device = file.path, "cpu"
         said = read_metadata(file.path)
         self.names = {key: str(name) for key, name in said["names"].items()}
-        core = import_openvino().Core()
+        core = openvino_core()
         try:
             graph = core.read_model(next(file.path.glob("*.xml")))
             settings = {

@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dreamif_model.backends.openvino import import_openvino
+from dreamif_model.backends.openvino import openvino_core
 from dreamif_model.backends.pytorch import resolve_device
 from dreamif_model.device import check_device_name
 from dreamif_model.errors import ConfigError, DeviceError, WeightsError
@@ -64,7 +64,7 @@ class Network:
         import_ultralytics()
         if file.format == "openvino":
             with suppress(DeviceError):  # loading names it where it is missing
-                import_openvino()  # before ultralytics does, without the report to its makers
+                openvino_core()  # before ultralytics makes one, and reports it to its makers
         self.path = file.path
         self._backend, self.task, self._own_size = _load(file, wanted, half)
         self._device: torch.device = self._backend.device
