@@ -591,7 +591,9 @@ class TestRefused:
         def fail(name):
             raise ImportError(f"{name}.so: cannot open shared object file")
 
-        monkeypatch.setattr("dreamif_model.backends.openvino.importlib.import_module", fail)
+        module = "dreamif_model.backends.openvino"
+        monkeypatch.setattr(f"{module}.openvino_core", openvino_core.__wrapped__)
+        monkeypatch.setattr(f"{module}.importlib.import_module", fail)
         with pytest.raises(DeviceError, match=r"OpenVINO cannot be imported \(openvino.so: cannot"):
             OpenVINOBackend(ModelSource("nano"), "cpu", "auto")
         assert "openvino_telemetry" not in sys.modules

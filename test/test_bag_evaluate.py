@@ -244,7 +244,7 @@ class TestFrames:
         pipeline = FusionPipeline("average", "cpu")
         frames = {"fused": [], "max": []}
         for pair in read_pairs(bag):
-            infrared = np.rint(255 * pipeline.normalizer.normalize(pair.infrared)).astype(np.uint8)
+            infrared = pipeline.normalizer.normalize(pair.infrared)
             visible = np.rint(pair.visible @ LUMA).astype(np.uint8)
             largest = BASELINES["max"].fuse(infrared, visible)
             frames["max"].append((largest, infrared, visible))

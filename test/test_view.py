@@ -28,7 +28,7 @@ pytestmark = pytest.mark.realtime
 
 START = (
     "import sys; from dreamif_ros import cli; from dreamif_ros.cli import view; "
-    "cli.VERBS = (view,); sys.exit(cli.main())"
+    "cli.VERBS = ('view',); sys.exit(cli.main())"
 )
 LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
 NAMED_S = 10.0  # a killed camera is named within this time, on a busy machine
@@ -275,7 +275,7 @@ def test_pictures_have_the_size_and_colour_that_was_sent(known, source, open_pag
     assert visible["size"] == [100, 60]
     np.testing.assert_allclose(visible["mean"], COLOUR, atol=3)
     assert infrared["size"] == [80, 60]
-    gray = ThermalNormalizer().normalize(source.counts).mean() * 255
+    gray = ThermalNormalizer().normalize(source.counts).mean()
     np.testing.assert_allclose(infrared["mean"], [gray] * 3, atol=2)
     assert max(infrared["sample"][:3]) < 20  # its first pixel is the coldest
     assert dominance["size"] == [40, 30]

@@ -14,7 +14,6 @@ from std_msgs.msg import Header
 from dreamif_model import ImageError
 from dreamif_model.thermal import ThermalNormalizer
 from dreamif_ros import cli, codec
-from dreamif_ros.cli import view
 from dreamif_ros.view.health import Health, Status
 from dreamif_ros.view.painter import Painter
 
@@ -27,7 +26,7 @@ COLOUR = (200, 120, 40)
 
 
 def call(monkeypatch, *arguments):
-    monkeypatch.setattr(cli, "VERBS", (view,))
+    monkeypatch.setattr(cli, "VERBS", ("view",))
     with mock.patch.dict(os.environ):  # it chooses DDS settings
         return cli.main(["view", *arguments])
 
@@ -137,7 +136,7 @@ def test_thermal_images_are_painted_as_the_model_sees_them(rng):
         (codec.encode(degrees, "32FC1", Header()), degrees),
         (png, counts),
     ):
-        gray = ThermalNormalizer().normalize(image) * 255
+        gray = ThermalNormalizer().normalize(image).astype(float)
         result = painted(message)
         assert result.std() > 60  # it is visible
         assert np.abs(result.mean(axis=2) - gray)[1:].mean() < 3

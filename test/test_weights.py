@@ -17,6 +17,8 @@ from dreamif_model.variants import network_config
 from dreamif_ros.scene.scene import Scene, SceneConfig
 
 VARIANTS = ("nano", "tiny")
+# Times the Qabf of the mean and the maximum. The lean nano pays for its speed here: see its card.
+EDGES_UNDER_NOISE = {"nano": 1.35, "tiny": 1.5}
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +53,8 @@ def test_clean_pairs_are_fused_better_than_by_the_mean(scores, variant, metric):
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_noise_is_removed_while_fusing(scores, variant, baseline, metric):
     fused = scores("gaussian:25", variant, metric)
-    assert fused > 1.5 * scores("gaussian:25", baseline, metric)
+    margin = EDGES_UNDER_NOISE[variant] if metric == "Qabf" else 1.5
+    assert fused > margin * scores("gaussian:25", baseline, metric)
 
 
 def gradients_between_cells(image, stem):
