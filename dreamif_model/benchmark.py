@@ -16,7 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dreamif_model.classic_fusion import CLASSIC
-from dreamif_model.device import cpu_threads, is_out_of_memory, use_cpu_threads
+from dreamif_model.device import (
+    cpu_threads,
+    is_out_of_memory,
+    keep_freed_memory,
+    use_cpu_threads,
+)
 from dreamif_model.engine import STAGES, FusionEngine
 from dreamif_model.errors import DreamIFError, WeightsError
 from dreamif_model.model_source import WEIGHTS_FOLDER
@@ -129,6 +134,7 @@ def measure_apart(case: Case) -> Figures:
 def measure(case: Case) -> Figures:
     """Fuse random pairs of one size and take times."""
     use_cpu_threads(case.threads)
+    keep_freed_memory()  # as our engine does: every method is measured alike
     cv2.setNumThreads(cpu_threads())
     rng = np.random.default_rng(0)
     visible = rng.integers(0, 256, (case.height, case.width, 3), dtype=np.uint8)
