@@ -128,7 +128,7 @@ def _example(info: GraphInfo) -> tuple[Tensor, ...]:
 
 
 def _names(info: GraphInfo) -> tuple[list[str], list[str]]:
-    """Of inputs and outputs."""
+    """Names of the file's inputs and outputs."""
     if info.whole:
         return ["infrared", "visible"], ["fused", "dominance"]
     return ["phases"], ["fused", "dominance", "removed"]

@@ -88,35 +88,26 @@ class LeanConfig:
         return self.stem << (len(self.channels) - 1)
 
 
+TINY = NetworkConfig(
+    channels=16,
+    blocks=(1, 1, 1, 2),
+    refinement_blocks=1,
+    expansion=1.0,
+    prompt_channels=(16, 16, 16),
+    prompt_size=(16, 16, 16),
+    stem=2,
+    luma=True,
+    skip_connections=True,
+    source_residual=True,
+    attention=(False, False, True, True),
+    separable=True,
+)
 NETWORKS: dict[str, NetworkConfig | LeanConfig] = {
     "base": NetworkConfig(),
-    "small": NetworkConfig(
-        channels=32,
-        blocks=(2, 3, 3, 4),
-        refinement_blocks=2,
-        expansion=2.0,
-        prompt_channels=(16, 16, 16),
-        prompt_size=(16, 16, 16),
-        luma=True,
-        skip_connections=True,
-        source_residual=True,
-        attention=(False, False, True, True),
-        separable=True,
+    "small": replace(
+        TINY, channels=32, blocks=(2, 3, 3, 4), refinement_blocks=2, stem=1, expansion=2.0
     ),
-    "tiny": NetworkConfig(
-        channels=16,
-        blocks=(1, 1, 1, 2),
-        refinement_blocks=1,
-        expansion=1.0,
-        prompt_channels=(16, 16, 16),
-        prompt_size=(16, 16, 16),
-        stem=2,
-        luma=True,
-        skip_connections=True,
-        source_residual=True,
-        attention=(False, False, True, True),
-        separable=True,
-    ),
+    "tiny": TINY,
     "nano": LeanConfig(),
     "released": NetworkConfig(released=True, cross_enhancement=False, self_enhancement=False),
 }

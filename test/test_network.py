@@ -21,20 +21,7 @@ PAPER = NetworkConfig(  # the paper's switches, small
     prompt_channels=(4, 4, 4),
     prompt_size=(4, 4, 4),
 )
-COMPACT = NetworkConfig(  # those of small, and a stem, as small as it was once shipped
-    channels=16,
-    blocks=(1, 1, 1, 2),
-    refinement_blocks=1,
-    expansion=1.0,
-    prompt_channels=(16, 16, 16),
-    prompt_size=(16, 16, 16),
-    stem=2,
-    luma=True,
-    skip_connections=True,
-    source_residual=True,
-    attention=(False, False, True, True),
-    separable=True,
-)
+COMPACT = NETWORKS["tiny"]  # with a stem and the separable decoder
 NO_DOMINANCE = {
     "relative_dominance": False,
     "cross_enhancement": False,

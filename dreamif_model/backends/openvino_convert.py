@@ -57,7 +57,7 @@ def _diagonal(node: Any) -> Any:
 
 
 def _layer_norm(node: Any) -> Any:
-    """Of (B, h, w, C), computed as (B, C, h, w), in which OpenVINO has it: without any copies."""
+    """Layer normalization of (B, h, w, C), computed as (B, C, h, w), which needs no copies."""
     ops = importlib.import_module("openvino.opset9")
     channels, shape = ops.constant([1]), ops.constant([1, -1, 1, 1])
     pixels = ops.transpose(node.get_input(0), ops.constant([0, 3, 1, 2]))

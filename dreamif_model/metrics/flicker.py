@@ -38,8 +38,9 @@ class Flicker:
 
 @dataclass(frozen=True)
 class Stillness:
-    """Of two frames: pixels (H, W) where neither input changed, how many, and what changed there.
+    """Where neither input changed between two frames.
 
+    pixels: (H, W), True where both are still. count: number of those pixels.
     input_change: Σ max(abs(ΔI), abs(ΔV)) over these, as :func:`flicker` has it.
     """
 

@@ -55,12 +55,15 @@ def as_float(image: Image) -> Gray:
 
 
 def correlation(product: float, energy: float, other_energy: float) -> float:
-    """Of two fields, in [-1, 1], from the sums of their product and of their squares."""
+    """Correlation of two fields, in [-1, 1].
+
+    product: sum of their products. energy, other_energy: sums of their squares.
+    """
     return product / math.sqrt(energy * other_energy + 1e-12)
 
 
 def edge_field(image: Gray) -> Field:
-    """Of an image (H, W), by edges as strong as its own are."""
+    """The gradient field of an image (H, W), relative to the strength of its own edges."""
     small = smooth(image)
     return gradient_field(small, edge_threshold(small))
 

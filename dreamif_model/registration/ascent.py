@@ -1,6 +1,6 @@
 """From a rough place of infrared on the visible image to the best one near by.
 
-With f the infrared edges and g the visible ones, agreement is greatest where Σ |c·f - g|² is
+With f the infrared edges and g the visible ones, agreement is at its maximum where Σ |c·f - g|² is
 least for the best factor c, which Levenberg-Marquardt finds. The slopes of f tell where to go;
 those of g, which are computed once, and how alike both are tell how far.
 
@@ -141,13 +141,16 @@ class Climber:
         return x * xx @ x.T + mixed + mixed.T + y * yy @ y.T
 
     def _sums(self, plane: Gray) -> NDArray[np.float64]:
-        """Of the pixels of each block, (blocks,)."""
+        """Sum of the pixels in each block, (blocks,)."""
         means = cv2.resize(plane, _blocks(self._level.size), interpolation=cv2.INTER_AREA)
         return means.ravel().astype(np.float64) * (plane.size / means.size)
 
 
 def _motion(size: Size) -> tuple[Matrix, Matrix]:
-    """Of the blocks' middles along x and along y, in widths, by e: (8, blocks) each."""
+    """How each of the 8 parameters moves the blocks' centres along x and along y.
+
+    Returns two (8, blocks), in image widths per unit of the parameter.
+    """
     count = _blocks(size)
     columns, rows = (
         ((np.arange(n) + 0.5) * side / n - 0.5) / size[0]

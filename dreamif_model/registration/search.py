@@ -75,7 +75,7 @@ def _excess(visible: Sequence[Complex], infrared: Sequence[Complex]) -> NDArray[
 def _spectrum(
     field: NDArray[np.generic], shape: tuple[int, ...], corner: tuple[int, int] = (0, 0)
 ) -> Complex:
-    """Of a field (h, w, 2) that begins at a corner of zeros (H, W)."""
+    """Fourier transform of a field (h, w, 2), placed at ``corner`` in zeros of (H, W)."""
     padded = np.zeros((*shape, 2), np.float32)
     padded[corner[0] : corner[0] + field.shape[0], corner[1] : corner[1] + field.shape[1]] = field
     return np.asarray(cv2.dft(padded), np.float32)

@@ -104,7 +104,7 @@ class FlickerSums:
 
     @classmethod
     def of(cls, before: Grays, now: Grays) -> FlickerSums:
-        """Of two successive frames; those of unequal size are left out."""
+        """Sums of two successive frames; zero where their sizes differ."""
         if before.visible.shape != now.visible.shape:
             return cls()
         still = Stillness.of((before.infrared, before.visible), (now.infrared, now.visible))
@@ -112,7 +112,7 @@ class FlickerSums:
         return cls(changes, still.input_change, still.count)
 
     def add(self, other: FlickerSums) -> None:
-        """Of another couple."""
+        """Add the sums of another two frames."""
         for name, change in other.fused.items():
             self.fused[name] += change
         self.inputs += other.inputs
