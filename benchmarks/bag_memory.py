@@ -56,7 +56,7 @@ def main() -> int:
 
 def bags(folder: Path, pairs: int, plugin: StoragePlugin) -> Iterator[tuple[str, Path]]:
     """A tenth, all of it, and all of it without its end."""
-    from bag_files import write_bag
+    from helpers.bag_files import write_bag
 
     yield "a tenth", write_bag(folder / "tenth", messages(pairs // 10), plugin)
     bag = write_bag(folder / "bag", messages(pairs), plugin)
@@ -69,7 +69,7 @@ def bags(folder: Path, pairs: int, plugin: StoragePlugin) -> Iterator[tuple[str,
 
 def messages(pairs: int) -> Iterator[tuple[str, int, str, Any]]:
     """Of both cameras."""
-    from bag_files import START_NS, TOPICS, image
+    from helpers.bag_files import START_NS, TOPICS, image
 
     rng = np.random.default_rng(0)
     infrared = rng.integers(28000, 31000, (HEIGHT, 2 * WIDTH), np.uint16)

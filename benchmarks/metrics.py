@@ -27,7 +27,7 @@ sys.path.insert(0, str(ROOT / "test"))
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 import scipy  # noqa: E402
-import scipy_metrics  # noqa: E402
+from helpers import scipy_metrics  # noqa: E402
 
 from dreamif_model.data import find_pairs, read_gray, write_image  # noqa: E402
 from dreamif_model.device import keep_freed_memory  # noqa: E402

@@ -18,7 +18,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "test")]
 
-from pairing_traces import PERIOD_MS, mean_latency_ms, mean_skew_ms, play, trace  # noqa: E402
+from helpers.pairing_traces import PERIOD_MS, mean_latency_ms, mean_skew_ms, play, trace  # noqa: E402
 
 from dreamif_model import ConfigError  # noqa: E402
 from dreamif_ros.fusion.synchronizers import make_synchronizer  # noqa: E402

@@ -22,7 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "test"))
 
-from camera_rig import CameraRig, camera_rig, unaccounted  # noqa: E402
+from helpers.camera_rig import CameraRig, camera_rig, unaccounted  # noqa: E402
 
 WARM_UP_S = 10.0
 GROWTH_MB = 20.0

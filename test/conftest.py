@@ -4,6 +4,8 @@ import os
 import signal
 from pathlib import Path
 
+from helpers import ROOT
+
 # Before anything imports torch: tiny inputs gain nothing from threads, and CI has few cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -23,8 +25,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # The same examples each time, however slow the machine: a failure is the change's, not luck.
 settings.register_profile("steady", deadline=None, derandomize=True)
 settings.load_profile("steady")
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="session")
@@ -93,7 +93,7 @@ def nano_weights(nano, tmp_path):
 @pytest.fixture(scope="module")
 def module_rig(tmp_path_factory):
     """A fusion node and two cameras as processes, for all tests of one module."""
-    from camera_rig import camera_rig  # needs ROS, which most tests do without
+    from helpers.camera_rig import camera_rig  # needs ROS, which most tests do without
 
     with camera_rig(tmp_path_factory.mktemp("faults") / "log") as rig:
         yield rig

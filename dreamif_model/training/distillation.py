@@ -8,6 +8,7 @@ from torch import Tensor
 
 from dreamif_model.color import luma
 from dreamif_model.network import Network, NetworkOutput
+from dreamif_model.training.losses import sobel
 
 
 @torch.no_grad()
@@ -22,18 +23,9 @@ def teach(teacher: Network, infrared: Tensor, visible: Tensor) -> NetworkOutput:
 
 
 def distillation_loss(student: NetworkOutput, teacher: NetworkOutput) -> Tensor:
-    """Sum of two mean absolute differences: of fused luma, and of dominance maps.
+    """Mean absolute difference of the fused luma, plus that of its Sobel gradients.
 
-    Dominance maps are compared level by level from the finest, as many as both networks have, the
-    teacher's resized to the student's.
+    Dominance maps are left to the student: learning the teacher's costs it edges.
     """
-    loss = F.l1_loss(luma(student.fused), luma(teacher.fused))
-    maps = [
-        F.l1_loss(own, _resized(shown, own))
-        for own, shown in zip(student.dominance[::-1], teacher.dominance[::-1], strict=False)
-    ]
-    return loss + torch.stack(maps).mean() if maps else loss
-
-
-def _resized(image: Tensor, like: Tensor) -> Tensor:
-    return F.interpolate(image, like.shape[2:], mode="bilinear", align_corners=False)
+    own, shown = luma(student.fused), luma(teacher.fused)
+    return F.l1_loss(own, shown) + F.l1_loss(sobel(own), sobel(shown))

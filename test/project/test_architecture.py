@@ -1,0 +1,240 @@
+"""What may import what, read from the sources: see the table in the README."""
+
+import ast
+import sys
+
+import pytest
+from helpers import ROOT
+
+PACKAGES = ("dreamif_model", "dreamif_ros")
+ROS = {"rclpy", "ament_index_python", "launch", "launch_ros", "cv_bridge", "message_filters"}
+
+
+def module_name(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+SOURCES = {
+    module_name(path): path
+    for package in PACKAGES
+    for path in sorted((ROOT / package).rglob("*.py"))
+}
+
+
+def imports(module, inside_functions=True):
+    """Full names of all that a module imports; a name that is a module of ours is kept whole."""
+    tree = ast.parse(SOURCES[module].read_text(encoding="utf-8"))
+    package = module if SOURCES[module].name == "__init__.py" else module.rpartition(".")[0]
+    found = set()
+    for node in ast.walk(tree) if inside_functions else _module_level(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*above, *([base] if base else [])])
+            names = {f"{base}.{alias.name}" for alias in node.names}
+            ours = names & SOURCES.keys()
+            found |= ours
+            if len(ours) < len(names):
+                found.add(base)
+    return found
+
+
+def _module_level(tree):
+    """Nodes that run on import: not in functions, not under TYPE_CHECKING."""
+    nodes = list(tree.body)
+    while nodes:
+        node = nodes.pop()
+        yield node
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            continue
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            nodes.extend(node.orelse)
+            continue
+        nodes.extend(child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt))
+
+
+def tops(module):
+    return {name.split(".")[0] for name in imports(module)}
+
+
+def modules(*prefixes):
+    found = [m for m in SOURCES if any(m == p or m.startswith(f"{p}.") for p in prefixes)]
+    assert found, f"no module of {prefixes}: has it moved?"
+    return found
+
+
+def test_the_walk_sees_imports():
+    """These rules are worth nothing if the walk finds nothing."""
+    assert {"cv2", "dreamif_model.engine"} <= imports("dreamif_model.pipeline")
+    assert "dreamif_ros.codec" in imports("dreamif_ros.fusion.fuser")
+    assert "cv_bridge" in imports("dreamif_ros.codec")  # inside a function
+    assert "cv_bridge" not in imports("dreamif_ros.codec", inside_functions=False)
+
+
+@pytest.mark.parametrize("module", modules("dreamif_model"))
+def test_the_model_knows_nothing_of_ros(module):
+    of_ros = {
+        name for name in tops(module) if name in ROS | {"dreamif_ros"} or name.endswith("_msgs")
+    }
+    assert of_ros == set()
+
+
+def loads(module):
+    """Top names of all that importing a module imports, by way of others of ours too."""
+    found, queue = set(), [module]
+    while queue:
+        name = queue.pop()
+        if name in found:
+            continue
+        found.add(name)
+        if name in SOURCES:
+            queue += imports(name, inside_functions=False)
+        queue += [name.rpartition(".")[0]] if "." in name else []  # its package comes first
+    return {name.split(".")[0] for name in found}
+
+
+def test_torch_is_loaded_only_by_what_computes_with_it():
+    allowed = {
+        *modules("dreamif_model.network", "dreamif_model.training"),
+        "dreamif_model.backends.cuda_graph",
+        "dreamif_model.backends.openvino_convert",
+        "dreamif_model.backends.pytorch",
+        "dreamif_model.benchmark_peers",
+        "dreamif_model.checkpoints",
+        "dreamif_model.color",
+        "dreamif_model.complexity",
+        "dreamif_model.degradations",
+        "dreamif_model.export",
+        "dreamif_model.import_checkpoint",
+        "dreamif_model.metrics.lpips",
+        "dreamif_ros.detection.evaluation",
+        "dreamif_ros.detection.yolo",
+    }
+    early = {m for m in SOURCES if "torch" in {n.split(".")[0] for n in imports(m, False)}}
+    assert early <= allowed
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        *("dreamif_model", "dreamif_model.backends.openvino", "dreamif_model.backends.onnxruntime"),
+        *("dreamif_model.benchmark", "dreamif_ros.fusion_node", "dreamif_ros.detector_node"),
+        *("dreamif_ros.cli", "dreamif_ros.cli.fuse", "dreamif_ros.cli.benchmark"),
+    ],
+)
+def test_what_fuses_on_a_cpu_loads_no_torch(module):
+    assert "torch" not in loads(module)
+
+
+def test_the_walk_through_others_sees_torch():
+    assert "torch" in loads("dreamif_model.complexity")
+    assert "torch" not in {n.split(".")[0] for n in imports("dreamif_model.training.watch", False)}
+    assert "torch" in loads("dreamif_model.training.watch")
+
+
+@pytest.mark.parametrize(
+    "module", [*modules("dreamif_model.network"), "dreamif_model.training.losses"]
+)
+def test_networks_and_losses_are_torch_alone(module):
+    known = {"torch", "dreamif_model", *sys.stdlib_module_names}
+    assert tops(module) <= known
+
+
+@pytest.mark.parametrize("name", ["variants", "graph_info", "errors"])
+def test_tables_import_the_standard_library_only(name):
+    assert tops(f"dreamif_model.{name}") - {"dreamif_model"} <= set(sys.stdlib_module_names)
+
+
+@pytest.mark.parametrize("name", ["average", "onnxruntime", "openvino", "pytorch"])
+def test_backends_know_neither_each_other_nor_the_engine(name):
+    ours = {n for n in imports(f"dreamif_model.backends.{name}") if n.startswith("dreamif_model")}
+    helpers = {f"dreamif_model.backends.{n}" for n in ("interface", "cuda_graph", "phases")}
+    helpers |= {"dreamif_model.backends.openvino_convert"} if name == "openvino" else set()
+    assert {n for n in ours if n.startswith("dreamif_model.backends")} <= helpers
+    assert not ours & {"dreamif_model.engine", "dreamif_model.pipeline"}
+
+
+@pytest.mark.parametrize(
+    "module",
+    modules("dreamif_model.registration", "dreamif_model.metrics", "dreamif_model.temporal"),
+)
+def test_only_lpips_needs_torch_of_what_is_no_network(module):
+    assert ("torch" in tops(module)) == (module == "dreamif_model.metrics.lpips")
+
+
+@pytest.mark.parametrize("name", ["fusion.health", "node.statistics", "node.worker", "pairing"])
+def test_pure_modules_import_the_standard_library_only(name):
+    assert tops(f"dreamif_ros.{name}") - set(sys.stdlib_module_names) == set()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("fusion_node", "fusion.stream", "fusion.fuser", "fusion.outputs"),
+        *("detector_node", "pipeline_node", "detection.stream", "detection.outputs"),
+    ],
+)
+def test_the_node_only_translates(name):
+    computing = {"torch", "cv2", "numpy"} & tops(f"dreamif_ros.{name}")
+    assert computing <= {"numpy"}  # for types
+    assert "numpy" not in imports(f"dreamif_ros.{name}")
+
+
+@pytest.mark.parametrize("module", modules("dreamif_ros.scene"))
+def test_the_scene_needs_neither_ros_nor_torch(module):
+    assert tops(module) & (ROS | {"torch", "dreamif_model"}) == set()
+
+
+def test_only_some_modules_of_the_detection_know_ros():
+    with_ros = {
+        module
+        for module in modules("dreamif_ros.detection")
+        if any(name in ROS or name.endswith("_msgs") for name in tops(module))
+        or "dreamif_ros.codec" in imports(module)
+    }
+    assert with_ros == {
+        f"dreamif_ros.detection.{name}" for name in ("frames", "messages", "outputs", "stream")
+    }
+
+
+@pytest.mark.parametrize(
+    "library", ["ultralytics", "openvino", "onnx", "onnxruntime", "plotly", "ray", "aiohttp"]
+)
+def test_an_optional_library_is_imported_only_when_it_is_used(library):
+    """The web server's own folder apart, which nothing else imports on loading."""
+    server = set(modules("dreamif_ros.view"))
+    for module in SOURCES.keys() - server:
+        early = imports(module, inside_functions=False)
+        assert library not in {name.split(".")[0] for name in early}, module
+        assert not early & server, module
+
+
+def test_only_two_modules_know_ultralytics():
+    users = {module for module in SOURCES if "ultralytics" in tops(module)}
+    assert users == {"dreamif_ros.detection.evaluation", "dreamif_ros.detection.yolo"}
+
+
+def test_no_import_cycles():
+    graph = {
+        module: {name for name in imports(module, inside_functions=False) if name in SOURCES}
+        - {module}
+        for module in SOURCES
+    }
+    done, path = set(), []
+
+    def visit(module):
+        assert module not in path, " → ".join([*path[path.index(module) :], module])
+        if module in done:
+            return
+        path.append(module)
+        for name in sorted(graph[module]):
+            visit(name)
+        path.pop()
+        done.add(module)
+
+    for module in SOURCES:
+        visit(module)

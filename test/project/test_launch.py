@@ -1,0 +1,76 @@
+"""What the launch file hands to its nodes; launch itself comes with a ROS installation only."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from unittest import mock
+
+import pytest
+import yaml
+from helpers import ROOT
+from helpers.ros_processes import RemoteParameters, client, running
+
+LAUNCH = ("launch", "launch.actions", "launch.substitutions", "launch_ros", "launch_ros.actions")
+LAUNCH += ("launch_ros.parameter_descriptions", "launch_ros.substitutions")
+
+
+@pytest.fixture
+def launch_file(monkeypatch):
+    for name in LAUNCH:
+        monkeypatch.setitem(sys.modules, name, mock.MagicMock())
+    spec = importlib.util.spec_from_file_location("file", ROOT / "launch" / "fusion.launch.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def file_of_one_node(launch_file, monkeypatch, tmp_path):
+    monkeypatch.setattr(launch_file.tempfile, "tempdir", str(tmp_path))
+    return launch_file._file_of_one_node
+
+
+def test_a_file_for_all_becomes_one_for_its_node(file_of_one_node, tmp_path):
+    given = {
+        "/**": {"ros__parameters": {"device": "cpu", "jpeg_quality": 80}},
+        "/**/detector_node": {"ros__parameters": {"jpeg_quality": 70}},
+        "another_node": {"ros__parameters": {"device": "cuda"}},
+    }
+    path = tmp_path / "given.yaml"
+    path.write_text(yaml.safe_dump(given))
+    written = Path(file_of_one_node("detector_node", path, {"half": True})).read_text()
+    values = {"device": "cpu", "jpeg_quality": 70, "half": True}
+    assert yaml.safe_load(written) == {"/**/detector_node": {"ros__parameters": values}}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("/**: {device: cpu}", r"/\*\* has no ros__parameters"),
+        ("- device", "expected node names, each with ros__parameters"),
+    ],
+)
+def test_a_file_that_is_none_is_named(file_of_one_node, tmp_path, text, words):
+    path = tmp_path / "given.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=rf"given\.yaml: {words}"):
+        file_of_one_node("detector_node", path, {})
+
+
+@pytest.mark.realtime
+def test_in_one_process_each_node_has_its_own_file(file_of_one_node, tmp_path):
+    """Though the shipped files are for all nodes, and both have these parameters."""
+    given = {"fusion_node": 50, "detector_node": 60}
+    arguments = ["--ros-args", "-r", "__ns:=/own_files"]
+    for node, quality in given.items():
+        shipped = ROOT / "config" / f"{node.removesuffix('_node')}.yaml"
+        overrides = {"jpeg_quality": quality, "autostart": False}
+        arguments += ["--params-file", file_of_one_node(node, shipped, overrides)]
+    with (
+        running("dreamif_ros.pipeline_node", *arguments, log=tmp_path / "log") as process,
+        client(namespace="own_files") as own,
+    ):
+        process.wait_for_output("autostart is false")
+        found = {node: RemoteParameters(own, node).get("jpeg_quality")[0] for node in given}
+        assert found == given
+        assert process.interrupt() == 0

@@ -1,0 +1,63 @@
+"""The soak of benchmarks/soak.py for a minute, and whether it would tell what goes wrong."""
+
+import sys
+
+import pytest
+from helpers import ROOT
+from helpers.camera_rig import CAMERAS, unaccounted
+
+from dreamif_ros.diagnostics import DROPS_OF_MESSAGES, DROPS_OF_PAIRS
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+import soak
+
+pytestmark = pytest.mark.realtime
+
+NOTHING = dict.fromkeys(
+    (
+        *(f"{camera} {what}" for camera in CAMERAS for what in ("sent", "lost", "received")),
+        *(f"messages {reason}" for reason in (*DROPS_OF_MESSAGES, "waiting")),
+        *(f"pairs {reason}" for reason in DROPS_OF_PAIRS),
+        *("pairs", "images used alone", "published", "heard", "missed"),
+    ),
+    0,
+)
+COUNTS = NOTHING | {  # of which nothing got lost
+    **{"infrared sent": 11, "infrared lost": 1, "infrared received": 10},
+    **{"visible sent": 9, "visible received": 9},
+    **{"pairs": 8, "messages no_partner": 2, "messages waiting": 1, "images used alone": 1},
+    **{"published": 7, "pairs superseded": 2, "heard": 6, "missed": 1},
+}
+
+
+@pytest.mark.slow
+def test_a_minute_at_30_hz(tmp_path):
+    result = soak.run(60.0, tmp_path / "log")
+    assert result.misses() == []
+    assert len(result.resident_mb) == 61
+    assert result.counts["heard"] > 60 * 10  # of 1800, however busy the machine is
+
+
+@pytest.mark.parametrize(
+    ("more", "missing"),
+    [
+        ({}, {}),
+        ({"visible sent": 1}, {"visible sent": 1}),
+        ({"infrared sent": 1, "infrared received": 1}, {"received": 1}),
+        ({"pairs superseded": -1}, {"pairs": 1}),
+        ({"published": 1, "pairs": 1}, {"received": -2, "published": 1}),
+    ],
+)
+def test_an_image_that_nobody_counted_is_told(more, missing):
+    after = {key: count + more.get(key, 0) for key, count in COUNTS.items()}
+    lost = {where: count for where, count in unaccounted(NOTHING, after).items() if count}
+    assert lost == missing
+
+
+def test_a_soak_misses_when_memory_grows_or_an_image_is_lost():
+    assert soak.Soak([400.0, 419.9, 410.0], {}, {"pairs": 0}).misses() == []
+    assert soak.Soak([400.0, 420.0, 401.0], {}, {"pairs": 2}).misses() == [
+        "2 pairs unaccounted for",
+        "resident memory grew by 20.0 MB",
+    ]

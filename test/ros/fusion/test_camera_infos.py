@@ -1,0 +1,123 @@
+"""Registration by a file, and by camera_info messages, in the node and on its own."""
+
+import numpy as np
+import pytest
+import yaml
+from helpers.fusion_rig import INFRARED, NODE, PATIENT, VISIBLE, K, Rig
+from helpers.ros_processes import client, parameters, running, spin_until
+from sensor_msgs.msg import CameraInfo
+
+from dreamif_model import ConfigError, FusionPipeline, read_calibration
+from dreamif_ros import codec
+from dreamif_ros.fusion.camera_infos import CameraInfos
+
+pytestmark = pytest.mark.realtime
+
+CAMERAS = {
+    "model": "cameras",
+    "infrared": "camera_info",
+    "visible": "camera_info",
+    "rotation": np.eye(3).tolist(),
+    "translation": [0.5, 0.0, 0.0],  # 8 pixels at 4 m
+    "distance_m": 4.0,
+    "clock_offset_s": 0.25,
+}
+
+
+def info(**changes):
+    return CameraInfo(
+        width=64, height=48, distortion_model="plumb_bob", d=[0.0] * 5, k=K, **changes
+    )
+
+
+def write(folder, **changes):
+    path = folder / "calibration.yaml"
+    path.write_text(yaml.safe_dump(CAMERAS | changes))
+    return path
+
+
+def test_the_calibration_is_complete_with_the_last_message(tmp_path):
+    infos = CameraInfos(write(tmp_path))
+    assert (infos.missing, infos.clock_offset_s) == (["infrared", "visible"], 0.25)
+    assert infos.calibration() is None
+    assert infos.take("infrared", info()) is None
+    calibration = infos.take("visible", info())
+    assert calibration.visible_size == (64, 48)
+    found = calibration.to_infrared(np.array([[10.0, 20.0]]), (64, 48), (64, 48))
+    np.testing.assert_allclose(found, [[18.0, 20.0]], atol=1e-6)
+    assert infos.missing == []
+    assert infos.take("visible", info()) is None  # only once
+
+
+def test_a_calibration_that_cannot_be_used_stays_the_fault(tmp_path):
+    infos = CameraInfos(write(tmp_path))
+    assert infos.fault == "registration waits for camera_info of infrared and visible"
+    infos.take("infrared", info())
+    assert infos.fault == "registration waits for camera_info of visible"
+    calibration = infos.take("visible", info())
+    assert infos.fault  # it is not registered yet
+
+    def refuse(_):
+        raise ConfigError("the lenses do not fit")
+
+    with pytest.raises(ConfigError, match=r"the lenses do not fit: correct .*calibration\.yaml"):
+        infos.use(calibration, refuse)
+    assert infos.fault.startswith("the lenses do not fit")
+    used = []
+    infos.use(calibration, used.append)
+    assert (used, infos.fault) == ([calibration], "")
+
+
+def test_an_uncalibrated_camera_is_refused(tmp_path):
+    infos = CameraInfos(write(tmp_path))
+    message = CameraInfo(width=64, height=48)  # k is zero: never calibrated
+    with pytest.raises(ConfigError, match="camera_info of the infrared camera: "):
+        infos.take("infrared", message)
+    assert infos.missing == ["infrared", "visible"]
+
+
+def test_what_else_is_wrong_with_the_file_is_said_at_once(tmp_path):
+    with pytest.raises(ConfigError, match="distance_m"):
+        CameraInfos(write(tmp_path, distance_m=-1.0))
+
+
+def test_no_file_no_registration():
+    infos = CameraInfos(None)
+    assert (infos.missing, infos.calibration(), infos.clock_offset_s) == ([], None, 0.0)
+
+
+def test_other_commands_say_that_only_the_node_has_topics(tmp_path):
+    with pytest.raises(ConfigError, match="is a topic and only the fusion node has it"):
+        read_calibration(write(tmp_path))
+
+
+def test_the_node_registers_with_the_cameras_own_infos(tmp_path):
+    """Until both have come the visible image goes out alone, and the log says why."""
+    path = write(tmp_path)
+    values = {"variant": "average", "registration__file": path, **PATIENT}
+    # The calibration says that infrared stamps are 0.25 s behind.
+    with (
+        running(NODE, *parameters(**values), log=tmp_path / "log") as process,
+        client() as node,
+    ):
+        rig = Rig(node, process)
+        infrared_info = node.create_publisher(CameraInfo, "infrared/camera_info", 10)
+        assert spin_until(node, infrared_info.get_subscription_count)
+        rig.send(*rig.good_pair(), infrared_late_ns=-250_000_000)
+        process.wait_for_output("registration waits for camera_info of infrared")
+        rig.wait(1)
+        np.testing.assert_array_equal(
+            codec.decode_visible(rig.heard["fused/image_raw"][0]), VISIBLE
+        )
+        infrared_info.publish(info())
+        spin_until(node, lambda: False, 0.5)
+        rig.send(*rig.good_pair(), infrared_late_ns=-250_000_000)
+        rig.wait(2)
+        infos = CameraInfos(path)
+        infos.take("infrared", info())
+        pipeline = FusionPipeline("average", "cpu", registration=infos.take("visible", info()))
+        expected = pipeline.fuse(visible=VISIBLE, infrared=INFRARED)
+        np.testing.assert_array_equal(
+            codec.decode_visible(rig.heard["fused/image_raw"][1]), expected.fused
+        )
+        assert (expected.dominance_infrared[:, 60:] == 0).all()  # infrared does not reach there

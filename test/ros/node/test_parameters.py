@@ -1,0 +1,70 @@
+"""The tables of parameters: checks, YAML, and what a node does with them."""
+
+import pytest
+import yaml
+from helpers import ROOT
+
+from dreamif_model import ConfigError
+from dreamif_ros.node import parameters
+from dreamif_ros.node.parameters import Parameter
+from dreamif_ros.parameter_tables import (
+    DETECTOR_PARAMETERS,
+    FUSION_PARAMETERS,
+    SIMULATION_PARAMETERS,
+)
+
+ROWS = {row.name: row for row in (*FUSION_PARAMETERS, *SIMULATION_PARAMETERS)}
+
+
+@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
+def test_defaults_are_allowed_and_described(row):
+    assert row.check(row.default) == row.default
+    assert row.description.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("variant", "huge", "variant is 'huge': choose one of base, .*, average"),
+        ("sync.slop_s", -0.1, "sync.slop_s is -0.1, expected 0 to 10"),
+        ("sync.slop_s", float("nan"), "expected 0 to 10"),
+        ("sync.slop_s", "far", "must be float, got 'far'"),
+        ("sync.queue_size", 0, "expected 1 to 1000"),
+        ("sync.queue_size", 1.5, "must be int, got 1.5"),
+        ("variant", 3, "must be str, got 3"),
+    ],
+)
+def test_a_bad_value_is_refused_with_the_reason(name, value, words):
+    with pytest.raises(ConfigError, match=words):
+        ROWS[name].check(value)
+
+
+def test_a_whole_number_is_taken_for_a_float():
+    assert ROWS["sync.slop_s"].check(1) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("name", "table"), [("fusion", FUSION_PARAMETERS), ("detector", DETECTOR_PARAMETERS)]
+)
+def test_the_shipped_file_is_the_table(name, table):
+    shipped = (ROOT / "config" / f"{name}.yaml").read_text()
+    assert shipped == parameters.as_yaml(f"{name}_node", table)
+    loaded = yaml.safe_load(shipped)["/**"]["ros__parameters"]
+    assert loaded == {row.name: row.default for row in table}
+
+
+@pytest.mark.parametrize(
+    ("path", "table"),
+    [("README.md", FUSION_PARAMETERS), ("docs/node.md", DETECTOR_PARAMETERS)],
+)
+def test_the_documents_have_the_table(path, table):
+    assert parameters.as_markdown(table) in (ROOT / path).read_text()
+
+
+def test_group_takes_one_prefix():
+    values = {"sync.slop_s": 0.1, "sync.queue_size": 3, "variant": "nano"}
+    assert parameters.group(values, "sync") == {"slop_s": 0.1, "queue_size": 3}
+
+
+def test_a_row_without_limits_takes_anything():
+    assert Parameter("x", 0.0, "Anything.").check(-1e9) == -1e9
