@@ -29,7 +29,7 @@ setup(
     package_data={
         "": ["*.xml", "py.typed"],
         "dreamif_model": ["weights/*"],
-        "dreamif_ros.report": ["*.html", "*.css", "*.js"],
+        "dreamif_ros.evaluation.report": ["*.html", "*.css", "*.js"],
         "dreamif_ros.view": ["page/*"],
     },
     data_files=[

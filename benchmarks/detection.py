@@ -32,10 +32,10 @@ from dreamif_ros.scene import Scene, SceneConfig
 
 DETECTIONS = "detections"
 NODES = {
-    "one process": (("dreamif_ros.pipeline_node", ("fusion", "detector")),),
+    "one process": (("dreamif_ros.detection.pipeline_node", ("fusion", "detector")),),
     "two processes": (
-        ("dreamif_ros.fusion_node", ("fusion",)),
-        ("dreamif_ros.detector_node", ("detector",)),
+        ("dreamif_ros.fusion.node", ("fusion",)),
+        ("dreamif_ros.detection.node", ("detector",)),
     ),
 }
 

@@ -159,7 +159,7 @@ def print_stages(seconds: float, calibration: Path) -> None:
 
 def print_whole(seconds: float, calibration: Path) -> None:
     """CPU time of the node processes over the same frames of the same cameras."""
-    fusion = ["-m", "dreamif_ros.fusion_node", *fusion_arguments(calibration)]
+    fusion = ["-m", "dreamif_ros.fusion.node", *fusion_arguments(calibration)]
     commands = {FUSED: fusion} | {
         f"{how}/image_raw": [PLAIN_NODE, *plain_arguments(how), "-r", f"{PLAIN}:={how}/image_raw"]
         for how in plain_node.NORMALIZE

@@ -33,9 +33,10 @@ from std_msgs.msg import Header
 from dreamif_model import FusionPipeline, FusionResult
 from dreamif_model.engine import FusionEngine
 from dreamif_model.thermal import ThermalNormalizer
-from dreamif_ros import codec, fusion_node
+from dreamif_ros.fusion import node as fusion_node
 from dreamif_ros.fusion.fuser import Fuser
 from dreamif_ros.fusion.stream import FusionStream
+from dreamif_ros.images import codec
 from dreamif_ros.scene import Scene, SceneConfig
 
 SIZE = (640, 480)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from dreamif_model.data import PairPaths, find_pairs, read_gray
 from dreamif_model.errors import CalibrationError
 from dreamif_model.registration.estimate import Alignment, align
-from dreamif_ros.bag.footage import Gray, thermal_gray, visible_luma
+from dreamif_ros.evaluation.footage import Gray, thermal_gray, visible_luma
 from dreamif_ros.scene import Scene, SceneConfig
 
 Matrix = NDArray[np.float64]

@@ -16,22 +16,22 @@ from typing import Any
 
 def fusion_node() -> int:
     """Run the fusion node; returns the exit status."""
-    return _run("dreamif_ros.fusion_node")
+    return _run("dreamif_ros.fusion.node")
 
 
 def detector_node() -> int:
     """Run the detector node; returns the exit status."""
-    return _run("dreamif_ros.detector_node")
+    return _run("dreamif_ros.detection.node")
 
 
 def pipeline_node() -> int:
     """Run fusion and detection in one process; returns the exit status."""
-    return _run("dreamif_ros.pipeline_node")
+    return _run("dreamif_ros.detection.pipeline_node")
 
 
 def simulated_cameras() -> int:
     """Run the simulated cameras; returns the exit status."""
-    return _run("dreamif_ros.simulated_cameras")
+    return _run("dreamif_ros.simulation.node")
 
 
 def _run(module: str) -> int:

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from rosbags.typesys import Stores, get_typestore
 
 from dreamif_model.errors import ConfigError, ImageError
-from dreamif_ros import codec
 from dreamif_ros.bag.recording import Recording, open_recording
 from dreamif_ros.bag.storage import BagMessage, Topic
 from dreamif_ros.bag.topics import TOPIC_OPTIONS, CameraTopics, choose_topics, encoding_of
+from dreamif_ros.images import codec
 from dreamif_ros.pairing import INFRARED, NANOSECONDS, Pair, PairSynchronizer
 
 CAMERAS = ("infrared", "visible")
@@ -74,7 +74,7 @@ class RecordedImage:
         return self.header_ns or self.recorded_ns
 
     def decode(self) -> NDArray[Any]:
-        """Infrared (h, w) or visible (H, W[, 3]), see :mod:`dreamif_ros.codec`; ImageError."""
+        """Infrared (h, w) or visible (H, W[, 3]), as the codec gives it; ImageError."""
         if self.message is None:
             raise ImageError(self.refusal)
         return _DECODE[self.camera](self.message)

@@ -16,16 +16,24 @@ from tqdm import tqdm
 
 from dreamif_model.device import usable_cores
 from dreamif_model.thermal import THERMAL_MODES, ThermalConfig
-from dreamif_ros.bag.file_names import FRAMES, INDEX, METRICS, REPORT, SUMMARY, TABLE, TIMINGS
 from dreamif_ros.bag.storage import BagError
 from dreamif_ros.cli.bag_evaluate_many import add_many_options, run_many
 from dreamif_ros.cli.fuse import add_model_options
 from dreamif_ros.cli.options import check_writable, make_folder
+from dreamif_ros.evaluation.file_names import (
+    FRAMES,
+    INDEX,
+    METRICS,
+    REPORT,
+    SUMMARY,
+    TABLE,
+    TIMINGS,
+)
 
 if TYPE_CHECKING:
-    from dreamif_ros.bag.evaluation.evaluate import EvaluationSettings
-    from dreamif_ros.bag.evaluation.job import EvaluationJob
-    from dreamif_ros.bag.evaluation.results import Evaluation
+    from dreamif_ros.evaluation.evaluate import EvaluationSettings
+    from dreamif_ros.evaluation.job import EvaluationJob
+    from dreamif_ros.evaluation.results import Evaluation
 
 EXAMPLES = """examples:
   dreamif bag evaluate drive_bag --out evaluation
@@ -186,7 +194,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _run_one(options: argparse.Namespace) -> int:
-    from dreamif_ros.bag.evaluation.job import evaluate_into
+    from dreamif_ros.evaluation.job import evaluate_into
 
     _check_out(options.out, options.force)
     workers = usable_cores() if options.jobs is None else options.jobs
@@ -218,7 +226,7 @@ def _check_out(out: Path, force: bool) -> None:
 
 def _job(options: argparse.Namespace) -> EvaluationJob:
     """Of the first bag."""
-    from dreamif_ros.bag.evaluation.job import EvaluationJob, Model
+    from dreamif_ros.evaluation.job import EvaluationJob, Model
 
     thermal = {name: getattr(options, f"thermal_{name}") for name in _THERMAL}
     model = Model(
@@ -240,10 +248,10 @@ def _job(options: argparse.Namespace) -> EvaluationJob:
 
 
 def _settings(options: argparse.Namespace) -> EvaluationSettings:
-    from dreamif_ros.bag.evaluation.evaluate import (
+    from dreamif_ros.bag.pairs import Pairing
+    from dreamif_ros.evaluation.evaluate import (
         EvaluationSettings,  # decodes with ROS's messages
     )
-    from dreamif_ros.bag.pairs import Pairing
 
     told = {
         "command": _command(options, options.bag[0]),

@@ -15,7 +15,9 @@ from tqdm import tqdm
 
 from dreamif_model import ConfigError
 from dreamif_model.device import cuda_is_here, usable_cores
-from dreamif_ros.bag.evaluation.fleet_summary import (
+from dreamif_ros.cli.table import text_table
+from dreamif_ros.evaluation.file_names import INDEX, SUMMARY, TABLE
+from dreamif_ros.evaluation.fleet_summary import (
     SHOWN_METRICS,
     FleetRow,
     fleet_row,
@@ -23,12 +25,10 @@ from dreamif_ros.bag.evaluation.fleet_summary import (
     summary_csv,
     summary_json,
 )
-from dreamif_ros.bag.file_names import INDEX, SUMMARY, TABLE
-from dreamif_ros.cli.table import text_table
 
 if TYPE_CHECKING:
-    from dreamif_ros.bag.evaluation.fleet import BagTask
-    from dreamif_ros.bag.evaluation.job import EvaluationJob
+    from dreamif_ros.evaluation.fleet import BagTask
+    from dreamif_ros.evaluation.job import EvaluationJob
 
 HEADER = (
     *("bag", "length s", "fused", "pairs", "drops", "skew ms (p95)"),
@@ -67,7 +67,7 @@ def run_many(
 
     job: with the settings of all. command: what to type for one bag.
     """
-    from dreamif_ros.bag.evaluation.fleet import (
+    from dreamif_ros.evaluation.fleet import (
         close_fleet,
         fleet_tasks,
         name_bags,
@@ -102,8 +102,8 @@ def _check(options: argparse.Namespace) -> None:
 
 def _checked(options: argparse.Namespace, job: EvaluationJob) -> EvaluationJob:
     """With what would fail for every bag refused at once; on Ray every node has one device."""
-    from dreamif_ros.bag.evaluation.evaluate import make_detector
     from dreamif_ros.detection.model_file import find_model
+    from dreamif_ros.evaluation.evaluate import make_detector
     from dreamif_ros.fusion.camera_infos import CameraInfos
 
     CameraInfos(job.settings.calibration)
@@ -134,9 +134,9 @@ def _evaluate(options: argparse.Namespace, tasks: Sequence[BagTask]) -> dict[str
 def _run(
     options: argparse.Namespace, tasks: Sequence[BagTask]
 ) -> Generator[tuple[BagTask, str], None, None]:
-    from dreamif_ros.bag.evaluation.fleet import evaluate_task, evaluate_task_on_node
-    from dreamif_ros.bag.evaluation.ray_workers import on_ray
-    from dreamif_ros.bag.evaluation.workers import in_processes
+    from dreamif_ros.evaluation.fleet import evaluate_task, evaluate_task_on_node
+    from dreamif_ros.evaluation.ray_workers import on_ray
+    from dreamif_ros.evaluation.workers import in_processes
 
     jobs = min(options.jobs or usable_cores(), max(len(tasks), 1))
     if options.ray is None:
@@ -156,8 +156,8 @@ def _run(
 def _write(
     options: argparse.Namespace, named: dict[str, Path], failures: dict[str, str]
 ) -> list[FleetRow]:
-    from dreamif_ros.bag.evaluation.fleet import replace_file
-    from dreamif_ros.report.index import render_index
+    from dreamif_ros.evaluation.fleet import replace_file
+    from dreamif_ros.evaluation.report.index import render_index
 
     rows = [
         fleet_row(options.out, name, str(bag), failures[name])

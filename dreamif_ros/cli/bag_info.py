@@ -17,7 +17,7 @@ from dreamif_ros.cli.table import text_table
 from dreamif_ros.json_file import write_json
 
 if TYPE_CHECKING:
-    from dreamif_ros.bag.info import BagInfo, CameraPair, TopicInfo
+    from dreamif_ros.evaluation.info import BagInfo, CameraPair, TopicInfo
 
 EXAMPLES = """examples:
   dreamif bag info pairs_bag
@@ -56,8 +56,12 @@ def add_info(actions: Any) -> None:
 
 def run_info(options: argparse.Namespace) -> int:
     """Read the bag and tell."""
-    from dreamif_ros.bag.advice import DEFAULTS, advise, commands  # the node's, which needs ROS
-    from dreamif_ros.bag.info import inspect_bag
+    from dreamif_ros.evaluation.advice import (  # the node's, which needs ROS
+        DEFAULTS,
+        advise,
+        commands,
+    )
+    from dreamif_ros.evaluation.info import inspect_bag
 
     check_writable("--json", options.json)
     info = inspect_bag(

@@ -16,9 +16,9 @@ from dreamif_model.registration.estimate import Alignment, align
 from dreamif_model.registration.file import write_calibration
 from dreamif_model.registration.geometry import Homography
 from dreamif_model.registration.warp import Calibration, Registrar, resize
-from dreamif_ros.bag.footage import Footage, Gray, read_files
 from dreamif_ros.bag.storage import INFRARED_TOPIC, VISIBLE_TOPIC
 from dreamif_ros.cli.options import check_writable
+from dreamif_ros.evaluation.footage import Footage, Gray, read_files
 from dreamif_ros.json_file import write_json
 from dreamif_ros.pictures import contact_sheet
 
@@ -100,7 +100,7 @@ def _footage(options: argparse.Namespace) -> Footage:
         raise ConfigError("give either BAG, or both --ir and --vi")
     if from_files:
         return read_files(options.ir, options.vi)
-    from dreamif_ros.bag.recorded_pairs import read_bag  # decodes with ROS's messages
+    from dreamif_ros.evaluation.recorded_pairs import read_bag  # decodes with ROS's messages
 
     return read_bag(options.bag, options.ir_topic, options.vi_topic)
 

@@ -18,11 +18,11 @@ from typing import Any, TypeAlias
 from rclpy.lifecycle import LifecycleNode
 from std_msgs.msg import Header
 
-from dreamif_ros import codec
 from dreamif_ros.detection.boxes import draw_boxes
 from dreamif_ros.detection.detector import Detections, Detector
 from dreamif_ros.detection.frames import FrameDecoder
 from dreamif_ros.detection.outputs import DetectionOutputs
+from dreamif_ros.images import codec
 from dreamif_ros.node.accounting import NANOSECONDS, record_age, survive
 from dreamif_ros.node.statistics import Statistics
 from dreamif_ros.node.transport import subscribe_images

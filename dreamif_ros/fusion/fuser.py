@@ -15,10 +15,10 @@ from std_msgs.msg import Header
 
 from dreamif_model import FusionPipeline, FusionResult, ImageError
 from dreamif_model.blank import is_blank
-from dreamif_ros import codec
 from dreamif_ros.fusion.camera_infos import CameraInfos
 from dreamif_ros.fusion.health import CameraWatch, FusionMode, Severity, choose_mode, severity
 from dreamif_ros.fusion.outputs import Outputs
+from dreamif_ros.images import codec
 from dreamif_ros.node.accounting import NANOSECONDS, record_age, survive
 from dreamif_ros.node.statistics import Statistics
 

@@ -18,7 +18,6 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo
 
 from dreamif_model import ConfigError, FusionPipeline
-from dreamif_ros import codec
 from dreamif_ros.fusion.camera_infos import CameraInfos
 from dreamif_ros.fusion.fuser import CAMERAS, Frame, Fuser, Listener, Moment
 from dreamif_ros.fusion.health import (
@@ -31,6 +30,7 @@ from dreamif_ros.fusion.health import (
 )
 from dreamif_ros.fusion.outputs import Outputs
 from dreamif_ros.fusion.synchronizers import make_synchronizer
+from dreamif_ros.images import codec
 from dreamif_ros.node.accounting import NANOSECONDS
 from dreamif_ros.node.parameters import group
 from dreamif_ros.node.transport import (

@@ -2,7 +2,7 @@
 
 import sys
 
-from dreamif_ros import pipeline_node
+from dreamif_ros.detection import pipeline_node
 from dreamif_ros.detection.detector import Detector
 
 

@@ -22,7 +22,7 @@ from helpers import camera_source
 from helpers.camera_source import Settings, picture
 from helpers.ros_processes import STOP_TIMEOUT_S, client, parameters, running, spin_until
 
-NODE = "dreamif_ros.fusion_node"
+NODE = "dreamif_ros.fusion.node"
 CAMERAS = ("infrared", "visible")
 WITHOUT = {"infrared": "visible_only", "visible": "infrared_only"}
 QOS = QoSProfile(depth=100)

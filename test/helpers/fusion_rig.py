@@ -6,10 +6,10 @@ from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header, String
 
-from dreamif_ros import codec
+from dreamif_ros.images import codec
 from helpers.ros_processes import spin_until, wait_until_heard
 
-NODE = "dreamif_ros.fusion_node"
+NODE = "dreamif_ros.fusion.node"
 QOS = QoSProfile(depth=50)
 LATCHED = QoSProfile(depth=10, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
 K = [64.0, 0.0, 31.5, 0.0, 64.0, 23.5, 0.0, 0.0, 1.0]  # the visible camera's

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from dreamif_model.overlay import dominance_overlay
-from dreamif_ros.bag.evaluation.results import (
+from dreamif_ros.evaluation.results import (
     AlignmentFound,
     Camera,
     ClockOffsetFound,

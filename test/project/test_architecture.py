@@ -70,9 +70,9 @@ def modules(*prefixes):
 def test_the_walk_sees_imports():
     """These rules are worth nothing if the walk finds nothing."""
     assert {"cv2", "dreamif_model.engine"} <= imports("dreamif_model.pipeline")
-    assert "dreamif_ros.codec" in imports("dreamif_ros.fusion.fuser")
-    assert "cv_bridge" in imports("dreamif_ros.codec")  # inside a function
-    assert "cv_bridge" not in imports("dreamif_ros.codec", inside_functions=False)
+    assert "dreamif_ros.images.codec" in imports("dreamif_ros.fusion.fuser")
+    assert "cv_bridge" in imports("dreamif_ros.images.codec")  # inside a function
+    assert "cv_bridge" not in imports("dreamif_ros.images.codec", inside_functions=False)
 
 
 @pytest.mark.parametrize("module", modules("dreamif_model"))
@@ -122,7 +122,7 @@ def test_torch_is_loaded_only_by_what_computes_with_it():
     "module",
     [
         *("dreamif_model", "dreamif_model.backends.openvino", "dreamif_model.backends.onnxruntime"),
-        *("dreamif_model.benchmark", "dreamif_ros.fusion_node", "dreamif_ros.detector_node"),
+        *("dreamif_model.benchmark", "dreamif_ros.fusion.node", "dreamif_ros.detection.node"),
         *("dreamif_ros.cli", "dreamif_ros.cli.fuse", "dreamif_ros.cli.benchmark"),
     ],
 )
@@ -174,8 +174,8 @@ def test_pure_modules_import_the_standard_library_only(name):
 @pytest.mark.parametrize(
     "name",
     [
-        *("fusion_node", "fusion.stream", "fusion.fuser", "fusion.outputs"),
-        *("detector_node", "pipeline_node", "detection.stream", "detection.outputs"),
+        *("fusion.node", "fusion.stream", "fusion.fuser", "fusion.outputs"),
+        *("detection.node", "detection.pipeline_node", "detection.stream", "detection.outputs"),
     ],
 )
 def test_the_node_only_translates(name):
@@ -194,10 +194,11 @@ def test_only_some_modules_of_the_detection_know_ros():
         module
         for module in modules("dreamif_ros.detection")
         if any(name in ROS or name.endswith("_msgs") for name in tops(module))
-        or "dreamif_ros.codec" in imports(module)
+        or "dreamif_ros.images.codec" in imports(module)
     }
     assert with_ros == {
-        f"dreamif_ros.detection.{name}" for name in ("frames", "messages", "outputs", "stream")
+        f"dreamif_ros.detection.{name}"
+        for name in ("frames", "messages", "node", "outputs", "stream")
     }
 
 

@@ -67,7 +67,7 @@ def test_in_one_process_each_node_has_its_own_file(file_of_one_node, tmp_path):
         overrides = {"jpeg_quality": quality, "autostart": False}
         arguments += ["--params-file", file_of_one_node(node, shipped, overrides)]
     with (
-        running("dreamif_ros.pipeline_node", *arguments, log=tmp_path / "log") as process,
+        running("dreamif_ros.detection.pipeline_node", *arguments, log=tmp_path / "log") as process,
         client(namespace="own_files") as own,
     ):
         process.wait_for_output("autostart is false")

@@ -150,6 +150,6 @@ def test_installed_command_starts(prefix, site):
 
 
 def test_installed_node_imports(site):
-    code = "from dreamif_ros import fusion_node as node; node.main; print(node.__file__)"
+    code = "from dreamif_ros.fusion import node; node.main; print(node.__file__)"
     done = run_installed(site, sys.executable, "-c", code)
-    assert done.stdout.strip() == str(site / "dreamif_ros/fusion_node.py"), done.stderr
+    assert done.stdout.strip() == str(site / "dreamif_ros/fusion/node.py"), done.stderr

@@ -18,9 +18,9 @@ from dreamif_model.registration.estimate import MOST_PAIRS, align
 from dreamif_model.registration.file import read_calibration
 from dreamif_model.thermal import ThermalNormalizer
 from dreamif_ros import cli
-from dreamif_ros.bag.recorded_pairs import read_bag
 from dreamif_ros.bag.storage import BagError
 from dreamif_ros.cli import calibrate
+from dreamif_ros.evaluation.recorded_pairs import read_bag
 from dreamif_ros.scene import Scene, SceneConfig
 
 LUMA = np.array((0.299, 0.587, 0.114), np.float32)

@@ -19,7 +19,7 @@ from dreamif_ros.bag.make import make_bag
 from dreamif_ros.bag.sources import Cameras, Shot, image_files, open_cameras, open_data_set
 from dreamif_ros.bag.storage import BagError
 from dreamif_ros.cli import main
-from dreamif_ros.codec import decode_infrared, decode_visible, stamp_ns
+from dreamif_ros.images.codec import decode_infrared, decode_visible, stamp_ns
 
 INFRARED, VISIBLE = "/infrared/image_raw", "/visible/image_raw"
 INFO = "/visible/camera_info"

@@ -23,13 +23,13 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin
 
 from dreamif_model import FusionPipeline
 from dreamif_ros.bag import read_pairs
-from dreamif_ros.bag.evaluation.evaluate import EvaluationSettings, evaluate_bag
-from dreamif_ros.bag.evaluation.results import Spell
 from dreamif_ros.bag.pairs import Pairing
 from dreamif_ros.bag.recording import open_recording
 from dreamif_ros.bag.storage import BagError
 from dreamif_ros.cli import main
-from dreamif_ros.report.words import why_no_pairs
+from dreamif_ros.evaluation.evaluate import EvaluationSettings, evaluate_bag
+from dreamif_ros.evaluation.report.words import why_no_pairs
+from dreamif_ros.evaluation.results import Spell
 
 # rclpy's wheels bring a lark that imports what Python 3.11 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")

@@ -24,7 +24,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from dreamif_model import FusionPipeline
-from dreamif_ros import codec
+from dreamif_ros.images import codec
 
 ultralytics = pytest.importorskip("ultralytics", reason="needs ultralytics (extra detect)")
 from dreamif_ros.detection.config import DetectorConfig  # noqa: E402
@@ -34,7 +34,7 @@ from dreamif_ros.detection.stream import RateLimit  # noqa: E402
 
 pytestmark = pytest.mark.realtime
 
-NODE, BOTH = "dreamif_ros.detector_node", "dreamif_ros.pipeline_node"
+NODE, BOTH = "dreamif_ros.detection.node", "dreamif_ros.detection.pipeline_node"
 QOS = QoSProfile(depth=50)
 NAMESPACE = ("-r", "__ns:=/one_process")
 needs_vision_msgs = pytest.mark.skipif(

@@ -8,8 +8,8 @@ from helpers.ros_processes import client, parameters, running, spin_until
 from sensor_msgs.msg import CameraInfo
 
 from dreamif_model import ConfigError, FusionPipeline, read_calibration
-from dreamif_ros import codec
 from dreamif_ros.fusion.camera_infos import CameraInfos
+from dreamif_ros.images import codec
 
 pytestmark = pytest.mark.realtime
 

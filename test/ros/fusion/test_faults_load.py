@@ -12,7 +12,7 @@ from helpers.ros_processes import RemoteParameters, client, parameters, running,
 from std_msgs.msg import Header
 
 from dreamif_model import FusionPipeline
-from dreamif_ros import codec
+from dreamif_ros.images import codec
 
 pytestmark = pytest.mark.realtime
 

@@ -80,7 +80,7 @@ def test_between_the_imports_and_rclpy(number):
 import os, sys, types
 node = types.ModuleType("node")
 node.main = lambda: os.kill(os.getpid(), {int(number)}) or 1
-sys.modules["dreamif_ros.fusion_node"] = node
+sys.modules["dreamif_ros.fusion.node"] = node
 from dreamif_ros.executables import fusion_node
 sys.exit(fusion_node())
 """

@@ -12,7 +12,7 @@ from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
 from dreamif_model import FusionPipeline
-from dreamif_ros import codec
+from dreamif_ros.images import codec
 
 pytestmark = pytest.mark.realtime
 

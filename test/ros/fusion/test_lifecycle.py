@@ -11,7 +11,7 @@ from lifecycle_msgs.msg import State, Transition
 from rclpy.lifecycle import TransitionCallbackReturn
 from std_msgs.msg import String
 
-from dreamif_ros import fusion_node
+from dreamif_ros.fusion import node as fusion_node
 from dreamif_ros.parameter_tables import FUSION_PARAMETERS
 
 pytestmark = pytest.mark.realtime

@@ -10,8 +10,9 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 
 from dreamif_model.data import read_rgb
-from dreamif_ros import cli, codec
+from dreamif_ros import cli
 from dreamif_ros.bag.storage import START_NS
+from dreamif_ros.images import codec
 
 pytestmark = pytest.mark.realtime
 
@@ -77,7 +78,7 @@ def test_every_frame_of_a_replayed_bag_equals_dreamif_fuse(sequence, tmp_path, m
     expected = [read_rgb(path) for path in sorted(tmp_path.glob("0100*.png"))]
 
     with (
-        running("dreamif_ros.fusion_node", *parameters(**values), log=tmp_path / "n") as node,
+        running("dreamif_ros.fusion.node", *parameters(**values), log=tmp_path / "n") as node,
         client() as listener,
     ):
         heard = Heard(listener)

@@ -13,7 +13,7 @@ from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
 from dreamif_model import ImageError
-from dreamif_ros import codec
+from dreamif_ros.images import codec
 
 RNG = np.random.default_rng(0)
 RGB = cv2.resize(RNG.integers(0, 256, (5, 6, 3), dtype=np.uint8), (48, 40))

@@ -6,8 +6,8 @@ import struct
 import pytest
 from helpers.ros_processes import parameters, running
 
-FUSION, DETECTOR = "dreamif_ros.fusion_node", "dreamif_ros.detector_node"
-BOTH, CAMERAS = "dreamif_ros.pipeline_node", "dreamif_ros.simulated_cameras"
+FUSION, DETECTOR = "dreamif_ros.fusion.node", "dreamif_ros.detection.node"
+BOTH, CAMERAS = "dreamif_ros.detection.pipeline_node", "dreamif_ros.simulation.node"
 needs_ultralytics = pytest.mark.skipif(
     importlib.util.find_spec("ultralytics") is None, reason="needs ultralytics (extra detect)"
 )

@@ -16,7 +16,7 @@ from rclpy.qos import QoSProfile, QoSReliabilityPolicy, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from dreamif_model import ConfigError
-from dreamif_ros import codec
+from dreamif_ros.images import codec
 from dreamif_ros.node import transport
 from dreamif_ros.node.transport import (
     BUILTIN_TRANSPORTS,
@@ -75,7 +75,7 @@ def test_300_of_300_best_effort_images_arrive_at_30_hz(tmp_path, monkeypatch, di
     for name in ("FASTDDS_BUILTIN_TRANSPORTS", *PROFILES_VARIABLES):
         monkeypatch.delenv(name, raising=False)  # as for a user who has set nothing
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", discovery)
-    cameras = "dreamif_ros.simulated_cameras"
+    cameras = "dreamif_ros.simulation.node"
     images, sent = [], []  # stamps; every frame has a camera_info, small enough to arrive anyhow
     qos = QoSProfile(depth=400, reliability=BEST_EFFORT)  # it is not for us to be held up, either
     with running(cameras, *parameters(), log=tmp_path / "log") as process, client() as node:

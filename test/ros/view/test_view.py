@@ -20,8 +20,8 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header, String
 
 from dreamif_model.thermal import ThermalNormalizer
-from dreamif_ros import codec
 from dreamif_ros.cli import view
+from dreamif_ros.images import codec
 
 aiohttp = pytest.importorskip("aiohttp", reason="needs aiohttp (extra view)")
 pytestmark = pytest.mark.realtime

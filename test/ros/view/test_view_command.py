@@ -13,7 +13,8 @@ from std_msgs.msg import Header
 
 from dreamif_model import ImageError
 from dreamif_model.thermal import ThermalNormalizer
-from dreamif_ros import cli, codec
+from dreamif_ros import cli
+from dreamif_ros.images import codec
 from dreamif_ros.view.health import Health, Status
 from dreamif_ros.view.painter import Painter
 

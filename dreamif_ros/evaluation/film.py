@@ -1,0 +1,73 @@
+"""Pictures that an evaluation leaves: small JPEGs for the report, and a video of all frames."""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dreamif_model.errors import DreamIFError
+from dreamif_ros.images.compressed import compress_jpeg
+from dreamif_ros.pictures import CODEC
+
+WIDTH = 480  # pixels of a picture of the film
+QUALITY = 85  # of its JPEG
+MOST_WAITING = 4  # frames of the video
+LEAST_HZ, MOST_HZ = 1.0, 120.0  # of the video; stamps may claim any rate
+Picture = NDArray[np.uint8]  # (H, W, 3) RGB
+
+
+def small_jpeg(picture: Picture, width: int = WIDTH) -> bytes:
+    """A JPEG, shrunk where it is wider."""
+    height = picture.shape[0]
+    if picture.shape[1] > width:
+        size = width, max(1, round(height * width / picture.shape[1]))
+        picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return compress_jpeg(picture, QUALITY)
+
+
+class Video:
+    """A video file that is written frame by frame; all have the size of the first.
+
+    Frames are encoded in a thread of its own, which costs as much as fusing them; few wait.
+    """
+
+    def __init__(self, path: Path, rate_hz: float) -> None:
+        self.path, self._rate_hz = path, min(max(rate_hz, LEAST_HZ), MOST_HZ)
+        self._writer: cv2.VideoWriter | None = None
+        self._size = 0, 0
+        self._encoder = ThreadPoolExecutor(1, "video")
+        self._waiting: deque[Future[None]] = deque()
+
+    def add(self, frame: Picture) -> None:
+        """Append (H, W, 3) RGB; DreamIFError where OpenCV cannot write video."""
+        if self._writer is None:
+            self._writer = self._open(frame)
+        while len(self._waiting) >= MOST_WAITING:
+            self._waiting.popleft().result()
+        self._waiting.append(self._encoder.submit(self._encode, self._writer, frame))
+
+    def close(self) -> Path | None:
+        """Finish the file; None where there was no frame."""
+        self._encoder.shutdown()
+        if self._writer is None:
+            return None
+        self._writer.release()
+        return self.path
+
+    def _open(self, frame: Picture) -> cv2.VideoWriter:
+        self._size = frame.shape[1], frame.shape[0]
+        codec = cv2.VideoWriter.fourcc(*CODEC)
+        writer = cv2.VideoWriter(str(self.path), codec, self._rate_hz, self._size)
+        if not writer.isOpened():
+            raise DreamIFError(f"this OpenCV build cannot write {CODEC} video: --no-video")
+        return writer
+
+    def _encode(self, writer: cv2.VideoWriter, frame: Picture) -> None:
+        if (frame.shape[1], frame.shape[0]) != self._size:
+            frame = np.asarray(cv2.resize(frame, self._size), np.uint8)
+        writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))

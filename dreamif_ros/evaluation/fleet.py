@@ -1,0 +1,255 @@
+"""Many bags, each evaluated into its own folder of one, once: on whatever runs the tasks.
+
+A task works in a folder of its own and renames it when all is written, so a bag has a whole result
+or none, and a task that runs twice gives one. What is known of a bag is what its folder says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from dreamif_model import DreamIFError
+from dreamif_ros.bag.salvage import SUFFIXES
+from dreamif_ros.bag.storage import BagError
+from dreamif_ros.evaluation.evaluate import EvaluationSettings
+from dreamif_ros.evaluation.file_names import INDEX, METRICS, PLAN, SUMMARY, TABLE
+from dreamif_ros.evaluation.job import EvaluationJob, evaluate_into
+
+_UNFINISHED = ".unfinished"
+_LONGEST = 200  # bytes of a folder's name; file systems take 255
+_RESERVED = (INDEX, SUMMARY, TABLE, PLAN, _UNFINISHED)
+
+
+@dataclass(frozen=True)
+class BagTask:
+    """One bag of a fleet: name is that of its folder in ``fleet``; both paths are absolute."""
+
+    name: str
+    job: EvaluationJob
+    fleet: Path
+
+    @property
+    def folder(self) -> Path:
+        """Where its files are when it is evaluated."""
+        return self.fleet / self.name
+
+    @property
+    def done(self) -> bool:
+        """Whether it is."""
+        return (self.folder / METRICS).is_file()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a fleet's folder is made of: settings and bags, to go on with it later.
+
+    settings: what to type for one bag. bags: by name, each with its path and its bytes.
+    """
+
+    settings: str
+    bags: dict[str, dict[str, Any]]
+
+
+def name_bags(bags: Iterable[Path]) -> dict[str, Path]:
+    """Each bag once, by a name for its folder that depends on no order.
+
+    The name is the file's without its suffix; where several would have one, or only differ in
+    case, folders above are put before it, then a part of the path's hash.
+    """
+    paths = list({path.resolve(): path.absolute() for path in bags}.values())
+    names = [_stem(path) for path in paths]
+    for depth in range(1, 4):
+        taken = Counter(name.casefold() for name in names)
+        names = [
+            name if _free(name, taken) else _longer(path, depth)
+            for name, path in zip(names, paths, strict=True)
+        ]
+    taken = Counter(name.casefold() for name in names)
+    return {
+        name
+        if _free(name, taken) and len(os.fsencode(name)) <= _LONGEST
+        else f"{_stem(path)[: _LONGEST // 4]}_{_digest(path)}": path
+        for name, path in zip(names, paths, strict=True)
+    }
+
+
+def _stem(path: Path) -> str:
+    for suffix in sorted(SUFFIXES, key=len, reverse=True):
+        if path.name.endswith(suffix) and path.name != suffix:
+            return path.name.removesuffix(suffix)
+    return path.name
+
+
+def _free(name: str, taken: Counter[str]) -> bool:
+    return taken[name.casefold()] == 1 and name.casefold() not in _RESERVED
+
+
+def _longer(path: Path, depth: int) -> str:
+    """With so many folders above."""
+    above = [part for part in path.parent.parts if part != path.anchor]
+    return "_".join([*above[len(above) - min(depth, len(above)) :], _stem(path)])
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
+
+
+def plan_fleet(named: dict[str, Path], settings: str) -> Plan:
+    """The plan for these bags; one that is not there has 0 bytes."""
+    return Plan(
+        settings, {name: {"bag": str(bag), "bytes": _bytes(bag)} for name, bag in named.items()}
+    )
+
+
+def _bytes(bag: Path) -> int:
+    files = bag.rglob("*") if bag.is_dir() else [bag]
+    return sum(path.stat().st_size for path in files if path.is_file())
+
+
+def open_fleet(out: Path, plan: Plan, *, force: bool, resume: bool) -> list[str]:
+    """Make the fleet's folder; the names of those in it that belong to no bag of ``plan``.
+
+    What was there is replaced with ``force``. With ``resume`` the bags that the same settings have
+    evaluated, and that still have as many bytes, stay as they are. BagError for a folder that holds
+    something and is neither to be replaced nor resumed.
+    """
+    old = _plan_in(out)
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        _check_old(out, old, plan, force, resume)
+    out.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(out / _UNFINISHED, ignore_errors=True)
+    (out / _UNFINISHED).mkdir()
+    bags = old.bags if old else {}
+    for name in bags.keys() | plan.bags.keys() if force else plan.bags:
+        if force or bags.get(name) != plan.bags[name]:
+            _remove(out / name, out)
+    for name in (INDEX, SUMMARY, TABLE):  # what they say is no longer so
+        (out / name).unlink(missing_ok=True)
+    others = {} if force else {name: bag for name, bag in bags.items() if name not in plan.bags}
+    content = {"settings": plan.settings, "bags": plan.bags | others}
+    replace_file(out / PLAN, json.dumps(content, indent=2) + "\n")
+    return list(others)
+
+
+def _plan_in(out: Path) -> Plan | None:
+    """None where there is none that can be read."""
+    try:
+        content = json.loads((out / PLAN).read_text(encoding="utf-8"))
+        return Plan(str(content["settings"]), dict(content["bags"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _check_old(out: Path, old: Plan | None, plan: Plan, force: bool, resume: bool) -> None:
+    if old is None:
+        raise BagError(f"{out} exists already and holds no bags' evaluation: write somewhere else")
+    if force or not any((out / name / METRICS).is_file() for name in old.bags):
+        return
+    if not resume:
+        raise BagError(
+            f"{out} exists already: --resume goes on with it, --force replaces it, or write "
+            "somewhere else"
+        )
+    if old.settings != plan.settings:
+        raise BagError(
+            f"{out} was begun with other settings, `{old.settings}`: go on with those, replace it "
+            "with --force, or write somewhere else"
+        )
+
+
+def _remove(folder: Path, out: Path) -> None:
+    """Out of the way at once, so that no half of it is ever taken for a whole."""
+    if folder.parent == out and (folder / METRICS).is_file():
+        folder.rename(Path(tempfile.mkdtemp(dir=out / _UNFINISHED)) / "removed")
+
+
+def close_fleet(out: Path) -> None:
+    """Remove what unfinished tasks left."""
+    shutil.rmtree(out / _UNFINISHED, ignore_errors=True)
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Written whole or not at all, into a fleet's folder."""
+    unfinished = path.parent / _UNFINISHED / path.name
+    unfinished.write_bytes(text.encode("utf-8", "backslashreplace"))
+    unfinished.replace(path)
+
+
+def fleet_tasks(
+    named: dict[str, Path], job: EvaluationJob, command: Callable[[Path], str], out: Path
+) -> list[BagTask]:
+    """A task for each bag, all with the settings of ``job``; its paths are made absolute.
+
+    command: what its report says to type.
+    """
+    settings, model = job.settings, job.model
+    if settings.calibration:
+        settings = replace(settings, calibration=settings.calibration.absolute())
+    if settings.detector and Path(settings.detector).exists():
+        settings = replace(settings, detector=str(Path(settings.detector).absolute()))
+    if model.weights:
+        model = replace(model, weights=model.weights.absolute())
+    job = replace(job, model=model)
+    return [
+        BagTask(
+            name,
+            replace(job, bag=bag, settings=_told(settings, command(bag))),
+            out.absolute(),
+        )
+        for name, bag in named.items()
+    ]
+
+
+def _told(settings: EvaluationSettings, command: str) -> EvaluationSettings:
+    return replace(settings, told=settings.told | {"command": command})
+
+
+def evaluate_task(task: BagTask) -> str:
+    """Evaluate a bag unless it is; why it failed, in one line, or nothing."""
+    try:
+        if not task.done:
+            _evaluate(task)
+    except (DreamIFError, OSError) as error:
+        return _line(error)
+    except Exception as error:  # whatever one bag meets, the others go on
+        return f"{type(error).__name__}: {_line(error)}"
+    return ""
+
+
+def evaluate_task_on_node(task: BagTask) -> str:
+    """The same on one of many machines, which may not see the files."""
+    for path in (task.job.bag, task.fleet):
+        if not path.exists():
+            return (
+                f"node {platform.node()} does not see {path}: put it on storage that all nodes "
+                "share under one path"
+            )
+    return evaluate_task(task)
+
+
+def _evaluate(task: BagTask) -> None:
+    with tempfile.TemporaryDirectory(
+        prefix=f"{task.name[: _LONGEST // 4]}.{os.getpid()}.", dir=task.fleet / _UNFINISHED
+    ) as unfinished:
+        folder = Path(unfinished) / task.name
+        folder.mkdir()
+        evaluate_into(task.job, folder)
+        try:
+            folder.rename(task.folder)
+        except OSError:
+            if not task.done:  # else another attempt was first: one result is kept
+                raise
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,1 @@
+"""Simulated cameras: the node that publishes a scene, and the demo."""

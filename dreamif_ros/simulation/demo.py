@@ -1,0 +1,190 @@
+"""The demo: simulated cameras and the fusion node as processes of their own, and a listener.
+
+Everything goes over real DDS, in a namespace of its own, so that it meets no other node.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from sensor_msgs.msg import Image
+
+from dreamif_model.errors import DreamIFError
+from dreamif_model.thermal import ThermalNormalizer
+from dreamif_ros.images import codec
+from dreamif_ros.node.transport import choose_dds_settings
+from dreamif_ros.pictures import Picture, gray_to_rgb
+
+NAMESPACE = f"/dreamif_demo_{os.getpid()}"  # two demos on one network do not meet
+START_TIMEOUT_S = 60.0  # until the first fused frame: imports, weights, the scene
+LAST_REPORTS_S = 10.0  # diagnostics come once a second; at most so long for two that are alike
+STOP_TIMEOUT_S = 10.0
+
+
+@dataclass
+class Recording:
+    """What the listener heard, by stamp in nanoseconds."""
+
+    infrared: dict[int, Image] = field(default_factory=dict)
+    visible: dict[int, Image] = field(default_factory=dict)
+    overlay: dict[int, Image] = field(default_factory=dict)
+    fused: dict[int, Image] = field(default_factory=dict)
+    state: dict[str, str] = field(default_factory=dict)  # the node's last diagnostics
+
+    def fused_frames(self) -> list[Picture]:
+        """Fused frames in order of time, RGB."""
+        return [codec.decode_visible(self.fused[stamp]) for stamp in sorted(self.fused)]
+
+    def moments(self, count: int) -> list[list[Picture]]:
+        """Up to ``count`` moments, evenly spread: infrared, visible, fused, overlay of each."""
+        complete = sorted(
+            self.fused.keys() & self.infrared.keys() & self.visible.keys() & self.overlay.keys()
+        )
+        step = max(1, len(complete) // count)
+        return [self._moment(stamp) for stamp in complete[step // 2 :: step][:count]]
+
+    def _moment(self, stamp: int) -> list[Picture]:
+        thermal = ThermalNormalizer().normalize(codec.decode_infrared(self.infrared[stamp]))
+        colored = (self.visible[stamp], self.fused[stamp], self.overlay[stamp])
+        return [gray_to_rgb(thermal), *(codec.decode_visible(image) for image in colored)]
+
+
+def run_demo(
+    seconds: float, variant: str, device: str, log: Path, rate_hz: float = 30.0
+) -> Recording:
+    """Run both nodes, cameras at ``rate_hz``, until ``seconds`` of fused frames are recorded.
+
+    Their output goes to ``log``. DreamIFError when a node ends early or nothing is fused.
+    """
+    environment = dict(os.environ)  # of the nodes, which choose their DDS settings themselves
+    choose_dds_settings()
+    camera_arguments = []
+    for camera in ("infrared", "visible"):
+        camera_arguments += ["-p", f"{camera}.rate_hz:={float(rate_hz)}"]
+    node_arguments = ["-p", f"variant:={variant}", "-p", f"device:={device}"]
+    with (
+        log.open("w") as output,
+        _listener() as listener,
+        _node("fusion_node", node_arguments, output, environment) as fusion,
+        _node("simulated_cameras", camera_arguments, output, environment) as cameras,
+    ):
+        _wait_for_first_frame(listener, (fusion, cameras), log)
+        listener.listen(seconds)
+        _stop(cameras)
+        listener.listen_until_counts_rest(LAST_REPORTS_S)
+    return listener.recording
+
+
+class _Listener:
+    """Records inputs, outputs and diagnostics."""
+
+    def __init__(self, node: Node, executor: SingleThreadedExecutor) -> None:
+        self.recording = Recording()
+        self._node, self._executor = node, executor
+        inputs = {"infrared": self.recording.infrared, "visible": self.recording.visible}
+        for name, images in inputs.items():
+            self._record(f"{name}/image_raw", images, qos_profile_sensor_data)
+        self._record("fused/image_raw", self.recording.fused, QoSProfile(depth=10))
+        self._record("dominance/overlay", self.recording.overlay, QoSProfile(depth=10))
+        node.create_subscription(
+            DiagnosticArray, "/diagnostics", self._on_diagnostics, QoSProfile(depth=10)
+        )
+
+    def listen(self, seconds: float) -> None:
+        """Take messages for a while."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self._executor.spin_once(timeout_sec=left)
+
+    def listen_until_counts_rest(self, at_most_s: float) -> None:
+        """Take messages until two reports of the node in a row count the same images."""
+        end, before = time.monotonic() + at_most_s, None
+        while time.monotonic() < end:
+            state = self.recording.state
+            counts = {key: value for key, value in state.items() if value.isdigit()}
+            if counts == before:
+                return
+            before = counts
+            while self.recording.state is state and time.monotonic() < end:
+                self.listen(0.1)
+
+    def _record(self, topic: str, images: dict[int, Image], qos: QoSProfile) -> None:
+        def store(message: Image) -> None:
+            images[codec.stamp_ns(message)] = message
+
+        self._node.create_subscription(Image, topic, store, qos)
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            if status.name == f"{NAMESPACE}/fusion_node":
+                self.recording.state = {item.key: item.value for item in status.values}
+
+
+@contextmanager
+def _listener() -> Iterator[_Listener]:
+    context = Context()
+    rclpy.init(context=context)
+    node = Node("demo_listener", namespace=NAMESPACE, context=context)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    try:
+        yield _Listener(node, executor)
+    finally:
+        executor.shutdown()
+        node.destroy_node()
+        context.try_shutdown()
+
+
+@contextmanager
+def _node(
+    name: str, arguments: list[str], output: Any, environment: dict[str, str]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A node of this package as a process, ended with the block."""
+    command = [sys.executable, "-m", f"dreamif_ros.{name}", "--ros-args"]
+    command += ["-r", f"__ns:={NAMESPACE}", *arguments]
+    process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
+    try:
+        yield process
+    finally:
+        _stop(process)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait_for_first_frame(
+    listener: _Listener, processes: tuple[subprocess.Popen[bytes], ...], log: Path
+) -> None:
+    end = time.monotonic() + START_TIMEOUT_S
+    while not listener.recording.fused:
+        if any(process.poll() is not None for process in processes):
+            raise DreamIFError(f"a node ended early: {_last_line(log)} (all of it: {log})")
+        if time.monotonic() > end:
+            raise DreamIFError(f"nothing was fused within {START_TIMEOUT_S:.0f} s, see {log}")
+        listener.listen(0.2)
+
+
+def _last_line(log: Path) -> str:
+    return (log.read_text().strip().splitlines() or ["it said nothing"])[-1]
