@@ -232,7 +232,8 @@ def _noise_level(values: NDArray[Any]) -> float:
     """
     top, left = (max(0, (side - NOISE_SIDE) // 2) for side in values.shape)
     middle = values[top : top + NOISE_SIDE, left : left + NOISE_SIDE].astype(np.float32)
-    return float(np.median(np.abs(cv2.filter2D(middle, -1, _NOISE_KERNEL)))) / _NOISE_GAIN
+    answers = np.abs(cv2.filter2D(middle, -1, _NOISE_KERNEL))[middle != 0]  # 0: not measured
+    return float(np.median(answers)) / _NOISE_GAIN if answers.size else 0.0
 
 
 def _remarks(found: Unmeasured, config: ThermalConfig) -> list[str]:
