@@ -32,9 +32,13 @@ def test_its_rights_are_those_of_any_new_file(tmp_path):
 def test_a_failure_leaves_everything_as_it_was(tmp_path):
     path = tmp_path / "result"
     path.write_text("old")
-    with pytest.raises(ZeroDivisionError), whole_file(path) as unfinished:
-        unfinished.write_text("half")
-        1 / 0  # noqa: B018
+
+    def fail():
+        with whole_file(path) as unfinished:
+            unfinished.write_text("half")
+            raise ZeroDivisionError
+
+    pytest.raises(ZeroDivisionError, fail)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
