@@ -38,7 +38,8 @@ def test_a_failure_leaves_everything_as_it_was(tmp_path):
             unfinished.write_text("half")
             raise ZeroDivisionError
 
-    pytest.raises(ZeroDivisionError, fail)
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
