@@ -13,7 +13,7 @@ from tqdm import tqdm
 from dreamif_ros.cli.options import add_topic_options, check_writable
 from dreamif_ros.cli.table import text_table
 from dreamif_ros.evaluation.bag_info import BagInfo, CamerasInfo, TopicInfo, inspect_bag
-from dreamif_ros.evaluation.node_advice import DEFAULTS, advise, commands
+from dreamif_ros.evaluation.node_advice import advise, commands
 from dreamif_ros.json_file import write_json
 from dreamif_ros.stamps import to_seconds
 
@@ -51,8 +51,6 @@ def run_info(options: argparse.Namespace) -> int:
         options.bag,
         options.ir,
         options.vi,
-        slop_s=DEFAULTS["sync.slop_s"],
-        queue_size=DEFAULTS["sync.queue_size"],
         progress=_progress,
     )
     print("\n".join(_lines(info, advise(info), commands(info))))

@@ -103,35 +103,28 @@ def inspect_bag(
     infrared: str | None = None,
     visible: str | None = None,
     *,
-    slop_s: float = 0.05,
-    queue_size: int = 10,
     progress: ShowProgress = iter,
 ) -> BagInfo:
-    """Read a bag; of images the headers are read, and the first of each topic is decoded.
+    """Read a bag, its pairs with the node's defaults; only the first image of a topic is decoded.
 
     Args:
         bag: rosbag2 folder, or its ``.mcap`` or ``.db3`` file.
         infrared: topic; by default found by name and encoding.
         visible: topic; by default found by name and encoding.
-        slop_s: of the synchronizer.
-        queue_size: of the synchronizer.
         progress: wraps the messages.
 
     Raises:
         BagError: the bag cannot be read, or has no images on a topic that was named.
     """
-    options = PairingOptions(slop_s, queue_size=queue_size)
     named = Both(infrared, visible)
-    return read_recording(bag, lambda recording: _inspect(recording, named, options, progress))
+    return read_recording(bag, lambda recording: _inspect(recording, named, progress))
 
 
-def _inspect(
-    recording: Recording, named: Both[str | None], options: PairingOptions, progress: ShowProgress
-) -> BagInfo:
+def _inspect(recording: Recording, named: Both[str | None], progress: ShowProgress) -> BagInfo:
     cameras, faults, no_cameras = None, tuple[str, ...](), ""
     try:
         chosen = camera_topics(recording, named)
-        cameras = CamerasSurvey(chosen.topics, options, recording.start_ns)
+        cameras = CamerasSurvey(chosen.topics, PairingOptions(), recording.start_ns)
         faults = chosen.faults
     except BagError as error:
         if named != Both(None, None):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from typing import Any
 
 from dreamif_model.cameras import Both, Camera
 from dreamif_ros.bag.camera_topics import COMPRESSED, info_topic
@@ -12,9 +11,8 @@ from dreamif_ros.bag.storage import INFRARED_TOPIC, VISIBLE_TOPIC, Topic
 from dreamif_ros.evaluation.advice import advise_on_recording
 from dreamif_ros.evaluation.bag_info import BagInfo, CamerasInfo, TopicInfo
 from dreamif_ros.images.message_builder import CAMERA_INFO, COMPRESSED_IMAGE
-from dreamif_ros.parameter_tables import FUSION_PARAMETERS
 
-DEFAULTS: dict[str, Any] = {parameter.name: parameter.default for parameter in FUSION_PARAMETERS}
+MAX_MEGAPIXELS = 8.5  # the default of the node's parameter max_megapixels
 SAME_SHAPE = 1.01  # ratio of two shapes (width to height) that count as one
 
 _TOPICS = Both(INFRARED_TOPIC, VISIBLE_TOPIC)
@@ -89,8 +87,8 @@ def _transport(cameras: CamerasInfo) -> Iterator[str]:
 def _sizes(bag: str, cameras: CamerasInfo) -> Iterator[str]:
     sizes = cameras.topics.map(lambda topic: topic.images.sizes if topic.images else [])
     for camera, topic in cameras.topics.items():
-        if any(w * h > DEFAULTS["max_megapixels"] * 1e6 for w, h in sizes[camera]):
-            yield f"{topic.name} is refused: above max_megapixels ({DEFAULTS['max_megapixels']:g})"
+        if any(width * height > MAX_MEGAPIXELS * 1e6 for width, height in sizes[camera]):
+            yield f"{topic.name} is refused: above max_megapixels ({MAX_MEGAPIXELS:g})"
     if not all(sizes):
         return
     infrared, visible = sizes.infrared[0], sizes.visible[0]

@@ -17,11 +17,13 @@ from dreamif_ros.bag.make import make_bag
 from dreamif_ros.bag.recorded_pairs import PairingOptions, RecordedImage
 from dreamif_ros.bag.storage import BagError
 from dreamif_ros.cli import build_parser, main
+from dreamif_ros.evaluation import node_advice
 from dreamif_ros.evaluation.bag_info import inspect_bag
 from dreamif_ros.evaluation.node_advice import advise, commands
 from dreamif_ros.evaluation.survey import pair_all
 from dreamif_ros.images.message_builder import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE, encoding_for
 from dreamif_ros.node.transport import input_topic
+from dreamif_ros.parameter_tables import FUSION_PARAMETERS
 
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
 MS = 1_000_000
@@ -208,6 +210,13 @@ def index(message):
     return (message[1] - START_NS) // (40 * MS)
 
 
+def test_defaults_are_the_nodes():
+    node = {row.name: row.default for row in FUSION_PARAMETERS}
+    options = PairingOptions()
+    assert (options.slop_s, options.queue_size) == (node["sync.slop_s"], node["sync.queue_size"])
+    assert node["max_megapixels"] == node_advice.MAX_MEGAPIXELS
+
+
 class TestAdvice:
     def test_clocks_that_differ_are_measured_and_cured(self, tmp_path):
         info = inspect_bag(write(tmp_path / "bag", drive(infrared_stamp=-10_000)))
@@ -227,7 +236,7 @@ class TestAdvice:
     def test_few_pairs_are_told(self, tmp_path):
         messages = drive(infrared_stamp=10, infrared_period=400, late=0)
         text = told(inspect_bag(write(tmp_path / "bag", messages)))
-        assert "% of the messages of /camera/image_raw are in no pair" in text
+        assert "88 % of the messages of /thermal/image_raw are in no pair" in text
 
     @pytest.mark.parametrize(
         ("pixels", "changes", "words"),
