@@ -102,7 +102,7 @@ def tell(name: str, bag: Path, options: argparse.Namespace) -> float:
 def measure(bag: Path, variant: str, check: bool) -> dict[str, Any]:
     """Evaluate with all that is written; peak of resident memory in MB."""
     from dreamif_model import FusionPipeline
-    from dreamif_ros.evaluation.evaluate import EvaluationSettings, evaluate_bag
+    from dreamif_ros.evaluation.evaluate_bag import EvaluationSettings, evaluate_bag
 
     pipeline = FusionPipeline(variant, "cpu")
     started = time.perf_counter()

@@ -36,7 +36,8 @@ from dreamif_model.thermal import ThermalNormalizer
 from dreamif_ros.fusion import node as fusion_node
 from dreamif_ros.fusion.fuser import Fuser
 from dreamif_ros.fusion.stream import FusionStream
-from dreamif_ros.images import codec
+from dreamif_ros.images.message_builder import MessageBuilder
+from dreamif_ros.images.ros_messages import ROS_MESSAGES
 from dreamif_ros.scene import Scene, SceneConfig
 
 SIZE = (640, 480)
@@ -49,8 +50,8 @@ FUSION_CALLS: tuple[Call, ...] = (
     (ThermalNormalizer, "normalize", "normalize"),
     (FusionPipeline, "_register", "warp"),
     (FusionEngine, "fuse", MODEL),
-    (codec, "encode", "encode"),
-    (codec, "compress", "encode"),
+    (MessageBuilder, "image", "encode"),
+    (MessageBuilder, "compressed", "encode"),
     (LifecyclePublisher, "publish", "publish"),
 )
 PLAIN_CALLS: tuple[Call, ...] = (
@@ -176,8 +177,8 @@ def _draw_moments() -> list[tuple[Image, Image]]:
     scene = Scene(SceneConfig(0, SIZE, SIZE, homography=tuple(map(tuple, matrix.tolist()))))
     return [
         (
-            codec.encode(scene.visible(time_s), "bgr8", Header(frame_id="visible")),
-            codec.encode(scene.infrared(time_s), "mono16", Header(frame_id="infrared")),
+            ROS_MESSAGES.image(scene.visible(time_s), "bgr8", Header(frame_id="visible")),
+            ROS_MESSAGES.image(scene.infrared(time_s), "mono16", Header(frame_id="infrared")),
         )
         for time_s in range(MOMENTS)
     ]

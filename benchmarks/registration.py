@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from dreamif_model.data import PairPaths, find_pairs, read_gray
 from dreamif_model.errors import CalibrationError
 from dreamif_model.registration.estimate import Alignment, align
-from dreamif_ros.evaluation.footage import Gray, thermal_gray, visible_luma
+from dreamif_ros.evaluation.footage import GrayShares, thermal_gray, visible_luma
 from dreamif_ros.scene import Scene, SceneConfig
 
 Matrix = NDArray[np.float64]
@@ -98,7 +98,7 @@ def unrelated_photographs(pairs: list[PairPaths], count: int, rng: np.random.Gen
     print(f"unrelated photographs: {accepted} of {count} accepted")
 
 
-def answer(infrared: Gray, visible: Gray) -> Alignment | None:
+def answer(infrared: GrayShares, visible: GrayShares) -> Alignment | None:
     """The estimate from one pair, or None where refused."""
     try:
         return align([infrared], [visible])
@@ -106,7 +106,7 @@ def answer(infrared: Gray, visible: Gray) -> Alignment | None:
         return None
 
 
-def read(pair: PairPaths) -> tuple[Gray, Gray]:
+def read(pair: PairPaths) -> tuple[GrayShares, GrayShares]:
     """Infrared and visible as gray in [0, 1]."""
     return thermal_gray(read_gray(pair.infrared)), visible_luma(read_gray(pair.visible))
 

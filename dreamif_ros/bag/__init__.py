@@ -1,24 +1,22 @@
-"""Recordings: written from image pairs, read back, replayed, calibrated from, evaluated.
+"""Recordings of both cameras (rosbag2): written, read and published, without a ROS installation.
 
-``from dreamif_ros.bag import read_pairs`` iterates the pairs of one::
+Only :mod:`dreamif_ros.bag.replay`, which publishes a bag live, needs ROS. ``read_pairs`` iterates
+over the pairs of a bag::
 
     rows = [(pair.stamp_ns, pair.skew_ms) for pair in read_pairs("drive.mcap")]
 """
 
-from __future__ import annotations
+from dreamif_ros.bag.image_sources import open_data_set, open_images
+from dreamif_ros.bag.make import make_bag
+from dreamif_ros.bag.recorded_pairs import PairingOptions, RecordedPair, read_pairs
+from dreamif_ros.bag.storage import BagError
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from dreamif_ros.bag.pairs import RecordedPair, read_pairs
-
-__all__ = ["RecordedPair", "read_pairs"]
-
-
-def __getattr__(name: str) -> Any:
-    """What needs ROS's messages is imported when it is asked for: writing a bag needs none."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from dreamif_ros.bag import pairs
-
-    return getattr(pairs, name)
+__all__ = [
+    "BagError",
+    "PairingOptions",
+    "RecordedPair",
+    "make_bag",
+    "open_data_set",
+    "open_images",
+    "read_pairs",
+]

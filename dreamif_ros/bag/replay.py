@@ -1,10 +1,8 @@
-"""Publishes a recorded bag live: the recorded bytes, in the recorded rhythm."""
+"""Publishes a recorded bag live: the recorded bytes at the recorded intervals."""
 
 from __future__ import annotations
 
-import importlib
 import math
-import re
 import signal
 import time
 from collections.abc import Iterable, Iterator
@@ -20,9 +18,12 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 
 from dreamif_model.errors import ConfigError
+from dreamif_ros.bag.camera_topics import IMAGE_TYPES
 from dreamif_ros.bag.recording import DamagedBagError, Recording, open_recording, salvage
 from dreamif_ros.bag.storage import BagError, BagMessage, Topic
+from dreamif_ros.images.ros_messages import installed_class
 from dreamif_ros.node.transport import choose_dds_settings
+from dreamif_ros.stamps import from_seconds, split_ns, to_seconds
 
 DEPTH = 10  # messages kept for a subscriber that is slow to acknowledge
 CLOCK_TOPIC = "/clock"
@@ -31,16 +32,12 @@ CLOCK_PERIOD_S = 0.01
 NAP_S = 0.05  # longest sleep, so that a signal is answered soon
 SETTLE_S = 1.0  # time for a best-effort subscriber to see that we are reliable and follow
 ACKNOWLEDGE_S = 5.0
-IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 
 
 def replay(
     bag: Path, *, rate: float = 1.0, loop: bool = False, clock: bool = False, wait_s: float = 5.0
 ) -> dict[str, int]:
-    """Publish a bag until its end or a signal; return the messages published per topic.
-
-    What is wrong with the bag is printed, and what can be read of it published. Raises BagError
-    where that is nothing, ConfigError for a rate or wait that is none.
+    """Publish a bag until its end or a signal; faults of the bag are printed.
 
     Args:
         bag: rosbag2 folder, or its .mcap or .db3 file.
@@ -48,6 +45,13 @@ def replay(
         loop: start over at the end, with the recorded stamps, until SIGINT or SIGTERM.
         clock: publish the bag's time on /clock, at 100 Hz and before each message.
         wait_s: longest wait at the start for subscribers of the images, in seconds.
+
+    Returns:
+        How many messages of each topic were published.
+
+    Raises:
+        BagError: no message of the bag can be read and published, or ROS does not start.
+        ConfigError: ``rate`` or ``wait_s`` is out of range.
     """
     if not 0 < rate < math.inf:
         raise ConfigError(f"the rate is {rate:g}, expected more than 0 and finite")
@@ -66,7 +70,7 @@ def replay(
 
 
 def _play(player: _Player, recording: Recording, topics: list[Topic], loop: bool) -> None:
-    """Once, or until a signal; around damage that shows only meanwhile."""
+    """Once, or until a signal; damage that appears while playing is left out."""
     try:
         while player.play(recording.messages(topics)) and loop:
             player.pause()
@@ -88,7 +92,7 @@ def _say_faults(recording: Recording) -> None:
 
 
 class _StopFlag:
-    """True once SIGINT or SIGTERM has come; rclpy's own handlers would end publishing at once."""
+    """True once SIGINT or SIGTERM has come. The handlers of rclpy would stop publishing at once."""
 
     def __init__(self) -> None:
         self._requested = False
@@ -134,8 +138,8 @@ class _Player:
         self.published = dict.fromkeys((topic.name for topic in topics), 0)
 
     def wait_for_subscribers(self, longest_s: float) -> None:
-        """Wait until each image topic is subscribed: what is published before that is lost."""
-        images = [p for (_, type_name), p in self._publishers.items() if type_name in IMAGE_TYPES]
+        """Wait until each image topic has a subscriber: earlier messages would be lost."""
+        images = [p for (_, kind), p in self._publishers.items() if kind in IMAGE_TYPES]
         deadline = time.monotonic() + longest_s
         settled = math.inf
         while not all(self._is_subscribed(p) and self._is_reliably_read(p) for p in images):
@@ -150,7 +154,7 @@ class _Player:
             _say(f"nobody subscribed to {', '.join(alone)} in {longest_s:g} s: beginning anyway")
 
     def play(self, messages: Iterable[BagMessage]) -> bool:
-        """Publish the messages when they are due; False where a signal or nothing came."""
+        """Publish the messages when they are due; False after a signal or without messages."""
         begin = first_ns = None
         moments = set()
         for message in messages:
@@ -159,24 +163,24 @@ class _Player:
             self.last_ns = message.timestamp_ns
             moments.add(message.timestamp_ns)
             # Counted from the beginning, so that delays do not add up.
-            due = begin + (message.timestamp_ns - first_ns) / 1e9 / self._rate
+            due = begin + to_seconds(message.timestamp_ns - first_ns) / self._rate
             self._wait(due, message.timestamp_ns)
             if self._stop:
                 return False
             self._publishers[message.topic, message.type_name].publish(message.data)
             self.published[message.topic] += 1
         if len(moments) > 1:
-            self._period_s = (max(moments) - min(moments)) / 1e9 / (len(moments) - 1)
+            self._period_s = to_seconds(max(moments) - min(moments)) / (len(moments) - 1)
         return begin is not None
 
     def pause(self) -> None:
-        """Wait one mean period, as between two moments of the bag; 1 s where it has but one."""
+        """Wait one mean interval between the bag's messages; 1 s where all have one time."""
         due = time.monotonic() + self._period_s / self._rate
         while self._stop.sleep_until(due):
             pass
 
     def wait_until_acknowledged(self) -> None:
-        """Stay until the subscribers have everything: what a gone publisher holds is lost."""
+        """Stay until the subscribers have everything: a publisher that ends loses its messages."""
         deadline = time.monotonic() + ACKNOWLEDGE_S
         missing = set(self._publishers.values())
         while missing and not self._stop:
@@ -194,7 +198,7 @@ class _Player:
             return
         while self._stop.sleep_until(due, CLOCK_PERIOD_S):
             ahead_s = max(0.0, due - time.monotonic()) * self._rate
-            self._clock.publish(timestamp_ns - round(ahead_s * 1e9))
+            self._clock.publish(timestamp_ns - from_seconds(ahead_s))
         self._clock.publish(timestamp_ns)
 
     def _is_subscribed(self, publisher: Publisher[Any]) -> bool:
@@ -206,7 +210,7 @@ class _Player:
 
 
 class _Clock:
-    """The bag's time on /clock, each instant once."""
+    """Publishes the bag's time on /clock, each time once."""
 
     def __init__(self, node: Node) -> None:
         message_type = _message_type(CLOCK_TYPE)
@@ -218,13 +222,13 @@ class _Clock:
         if time_ns == self._last_ns:
             return
         self._last_ns = time_ns
-        self._message.clock.sec, self._message.clock.nanosec = divmod(time_ns, 1_000_000_000)
+        self._message.clock.sec, self._message.clock.nanosec = split_ns(time_ns)
         self._publisher.publish(self._message)
 
 
 @contextmanager
 def _node() -> Iterator[Node]:
-    """A node that only publishes; signals stay ours."""
+    """A node that only publishes; rclpy installs no signal handlers."""
     choose_dds_settings()
     try:
         rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
@@ -246,10 +250,10 @@ def _create_publisher(node: Node, topic: Topic) -> Publisher[Any]:
 
 
 def _publishable(topics: list[Topic], clock: bool) -> list[Topic]:
-    """Leave out what cannot be published here, and the bag's own clock where we publish one."""
+    """The topics whose types are installed; without the bag's own clock where we publish it."""
     if clock:
         topics = [topic for topic in topics if topic.name != CLOCK_TOPIC]
-    known = [topic for topic in topics if _is_installed(topic.type_name)]
+    known = [topic for topic in topics if installed_class(topic.type_name)]
     skipped = ", ".join(f"{t.name} ({t.type_name})" for t in topics if t not in known)
     if not known:
         raise BagError(f"no topic of the bag has a message type that is installed: {skipped}")
@@ -259,23 +263,11 @@ def _publishable(topics: list[Topic], clock: bool) -> list[Topic]:
 
 
 def _message_type(name: str) -> type[Any]:
-    """The Python class of "package/msg/Name"; BagError where it is not installed."""
-    match = re.fullmatch(r"([a-z][a-z0-9_]*)/msg/([A-Za-z0-9]+)", name)
-    try:
-        if match is None:
-            raise ImportError(name)
-        message_type: type[Any] = getattr(importlib.import_module(f"{match[1]}.msg"), match[2])
-    except (ImportError, AttributeError):
-        raise BagError(f"the message type {name} is not installed") from None
-    return message_type
-
-
-def _is_installed(type_name: str) -> bool:
-    try:
-        _message_type(type_name)
-    except BagError:
-        return False
-    return True
+    """The class of a message; BagError where it is not installed."""
+    found = installed_class(name)
+    if found is None:
+        raise BagError(f"the message type {name} is not installed")
+    return found
 
 
 def _say(line: str) -> None:

@@ -1,30 +1,24 @@
-"""Opens rosbag2 recordings and reads their messages, without a running ROS."""
+"""What a bag is made of: files, topics and messages; how its files are stored."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, NamedTuple
-
-from rosbags.interfaces import Connection, ConnectionExtRosbag2, QosDurability
-from rosbags.rosbag2 import Reader
 
 from dreamif_model.errors import DreamIFError
 
 INFRARED_TOPIC = "/infrared/image_raw"
 VISIBLE_TOPIC = "/visible/image_raw"
 CAMERA_INFO_TOPIC = "/visible/camera_info"
-INFRARED_FRAME = "infrared_optical"
-VISIBLE_FRAME = "visible_optical"
 
-IMAGE = "sensor_msgs/msg/Image"
-COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
-CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
-
-START_NS = 1_000_000_000  # stamp of the first pair: a stamp of zero reads as "not set"
-MAX_RATE_HZ = 1000.0
+SUFFIXES = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd")
 BAG_VERSION: Literal[8] = 8  # 9 writes the topics' QoS as a list, which ROS 2 Humble cannot read
+START_NS = 1_000_000_000  # stamp of the first pair: a stamp of zero means "not set"
+LAST_NS = (1 << 63) - 1  # a later time is damage
+CAUSES = "recording killed, disk full or copy unfinished"
 
 
 class BagError(DreamIFError):
@@ -48,50 +42,35 @@ class BagMessage(NamedTuple):
     data: bytes  # CDR
 
 
+def files_of(bag: Path) -> list[Path]:
+    """The storage files of a bag, the parts of a split one in order.
+
+    Raises:
+        BagError: ``bag`` is neither a folder with such files nor one of them.
+    """
+    if not bag.exists():
+        raise BagError(f"no such bag: {bag}")
+    if bag.is_file():
+        if not bag.name.endswith(SUFFIXES):
+            raise BagError(f"{bag} is no bag: give a rosbag2 folder or its .mcap or .db3 file")
+        return [bag]
+    found = [path for path in bag.iterdir() if path.name.endswith(SUFFIXES) and path.is_file()]
+    if not found:
+        raise BagError(f"{bag} is no rosbag2 folder: it has no .mcap or .db3 file")
+    return sorted(found, key=lambda path: [_number(part) for part in re.split(r"(\d+)", path.name)])
+
+
+def _number(part: str) -> tuple[int, str]:
+    return (int(part), "") if part.isdigit() else (-1, part)
+
+
 @contextmanager
 def errors_of_rosbags(what: str) -> Iterator[None]:
-    """Turn whatever rosbags raises into one line."""
+    """Turn every error of rosbags into a BagError of one line that begins with ``what``."""
     try:
         yield
     except DreamIFError:
         raise
-    # Damaged files raise what the parsers happen to meet: struct, type, key, SQL, zstd errors.
+    # Damaged files raise errors of any kind: struct, type, key, SQL, zstd.
     except Exception as error:
         raise BagError(f"{what}: {' '.join(str(error).split()) or repr(error)}") from error
-
-
-def open_reader(bag: Path) -> Reader:
-    """A reader for a rosbag2 folder or one of its files, not opened yet; BagError for neither."""
-    if not bag.exists():
-        raise BagError(f"no such bag: {bag}")
-    if bag.is_dir() and not (bag / "metadata.yaml").is_file():
-        raise BagError(
-            f"{bag} is no rosbag2 folder, it has no metadata.yaml: give the folder that "
-            "`ros2 bag record` or `dreamif bag make` wrote, or its .mcap or .db3 file"
-        )
-    if bag.is_file() and bag.suffix not in (".mcap", ".db3"):
-        raise BagError(f"{bag} is no bag: give a rosbag2 folder or its .mcap or .db3 file")
-    for path in bag.glob("*.mcap") if bag.is_dir() else [bag]:
-        _check_ending(path)
-    return Reader(bag)
-
-
-def _check_ending(path: Path) -> None:
-    """Refuse an MCAP file that was cut off, the one kind of damage that is common."""
-    if path.suffix != ".mcap":
-        return
-    magic = b"\x89MCAP0\r\n"
-    with path.open("rb") as file:
-        start = file.read(len(magic))
-        file.seek(max(0, path.stat().st_size - len(magic)))
-        end = file.read()
-    if start == magic and end != magic:
-        raise BagError(f"{path} is cut off: its end is missing")
-
-
-def topic_of(connection: Connection) -> Topic:
-    """The topic of a connection, by its name, type and QoS."""
-    extension = connection.ext
-    profiles = extension.offered_qos_profiles if isinstance(extension, ConnectionExtRosbag2) else []
-    latched = any(profile.durability == QosDurability.TRANSIENT_LOCAL for profile in profiles)
-    return Topic(connection.topic, connection.msgtype, latched)

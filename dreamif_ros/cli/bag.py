@@ -1,4 +1,4 @@
-"""``dreamif bag``: recordings of the two cameras, made, looked into, evaluated, published again."""
+"""``dreamif bag``: make recordings of the two cameras, inspect, evaluate and publish them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import Any
 
 from tqdm import tqdm
 
+from dreamif_model.cameras import Both
 from dreamif_model.errors import ConfigError
+from dreamif_ros.bag.image_sources import SPLITS, ImageSource, open_data_set, open_images
 from dreamif_ros.bag.make import make_bag
-from dreamif_ros.bag.sources import SPLITS, Cameras, open_cameras, open_data_set
 from dreamif_ros.cli.bag_evaluate import add_evaluate
 from dreamif_ros.cli.bag_info import add_info
+from dreamif_ros.stamps import to_seconds
 
 MAKE_EXAMPLES = """examples:
   dreamif bag make --ir recording/ir --vi recording/vi --rate 25 --out pairs_bag
@@ -105,10 +107,11 @@ def _add_make(actions: Any) -> None:
 def _add_replay(actions: Any) -> None:
     parser = actions.add_parser(
         "replay",
-        help="publish a bag live, as it was recorded",
-        description="Publish the messages of a rosbag2 folder, or of one .mcap or .db3 file, in "
-        "the recorded rhythm, reliable, until its end or Ctrl-C. The bag may be cut off or "
-        "damaged, or have no index: what can be read is published, and the faults are named.",
+        help="publish a bag live, at the recorded intervals",
+        description="Publish the messages of a rosbag2 folder, or of one .mcap or .db3 file, "
+        "at the recorded intervals, with reliable QoS, until its end or Ctrl-C. The bag may be cut "
+        "off or damaged, or have no index: what can be read is published, and the faults are "
+        "named.",
         epilog=REPLAY_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -142,30 +145,31 @@ def _add_replay(actions: Any) -> None:
 
 def run_make(options: argparse.Namespace) -> int:
     """Write the images, with a progress bar."""
-    cameras = _cameras(options)
-    shown = tqdm(cameras.visible, total=cameras.expected, unit="image", disable=None)
-    infrared, visible = make_bag(
-        replace(cameras, visible=iter(shown)),
+    source = _source(options)
+    shown = tqdm(source.shots.visible, total=source.expected, unit="image", disable=None)
+    written = make_bag(
+        replace(source, shots=Both(source.shots.infrared, iter(shown))),
         options.out,
         infrared_offset_s=options.infrared_offset,
         codec=options.compressed,
     )
-    for note in cameras.notes:
+    for note in source.notes:
         print(note)
-    if cameras.by_index:
+    visible = written.visible
+    if source.by_index:
         plural = "s" if visible.count > 1 else ""
         print(
             f"{visible.count} pair{plural}, {visible.count / options.rate:.2f} s, in {options.out}"
         )
         return 0
-    for name, camera in (("infrared", infrared), ("visible", visible)):
-        seconds = camera.last_ns / 1e9
-        print(f"{name}: {camera.count} images in {seconds:.2f} s, {camera.rate_hz:.2f} Hz")
+    for camera, images in written.items():
+        seconds = to_seconds(images.last_ns)
+        print(f"{camera}: {images.count} images in {seconds:.2f} s, {images.rate_hz:.2f} Hz")
     print(f"in {options.out}")
     return 0
 
 
-def _cameras(options: argparse.Namespace) -> Cameras:
+def _source(options: argparse.Namespace) -> ImageSource:
     from_files = options.ir is not None and options.vi is not None
     from_data_set = options.data_set is not None
     if from_files == from_data_set or (options.ir is None) != (options.vi is None):
@@ -174,12 +178,12 @@ def _cameras(options: argparse.Namespace) -> Cameras:
         return open_data_set(options.data_set, options.split or "all", options.rate)
     if options.split:
         raise ConfigError("--split is a part of DATASET: leave it out with --ir and --vi")
-    return open_cameras(options.ir, options.vi, options.rate)
+    return open_images(options.ir, options.vi, options.rate)
 
 
 def run_replay(options: argparse.Namespace) -> int:
-    """Publish the bag and tell what was published."""
-    from dreamif_ros.bag.replay import replay  # the one action here that needs ROS
+    """Publish the bag, and print how many messages were published."""
+    from dreamif_ros.bag.replay import replay  # the only action that needs ROS
 
     published = replay(
         options.bag,

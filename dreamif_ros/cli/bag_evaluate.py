@@ -1,4 +1,4 @@
-"""``dreamif bag evaluate``: what recordings are worth, and what fusion makes of them."""
+"""``dreamif bag evaluate``: how good recordings are, and what fusion makes of them."""
 
 from __future__ import annotations
 
@@ -10,17 +10,22 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tqdm import tqdm
 
+from dreamif_model.cameras import Camera
 from dreamif_model.device import usable_cores
 from dreamif_model.thermal import BYTE_ORDERS, THERMAL_MODES, ThermalConfig
+from dreamif_ros.bag.recorded_pairs import PairingOptions
 from dreamif_ros.bag.storage import BagError
 from dreamif_ros.cli.bag_evaluate_many import add_many_options, run_many
 from dreamif_ros.cli.fuse import add_model_options
-from dreamif_ros.cli.options import check_writable, make_folder
-from dreamif_ros.evaluation.file_names import (
+from dreamif_ros.cli.options import add_topic_options, check_writable, make_folder
+from dreamif_ros.evaluation.evaluate_bag import EvaluationSettings
+from dreamif_ros.evaluation.evaluation_job import EvaluationJob, ModelOptions, evaluate_into
+from dreamif_ros.evaluation.evaluation_results import Evaluation
+from dreamif_ros.evaluation.result_files import (
     FRAMES,
     INDEX,
     METRICS,
@@ -29,11 +34,6 @@ from dreamif_ros.evaluation.file_names import (
     TABLE,
     TIMINGS,
 )
-
-if TYPE_CHECKING:
-    from dreamif_ros.evaluation.evaluate import EvaluationSettings
-    from dreamif_ros.evaluation.job import EvaluationJob
-    from dreamif_ros.evaluation.results import Evaluation
 
 EXAMPLES = """examples:
   dreamif bag evaluate drive_bag --out evaluation
@@ -48,7 +48,7 @@ _THERMAL = {
     "mode": "counts to gray; auto is passthrough for 8 bit, percentile for 16 bit and for °C",
     "low": "counts or °C shown black in mode fixed",
     "high": "counts or °C shown white in mode fixed",
-    "smoothing": "share of the percentile range that a new frame moves",
+    "smoothing": "share by which a new frame moves the percentile range",
     "min_span": "narrowest range, in counts or 0.01 °C, that percentile mode stretches; 0: by the "
     "noise of the images",
     "hot_black": "show hot things dark",
@@ -57,8 +57,8 @@ _THERMAL = {
     "crop": "rows and columns to cut off, such as telemetry rows",
 }
 _CHOICES = {"mode": THERMAL_MODES, "byte_order": BYTE_ORDERS}
-# Options that change no number.
-_WAY = ("out", "json", "force", "bag", "run", "jobs", "ray", "resume")
+# Options that change no number of the result.
+_NOT_SETTINGS = ("out", "json", "force", "bag", "run", "jobs", "ray", "resume")
 
 
 def add_evaluate(actions: Any) -> None:
@@ -77,13 +77,7 @@ def add_evaluate(actions: Any) -> None:
     parser.add_argument(
         "bag", type=Path, nargs="+", metavar="BAG", help="rosbag2 folder, .mcap or .db3 file"
     )
-    for option, camera in (("--ir", "infrared"), ("--vi", "visible")):
-        parser.add_argument(
-            option,
-            metavar="TOPIC",
-            help=f"{camera} images, raw or compressed (default: /{camera}/image_raw, or the only "
-            "topic that fits)",
-        )
+    add_topic_options(parser)
     parser.add_argument(
         "--out", type=Path, metavar="DIR", required=True, help="folder to write, which must be new"
     )
@@ -97,8 +91,8 @@ def add_evaluate(actions: Any) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="for each bag: more are faster where bags are fewer than cores, and another number "
-        "changes the last digits (default: %(default)s)",
+        help="threads of the network for each bag: more are faster where there are fewer bags than "
+        "cores; another number changes the last digits of the results (default: %(default)s)",
     )
     _add_pairing_options(parser)
     _add_thermal_options(parser)
@@ -131,9 +125,9 @@ def _add_pairing_options(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.05,
         metavar="SECONDS",
-        help="sync.slop_s: greatest stamp distance of a pair (default: %(default)g s)",
+        help="sync.slop_s: max distance between the stamps of a pair (default: %(default)g s)",
     )
-    for camera in ("infrared", "visible"):
+    for camera in Camera:
         parser.add_argument(
             f"--{camera}-offset",
             type=float,
@@ -165,10 +159,10 @@ def _add_extent_options(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.0,
         metavar="SECONDS",
-        help="leave out what was recorded before, counted from the bag's first message",
+        help="leave out what was recorded earlier, counted from the bag's first message",
     )
     parser.add_argument(
-        "--stop", type=float, metavar="SECONDS", help="leave out what was recorded from there on"
+        "--stop", type=float, metavar="SECONDS", help="leave out what was recorded then or later"
     )
     parser.add_argument(
         "--every", type=int, default=1, metavar="N", help="fuse only every Nth pair"
@@ -193,7 +187,7 @@ def _add_extent_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Evaluate, write everything into a new folder, and tell what should be done."""
+    """Evaluate, write everything into a new folder, and print what should be done."""
     check_writable("--json", options.json)
     if len(options.bag) > 1 or options.resume or options.ray is not None:
         return run_many(options, _job(options), lambda bag: _command(options, bag))
@@ -201,8 +195,6 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _run_one(options: argparse.Namespace) -> int:
-    from dreamif_ros.evaluation.job import evaluate_into
-
     _check_out(options.out, options.force)
     workers = usable_cores() if options.jobs is None else options.jobs
     job = replace(_job(options), workers=workers)
@@ -232,11 +224,9 @@ def _check_out(out: Path, force: bool) -> None:
 
 
 def _job(options: argparse.Namespace) -> EvaluationJob:
-    """Of the first bag."""
-    from dreamif_ros.evaluation.job import EvaluationJob, Model
-
+    """The job for the first bag."""
     thermal = {name: getattr(options, f"thermal_{name}") for name in _THERMAL}
-    model = Model(
+    model = ModelOptions(
         options.variant,
         options.device,
         options.weights,
@@ -255,11 +245,6 @@ def _job(options: argparse.Namespace) -> EvaluationJob:
 
 
 def _settings(options: argparse.Namespace) -> EvaluationSettings:
-    from dreamif_ros.bag.pairs import Pairing
-    from dreamif_ros.evaluation.evaluate import (
-        EvaluationSettings,  # decodes with ROS's messages
-    )
-
     told = {
         "command": _command(options, options.bag[0]),
         "backend": options.backend,
@@ -268,7 +253,7 @@ def _settings(options: argparse.Namespace) -> EvaluationSettings:
     return EvaluationSettings(
         infrared=options.ir,
         visible=options.vi,
-        pairing=Pairing(options.slop, options.infrared_offset, options.visible_offset),
+        pairing=PairingOptions(options.slop, options.infrared_offset, options.visible_offset),
         calibration=options.calibration,
         every=options.every,
         start_s=options.start,
@@ -281,10 +266,10 @@ def _settings(options: argparse.Namespace) -> EvaluationSettings:
 
 
 def _command(options: argparse.Namespace, bag: Path) -> str:
-    """What to type for the same report, all numbers spelled out."""
+    """The command line that gives the same report, with all numbers."""
     words = ["dreamif", "bag", "evaluate", str(bag), "--out", "DIR"]
     for name, value in vars(options).items():
-        if name in _WAY or value is None or value is False:
+        if name in _NOT_SETTINGS or value is None or value is False:
             continue
         option = f"--{name.replace('_', '-')}"
         words += [option] if value is True else [option, str(value)]
@@ -296,15 +281,14 @@ def _progress(items: Iterator[Any], what: str, count: int | None) -> Iterator[An
 
 
 def _move(folder: Path, out: Path, replaced: Path) -> None:
-    """Put the finished folder in its place; what was there goes with the temporary folder."""
+    """Put the finished folder in its place; the temporary folder takes what was there."""
     if out.exists():
         out.rename(replaced)
     folder.rename(out)
 
 
 def _print(evaluation: Evaluation, out: Path) -> None:
-    cameras = (evaluation.infrared, evaluation.visible)
-    messages = ", ".join(f"{camera.messages} on {camera.topic}" for camera in cameras)
+    messages = ", ".join(f"{camera.messages} on {camera.topic}" for camera in evaluation.cameras)
     print(f"{evaluation.duration_s:.1f} s: {messages}; {evaluation.fused} pairs fused")
     for fault in evaluation.faults:
         print(f"fault: {fault}")

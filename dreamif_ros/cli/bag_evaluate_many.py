@@ -9,14 +9,26 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from dreamif_model import ConfigError
 from dreamif_model.device import cuda_is_here, usable_cores
 from dreamif_ros.cli.table import text_table
-from dreamif_ros.evaluation.file_names import INDEX, SUMMARY, TABLE
+from dreamif_ros.detection.model_file import find_model
+from dreamif_ros.evaluation.evaluate_bag import make_detector
+from dreamif_ros.evaluation.evaluation_job import EvaluationJob
+from dreamif_ros.evaluation.fleet import (
+    BagTask,
+    close_fleet,
+    evaluate_task,
+    evaluate_task_on_node,
+    fleet_tasks,
+    name_bags,
+    open_fleet,
+    plan_fleet,
+    replace_file,
+)
 from dreamif_ros.evaluation.fleet_summary import (
     SHOWN_METRICS,
     FleetRow,
@@ -25,10 +37,11 @@ from dreamif_ros.evaluation.fleet_summary import (
     summary_csv,
     summary_json,
 )
-
-if TYPE_CHECKING:
-    from dreamif_ros.evaluation.fleet import BagTask
-    from dreamif_ros.evaluation.job import EvaluationJob
+from dreamif_ros.evaluation.process_workers import in_processes
+from dreamif_ros.evaluation.ray_workers import on_ray
+from dreamif_ros.evaluation.report.index import render_index
+from dreamif_ros.evaluation.result_files import INDEX, SUMMARY, TABLE
+from dreamif_ros.fusion.camera_infos import CameraInfos
 
 HEADER = (
     *("bag", "length s", "fused", "pairs", "drops", "skew ms (p95)"),
@@ -67,14 +80,6 @@ def run_many(
 
     job: with the settings of all. command: what to type for one bag.
     """
-    from dreamif_ros.evaluation.fleet import (
-        close_fleet,
-        fleet_tasks,
-        name_bags,
-        open_fleet,
-        plan_fleet,
-    )
-
     _check(options)
     job = _checked(options, job)
     named = name_bags(options.bag)
@@ -102,10 +107,6 @@ def _check(options: argparse.Namespace) -> None:
 
 def _checked(options: argparse.Namespace, job: EvaluationJob) -> EvaluationJob:
     """With what would fail for every bag refused at once; on Ray every node has one device."""
-    from dreamif_ros.detection.model_file import find_model
-    from dreamif_ros.evaluation.evaluate import make_detector
-    from dreamif_ros.fusion.camera_infos import CameraInfos
-
     CameraInfos(job.settings.calibration)
     if job.settings.detector:
         find_model(job.settings.detector)
@@ -134,10 +135,6 @@ def _evaluate(options: argparse.Namespace, tasks: Sequence[BagTask]) -> dict[str
 def _run(
     options: argparse.Namespace, tasks: Sequence[BagTask]
 ) -> Generator[tuple[BagTask, str], None, None]:
-    from dreamif_ros.evaluation.fleet import evaluate_task, evaluate_task_on_node
-    from dreamif_ros.evaluation.ray_workers import on_ray
-    from dreamif_ros.evaluation.workers import in_processes
-
     jobs = min(options.jobs or usable_cores(), max(len(tasks), 1))
     if options.ray is None:
         workers = max(1, usable_cores() // jobs)  # of each, where bags are fewer than cores
@@ -156,9 +153,6 @@ def _run(
 def _write(
     options: argparse.Namespace, named: dict[str, Path], failures: dict[str, str]
 ) -> list[FleetRow]:
-    from dreamif_ros.evaluation.fleet import replace_file
-    from dreamif_ros.evaluation.report.index import render_index
-
     rows = [
         fleet_row(options.out, name, str(bag), failures[name])
         for name, bag in sorted(named.items())

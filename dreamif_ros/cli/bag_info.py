@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tqdm import tqdm
 
-from dreamif_ros.bag.storage import INFRARED_TOPIC, VISIBLE_TOPIC
-from dreamif_ros.cli.options import check_writable
+from dreamif_ros.cli.options import add_topic_options, check_writable
 from dreamif_ros.cli.table import text_table
+from dreamif_ros.evaluation.bag_info import BagInfo, CamerasInfo, TopicInfo, inspect_bag
+from dreamif_ros.evaluation.node_advice import advise, commands
 from dreamif_ros.json_file import write_json
-
-if TYPE_CHECKING:
-    from dreamif_ros.evaluation.info import BagInfo, CameraPair, TopicInfo
+from dreamif_ros.stamps import to_seconds
 
 EXAMPLES = """examples:
   dreamif bag info pairs_bag
   dreamif bag info drive.mcap --ir /thermal/image_raw --vi /camera/image_raw
   dreamif bag info drive_bag --json drive.json
 
-A pair is what the node's synchronizer makes with its defaults (sync.slop_s 0.05 s,
-sync.queue_size 10) of the stamps in the headers, in the recorded order. Skew is the infrared
-minus the visible stamp; its p95 is of its absolute value. Rates are medians."""
+Pairs are those that the node makes with its defaults (sync.slop_s 0.05 s, sync.queue_size 10) of
+the stamps in the headers. Skew is the infrared minus the visible stamp; p95 and greatest are of its
+absolute value. The rate is 1 / median distance of two stamps."""
 
 
 def add_info(actions: Any) -> None:
@@ -41,40 +39,23 @@ def add_info(actions: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("bag", type=Path, metavar="BAG", help="rosbag2 folder, .mcap or .db3 file")
-    for camera, name, topic in (
-        ("ir", "infrared", INFRARED_TOPIC),
-        ("vi", "visible", VISIBLE_TOPIC),
-    ):
-        parser.add_argument(
-            f"--{camera}",
-            metavar="TOPIC",
-            help=f"of the {name} camera (default: {topic}, or found by name and encoding)",
-        )
+    add_topic_options(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all values here")
     parser.set_defaults(run=run_info)
 
 
 def run_info(options: argparse.Namespace) -> int:
-    """Read the bag and tell."""
-    from dreamif_ros.evaluation.advice import (  # the node's, which needs ROS
-        DEFAULTS,
-        advise,
-        commands,
-    )
-    from dreamif_ros.evaluation.info import inspect_bag
-
+    """Read the bag, print what is in it, and write the JSON file."""
     check_writable("--json", options.json)
     info = inspect_bag(
         options.bag,
         options.ir,
         options.vi,
-        slop_s=DEFAULTS["sync.slop_s"],
-        queue_size=DEFAULTS["sync.queue_size"],
         progress=_progress,
     )
     print("\n".join(_lines(info, advise(info), commands(info))))
     if options.json:
-        report = asdict(info) | {"advice": advise(info), "commands": commands(info)}
+        report = info.content() | {"advice": advise(info), "commands": commands(info)}
         write_json(options.json, report)
     return 0
 
@@ -84,7 +65,7 @@ def _progress(messages: Iterable[Any]) -> Iterator[Any]:
 
 
 def _lines(info: BagInfo, advice: list[str], commands: list[str]) -> Iterator[str]:
-    start = datetime.fromtimestamp(info.start_ns / 1e9, timezone.utc)
+    start = datetime.fromtimestamp(to_seconds(info.start_ns), timezone.utc)
     yield (
         f"{info.bag}: {info.storage}, compressed: {info.compression}, {info.megabytes:.1f} MB, "
         f"{info.messages} messages in {info.duration_s:.2f} s from {start:%Y-%m-%d %H:%M:%S} UTC"
@@ -120,7 +101,7 @@ def _images(topic: TopicInfo) -> str:
     return f"{encodings} {sizes}".strip() or "none"
 
 
-def _pairing(cameras: CameraPair) -> Iterator[str]:
+def _pairing(cameras: CamerasInfo) -> Iterator[str]:
     pairing = cameras.pairing
     yield f"infrared: {cameras.infrared.name}; visible: {cameras.visible.name}"
     skew = (

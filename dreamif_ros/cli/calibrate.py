@@ -1,4 +1,4 @@
-"""``dreamif calibrate``: how the infrared camera lies on the visible one, from what both saw."""
+"""``dreamif calibrate``: estimates how infrared lies on the visible image, from both images."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ from dreamif_model.registration.estimate import Alignment, align
 from dreamif_model.registration.file import write_calibration
 from dreamif_model.registration.geometry import Homography
 from dreamif_model.registration.warp import Calibration, Registrar, resize
-from dreamif_ros.bag.storage import INFRARED_TOPIC, VISIBLE_TOPIC
-from dreamif_ros.cli.options import check_writable
-from dreamif_ros.evaluation.footage import Footage, Gray, read_files
+from dreamif_ros.cli.options import add_topic_options, check_writable
+from dreamif_ros.evaluation.footage import TOPIC_OPTIONS, Footage, GrayShares, read_bag, read_files
 from dreamif_ros.json_file import write_json
 from dreamif_ros.pictures import contact_sheet
 
@@ -37,7 +36,8 @@ def add_parser(verbs: Any) -> None:
         help="estimate how infrared lies on the visible image, and the clocks' offset",
         description="Estimate the homography from infrared to visible pixels, and from a bag also "
         "the offset between the cameras' clocks, from what both cameras see: no target is needed. "
-        "Fails where the images do not tell. A homography is right at one distance, or far away.",
+        "Fails where the images do not show it. A homography is correct at one distance, or far "
+        "away.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -46,12 +46,7 @@ def add_parser(verbs: Any) -> None:
     )
     parser.add_argument("--ir", type=Path, metavar="PATH", help="infrared image or folder")
     parser.add_argument("--vi", type=Path, metavar="PATH", help="visible image or folder")
-    for camera, topic in (("ir", INFRARED_TOPIC), ("vi", VISIBLE_TOPIC)):
-        parser.add_argument(
-            f"--{camera}-topic",
-            metavar="TOPIC",
-            help=f"of BAG, raw or compressed (default: {topic}, or the only topic that fits)",
-        )
+    add_topic_options(parser, TOPIC_OPTIONS)
     parser.add_argument(
         "--out", type=Path, metavar="FILE", required=True, help="calibration to write, YAML"
     )
@@ -66,21 +61,21 @@ def add_parser(verbs: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Estimate, write, and tell what came out."""
+    """Estimate, write, and print the result."""
     for name in ("out", "picture", "json"):
         check_writable(f"--{name}", getattr(options, name))
     keep_freed_memory()
     footage = _footage(options)
-    found = align(footage.infrared, footage.visible)
+    found = align(footage.images.infrared, footage.images.visible)
     offset = footage.clock_offset
     calibration = Calibration(
         Homography(found.homography),
-        _size(footage.infrared[0]),
-        _size(footage.visible[0]),
+        footage.sizes.infrared,
+        footage.sizes.visible,
         None if offset is None else round(offset.seconds, 4),
         round(found.residual_px, 3),
     )
-    infrared, visible = footage.infrared[0], footage.visible[0]
+    infrared, visible = footage.images.map(lambda images: images[0])
     warped = Registrar(calibration).warp(infrared.shape, visible.shape)(infrared)
     resized = resize(infrared, visible.shape)
     scores = alignment_score(resized, visible), alignment_score(warped, visible)
@@ -100,16 +95,10 @@ def _footage(options: argparse.Namespace) -> Footage:
         raise ConfigError("give either BAG, or both --ir and --vi")
     if from_files:
         return read_files(options.ir, options.vi)
-    from dreamif_ros.evaluation.recorded_pairs import read_bag  # decodes with ROS's messages
-
     return read_bag(options.bag, options.ir_topic, options.vi_topic)
 
 
-def _size(image: Gray) -> tuple[int, int]:
-    return image.shape[1], image.shape[0]
-
-
-def _write_picture(path: Path, visible: Gray, before: Gray, after: Gray) -> None:
+def _write_picture(path: Path, visible: GrayShares, before: GrayShares, after: GrayShares) -> None:
     halves = [
         np.rint(255 * np.stack((edge_strength(i), *2 * (edge_strength(visible),)), axis=-1))
         for i in (before, after)
@@ -127,7 +116,7 @@ def _report(
     return {
         "infrared_size": calibration.infrared_size,
         "visible_size": calibration.visible_size,
-        "pairs_used": len(footage.visible),
+        "pairs_used": len(footage.images.visible),
         "pairs_available": footage.available,
         "homography": found.homography.tolist(),
         "residual_px": found.residual_px,
@@ -143,7 +132,7 @@ def _report(
 def _print(footage: Footage, found: Alignment, scores: tuple[float, float]) -> None:
     for fault in footage.faults:
         print(f"fault: {fault}")
-    used, of = len(footage.visible), footage.available
+    used, of = len(footage.images.visible), footage.available
     print(f"homography, infrared pixel to visible pixel, from {used} of {of} pairs:")
     for row in found.homography:
         print("  " + " ".join(f"{value:12.6g}" for value in row))

@@ -1,15 +1,29 @@
-"""Checks that options of several verbs share: what would fail later is refused before any work."""
+"""Options that several verbs share, and their checks, which come before any work."""
 
 from __future__ import annotations
 
+import argparse
 import os
 from pathlib import Path
 
 from dreamif_model import ConfigError
+from dreamif_model.cameras import Both
+from dreamif_ros.bag.camera_topics import TOPIC_OPTIONS
+
+
+def add_topic_options(parser: argparse.ArgumentParser, options: Both[str] = TOPIC_OPTIONS) -> None:
+    """Add the options that name the topics of both cameras in a bag."""
+    for camera, option in options.items():
+        parser.add_argument(
+            option,
+            metavar="TOPIC",
+            help=f"{camera} images, raw or compressed (default: /{camera}/image_raw, or found by "
+            "name and encoding)",
+        )
 
 
 def check_writable(option: str, path: Path | None) -> None:
-    """ConfigError where the file that ``option`` names cannot be written; None is no file."""
+    """ConfigError where the file that ``option`` names cannot be written; None: no file."""
     if path is None:
         return
     if path.is_dir():
@@ -21,7 +35,7 @@ def check_writable(option: str, path: Path | None) -> None:
 
 
 def make_folder(option: str, path: Path) -> None:
-    """Make the folder that ``option`` names; ConfigError where it, or one above it, is a file."""
+    """Make the folder that ``option`` names; ConfigError where a part of its path is a file."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):

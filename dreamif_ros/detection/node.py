@@ -17,9 +17,9 @@ from dreamif_model import ConfigError, FusionResult
 from dreamif_model.device import free_memory, settle_memory
 from dreamif_ros.detection.config import DetectorConfig
 from dreamif_ros.detection.detector import Detector
-from dreamif_ros.detection.messages import MISSING, message_type
 from dreamif_ros.detection.outputs import DetectionOutputs
 from dreamif_ros.detection.stream import DetectionStream
+from dreamif_ros.detection.vision_messages import MISSING, message_type
 from dreamif_ros.diagnostics import detector_diagnostics
 from dreamif_ros.node.managed_node import ManagedNode
 from dreamif_ros.node.runtime import run_nodes

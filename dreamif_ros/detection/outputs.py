@@ -11,7 +11,8 @@ from rclpy.lifecycle import LifecycleNode
 from std_msgs.msg import Header
 
 from dreamif_ros.detection.detector import Detections
-from dreamif_ros.detection.messages import detection_array, message_type
+from dreamif_ros.detection.vision_messages import message_type
+from dreamif_ros.images.ros_messages import ROS_MESSAGES
 from dreamif_ros.node.publishing import JPEG, advertise, advertise_image, image_message
 
 _IMAGES = {"detections/image": "rgb8", "detections/image/compressed": JPEG}
@@ -44,7 +45,7 @@ class DetectionOutputs:
     ) -> None:
         """Send what is wanted under ``header``; ``draw`` gives the image with boxes, RGB."""
         if self._detections is not None and self._detections.get_subscription_count():
-            self._detections.publish(detection_array(detections, self._names, header))
+            self._detections.publish(ROS_MESSAGES.detections(detections, self._names, header))
         drawn = cache(draw)
         for topic, publisher in self._images.items():
             if publisher.get_subscription_count():

@@ -1,4 +1,4 @@
-"""How the two cameras of a bag agree, in time and in space, as `dreamif calibrate` estimates it."""
+"""How well the cameras of a bag agree in time and space, as `dreamif calibrate` estimates it."""
 
 from __future__ import annotations
 
@@ -8,22 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dreamif_model import Calibration, DreamIFError
+from dreamif_model.cameras import Both, Camera
 from dreamif_model.registration.alignment import alignment_score, edge_strength
 from dreamif_model.registration.clock_offset import STEP_S
 from dreamif_model.registration.estimate import align
 from dreamif_model.registration.geometry import Homography
 from dreamif_model.registration.warp import Registrar, resize
-from dreamif_ros.bag.pairs import CAMERAS, TYPES
+from dreamif_ros.bag.bag_messages import MESSAGES
+from dreamif_ros.bag.camera_topics import info_topic
 from dreamif_ros.bag.recording import Recording
 from dreamif_ros.bag.storage import BagError, Topic
-from dreamif_ros.bag.topics import info_topic
-from dreamif_ros.evaluation.footage import Footage, Gray
-from dreamif_ros.evaluation.recorded_pairs import read_footage
-from dreamif_ros.evaluation.results import AlignmentFound, ClockOffsetFound
+from dreamif_ros.evaluation.evaluation_results import AlignmentFound, ClockOffsetFound
+from dreamif_ros.evaluation.footage import Footage, GrayShares, read_footage
 from dreamif_ros.fusion.camera_infos import CameraInfos
 
-LEAST_UNCERTAINTY_S = STEP_S / 2  # what the estimate is sampled at
-PICTURE_WIDTH = 640  # pixels
+MIN_UNCERTAINTY_S = STEP_S / 2  # the estimate is sampled in these steps
 
 
 @dataclass(frozen=True)
@@ -35,35 +34,32 @@ class CameraCheck:
     pictures: dict[str, NDArray[np.uint8]] = field(default_factory=dict)  # before, after
 
 
-def complete(
-    infos: CameraInfos, recording: Recording, topics: tuple[Topic, Topic]
-) -> Calibration | None:
+def complete(infos: CameraInfos, recording: Recording, topics: Both[Topic]) -> Calibration | None:
     """The calibration of a file, with what it leaves to ``camera_info`` read from the bag.
 
     BagError where such a message is missing, ConfigError where it cannot be used.
     """
     for camera in list(infos.missing):
-        wanted = info_topic(topics[CAMERAS.index(camera)])
+        wanted = info_topic(topics[Camera(camera)])
         first = recording.first(wanted)
         if first is None:
             raise BagError(
                 f"the calibration takes the {camera} camera's intrinsics from camera_info, and the "
                 f"bag has none on {wanted.name}: name a file of camera_calibration in it"
             )
-        infos.take(camera, TYPES.deserialize_cdr(first.data, first.type_name))
+        infos.take(camera, MESSAGES.deserialize(first.data, first.type_name))
     return infos.calibration()
 
 
 def check_cameras(
     recording: Recording,
-    topics: tuple[Topic, Topic],
+    topics: Both[Topic],
     calibration: Calibration | None,
     start_s: float = 0.0,
 ) -> CameraCheck:
-    """Estimate from the first minute after ``start_s``.
+    """Estimate from the first minute after ``start_s``; what cannot be told has a reason instead.
 
-    calibration: as the bag is fused with; without, infrared is resized to the visible image.
-    What cannot be told has a reason instead.
+    calibration: the one that the bag is fused with; None: infrared is resized to the visible image.
     """
     try:
         footage = read_footage(recording, topics, start_s)
@@ -79,7 +75,7 @@ def _offset(footage: Footage) -> ClockOffsetFound:
     found = footage.clock_offset
     if found is None:
         return ClockOffsetFound(None, None, footage.no_offset)
-    return ClockOffsetFound(found.seconds, max(found.residual_s, LEAST_UNCERTAINTY_S))
+    return ClockOffsetFound(found.seconds, max(found.residual_s, MIN_UNCERTAINTY_S))
 
 
 def _aligned(
@@ -88,10 +84,8 @@ def _aligned(
     before: float | None = None
     try:
         before = _score(footage, calibration)
-        matrix = align(footage.infrared, footage.visible).homography
-        found = Calibration(
-            Homography(matrix), _size(footage.infrared[0]), _size(footage.visible[0])
-        )
+        matrix = align(footage.images.infrared, footage.images.visible).homography
+        found = Calibration(Homography(matrix), *footage.sizes)
         alignment = AlignmentFound(
             tuple(tuple(map(float, row)) for row in matrix),
             before,
@@ -100,16 +94,17 @@ def _aligned(
         )
     except DreamIFError as error:
         return CameraCheck(offset, AlignmentFound(None, before, None, None, str(error)))
+    infrared, visible = footage.images.map(lambda images: images[0])
     pictures = {
-        name: _edges(_laid(footage.infrared[0], footage.visible[0], how)[0], footage.visible[0])
+        name: _edges(_laid(infrared, visible, how)[0], visible)
         for name, how in (("before", calibration), ("after", found))
     }
     return CameraCheck(offset, alignment, pictures)
 
 
 def _laid(
-    infrared: Gray, visible: Gray, calibration: Calibration | None
-) -> tuple[Gray, NDArray[np.float32] | None]:
+    infrared: GrayShares, visible: GrayShares, calibration: Calibration | None
+) -> tuple[GrayShares, NDArray[np.float32] | None]:
     """Infrared (H, W) on the visible pixels, and the coverage where there is a calibration."""
     if calibration is None:
         return resize(infrared, visible.shape), None
@@ -121,7 +116,7 @@ def _score(footage: Footage, calibration: Calibration | None) -> float:
     """Mean agreement of the edges, in [-1, 1]."""
     scores = []
     registrar = None if calibration is None else Registrar(calibration)
-    for infrared, visible in zip(footage.infrared, footage.visible, strict=True):
+    for infrared, visible in zip(*footage.images, strict=True):
         if registrar is None:
             scores.append(alignment_score(resize(infrared, visible.shape), visible))
         else:
@@ -146,11 +141,7 @@ def _shift(calibration: Calibration | None, found: Calibration) -> float | None:
     return float(known.mean()) if known.size else None
 
 
-def _edges(infrared: Gray, visible: Gray) -> NDArray[np.uint8]:
+def _edges(infrared: GrayShares, visible: GrayShares) -> NDArray[np.uint8]:
     edges = edge_strength(visible)
     stacked = np.stack((edge_strength(infrared), edges, edges), axis=-1)
     return np.rint(255 * stacked).astype(np.uint8)
-
-
-def _size(image: Gray) -> tuple[int, int]:
-    return image.shape[1], image.shape[0]

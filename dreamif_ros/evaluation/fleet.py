@@ -19,11 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from dreamif_model import DreamIFError
-from dreamif_ros.bag.salvage import SUFFIXES
-from dreamif_ros.bag.storage import BagError
-from dreamif_ros.evaluation.evaluate import EvaluationSettings
-from dreamif_ros.evaluation.file_names import INDEX, METRICS, PLAN, SUMMARY, TABLE
-from dreamif_ros.evaluation.job import EvaluationJob, evaluate_into
+from dreamif_ros.bag.storage import SUFFIXES, BagError
+from dreamif_ros.evaluation.evaluate_bag import EvaluationSettings
+from dreamif_ros.evaluation.evaluation_job import EvaluationJob, evaluate_into
+from dreamif_ros.evaluation.result_files import INDEX, METRICS, PLAN, SUMMARY, TABLE
 
 _UNFINISHED = ".unfinished"
 _LONGEST = 200  # bytes of a folder's name; file systems take 255

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dreamif_ros.evaluation.file_names import METRICS
-from dreamif_ros.evaluation.results import METHODS
+from dreamif_ros.evaluation.evaluation_results import METHODS
+from dreamif_ros.evaluation.result_files import METRICS
 
 SHOWN_METRICS = ("Qabf", "SSIM", "VIFF")
 NOTHING_FUSED = "nothing could be fused"

@@ -16,8 +16,8 @@ from dreamif_model.metrics.flicker import Stillness
 from dreamif_model.metrics.scoring import mean_intervals
 from dreamif_model.registration.warp import Registrar, resize
 from dreamif_model.thermal import ThermalNormalizer
+from dreamif_ros.evaluation.evaluation_results import METHODS, FrameRow, MeanInterval
 from dreamif_ros.evaluation.footage import visible_luma
-from dreamif_ros.evaluation.results import METHODS, FrameRow, Interval
 
 Gray = NDArray[np.uint8]  # (H, W)
 Picture = NDArray[np.uint8]  # (H, W, 3) RGB
@@ -125,7 +125,7 @@ class FlickerSums:
         return math.inf if change else 0.0
 
 
-def intervals(rows: Sequence[FrameRow]) -> dict[str, dict[str, Interval]]:
+def intervals(rows: Sequence[FrameRow]) -> dict[str, dict[str, MeanInterval]]:
     """Means over the measured frames; an interval of NaN where one frame gives none."""
     measured = [row.metrics for row in rows if row.metrics]
     if not measured:
@@ -135,7 +135,7 @@ def intervals(rows: Sequence[FrameRow]) -> dict[str, dict[str, Interval]]:
         columns = {name: [row[method][name] for row in measured] for name in measured[0][method]}
         bounds = mean_intervals(columns)
         found[method] = {
-            name: Interval(float(np.mean(values)), *(bounds[name] or (math.nan, math.nan)))
+            name: MeanInterval(float(np.mean(values)), *(bounds[name] or (math.nan, math.nan)))
             for name, values in columns.items()
         }
     return found

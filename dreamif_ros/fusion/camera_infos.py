@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from sensor_msgs.msg import CameraInfo
 
 from dreamif_model import Calibration, ConfigError, read_calibration
 from dreamif_model.registration.file import cameras_from_topics
@@ -32,7 +32,7 @@ class CameraInfos:
             calibration = read_calibration(path, dict.fromkeys(self.missing, anything))
             self.clock_offset_s = calibration.clock_offset_s or 0.0
 
-    def take(self, camera: str, message: CameraInfo) -> Calibration | None:
+    def take(self, camera: str, message: Any) -> Calibration | None:
         """The calibration, with the last message that it needs; ConfigError for a bad one."""
         if camera not in self.missing:
             return None

@@ -1,1 +1,1 @@
-"""Image messages to arrays, and arrays to image messages."""
+"""Image messages: their bytes become arrays, and arrays become messages."""

@@ -1,42 +1,47 @@
-"""The only reader and writer of image message bytes, raw and compressed.
+"""Turns image messages, raw and compressed, into arrays: the only reader of their bytes.
 
-Arrays are (H, W) or (H, W, C), colour as RGB. Decoding is zero-copy where the bytes already are
-the array. Whatever the bytes and fields of a message are, it decodes or raises ImageError.
+Arrays are (H, W) or (H, W, 3), colour as RGB. Pixels are not copied where the bytes already are
+the array. A message of any content gives an array or an ImageError. Its class does not matter:
+messages of ROS and of rosbags have the same fields.
 """
 
 from __future__ import annotations
 
 import math
-import sys
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from sensor_msgs.msg import CompressedImage, Image
 
+from dreamif_model.cameras import Both
 from dreamif_model.errors import ImageError
-from dreamif_ros.images.compressed import (
-    JPEG_FORMAT,
-    Format,
-    compress_jpeg,
-    decompress,
-    refuse_large,
-)
+from dreamif_ros.images.compressed import Format, decompress, refuse_large
+from dreamif_ros.stamps import to_ns
 
-if TYPE_CHECKING:
-    from std_msgs.msg import Header
-
-ImageMessage: TypeAlias = Image | CompressedImage  # of rclpy or of rosbags
-Infrared: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
+ImageMessage: TypeAlias = Any  # sensor_msgs/Image or CompressedImage, of ROS or of rosbags
+InfraredPixels: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class _Layout:
     dtype: type[np.generic]
     channels: int
-    to_rgb: int | None = None  # cv2 colour conversion, None where none is needed
+    to_rgb: int | None = None  # cv2 colour conversion; None: the channels are RGB or gray
+
+
+@dataclass(frozen=True)
+class _RawImage:
+    """The fields of an Image that hold its pixels, as cv_bridge reads them."""
+
+    encoding: str
+    height: int
+    width: int
+    step: int
+    data: bytes
+    is_bigendian: int = 0
 
 
 _LAYOUTS = {
@@ -54,14 +59,22 @@ _LAYOUTS = {
 
 
 def use_one_thread() -> None:
-    """Keep OpenCV to the thread that calls it: its others spin for longer than an image takes."""
+    """Keep OpenCV to the calling thread: its other threads spin for longer than an image takes."""
     cv2.setNumThreads(1)
 
 
 def decode(message: ImageMessage, max_megapixels: float = math.inf) -> NDArray[Any]:
-    """(H, W) or (H, W, 3) RGB in the message's depth and this machine's byte order.
+    """The pixels of a message, in its depth and this machine's byte order.
 
-    ImageError for what is no image, and for one that is larger, which is not decoded.
+    Args:
+        message: ``Image`` or ``CompressedImage``.
+        max_megapixels: a larger image is refused before it is decoded.
+
+    Returns:
+        (H, W) or (H, W, 3) RGB.
+
+    Raises:
+        ImageError: the message holds no image, or one that is too large.
     """
     if hasattr(message, "format"):
         return _decode_compressed(message, max_megapixels)
@@ -86,12 +99,12 @@ def decode_visible(message: ImageMessage, max_megapixels: float = math.inf) -> N
     image = decode(message, max_megapixels)
     if image.dtype != np.uint8:
         raise ImageError(
-            f"the visible image is {_encoding(message)}, expected 8 bit: mono8, rgb8 or bgr8"
+            f"the visible image is {encoding_of(message)}, expected 8 bit: mono8, rgb8 or bgr8"
         )
     return image
 
 
-def decode_infrared(message: ImageMessage, max_megapixels: float = math.inf) -> Infrared:
+def decode_infrared(message: ImageMessage, max_megapixels: float = math.inf) -> InfraredPixels:
     """(h, w) counts as uint8 or uint16, or °C as float32 (``32FC1``), NaN where a pixel has none.
 
     Colour (a palette camera) becomes BT.601 luma. ImageError for anything that cannot be that.
@@ -101,57 +114,39 @@ def decode_infrared(message: ImageMessage, max_megapixels: float = math.inf) -> 
         return image
     if image.dtype != np.uint8:
         raise ImageError(
-            f"the infrared image is {_encoding(message)} in colour, expected 16 bit as mono16"
+            f"the infrared image is {encoding_of(message)} in colour, expected 16 bit as mono16"
         )
     gray: NDArray[np.uint8] = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
     return gray
 
 
+DECODERS: Both[Callable[[ImageMessage], NDArray[Any]]] = Both(decode_infrared, decode_visible)
+
+
 def stamp_ns(message: ImageMessage) -> int:
     """The header's stamp in nanoseconds."""
-    stamp = message.header.stamp
-    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+    return to_ns(message.header.stamp)
 
 
-def encode(image: NDArray[Any], encoding: str, header: Header) -> Image:
-    """An Image message of ``image``; an RGB array becomes bgr8 where that is asked for.
-
-    image: (H, W, 3) uint8 RGB for ``rgb8`` and ``bgr8``; (H, W) uint8 for ``mono8``, uint16 for
-    ``mono16`` and float32 for ``32FC1``.
-    """
-    if encoding == "bgr8":
-        image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    pixels = np.ascontiguousarray(image)
-    message = Image(header=header, encoding=encoding)
-    message.height, message.width = pixels.shape[:2]
-    message.is_bigendian = int(sys.byteorder == "big")
-    message.step = pixels.strides[0]
-    message.data.frombytes(pixels.data.cast("B"))  # the setter would copy, maybe byte by byte
-    return message
-
-
-def compress(image: NDArray[np.uint8], header: Header, quality: int) -> CompressedImage:
-    """A JPEG message of (H, W, 3) uint8 RGB; quality 1 to 100."""
-    message = CompressedImage(header=header, format=JPEG_FORMAT)
-    message.data.frombytes(compress_jpeg(image, quality))
-    return message
-
-
-def _encoding(message: ImageMessage) -> str:
-    """How the message itself names its pixels; rosbags has message classes of its own."""
+def encoding_of(message: ImageMessage) -> str:
+    """How a message names its pixels: ``mono16``, or ``rgb8; jpeg compressed bgr8``."""
     name: str = message.format if hasattr(message, "format") else message.encoding
     return name
 
 
-def _decode_compressed(message: CompressedImage, max_megapixels: float) -> NDArray[Any]:
+def _decode_compressed(message: ImageMessage, max_megapixels: float) -> NDArray[Any]:
     given = Format(message.format)
     image = decompress(bytes(message.data), given, max_megapixels)
     if given.is_mosaic and image.ndim == 2:
-        return _decode_with_cv_bridge(encode(image, given.encoding, message.header))
+        pixels = image.astype(image.dtype.newbyteorder("<"))
+        height, width = pixels.shape
+        return _decode_with_cv_bridge(
+            _RawImage(given.encoding, height, width, pixels.strides[0], pixels.tobytes())
+        )
     return image
 
 
-def _check_size(message: Image, layout: _Layout) -> None:
+def _check_size(message: ImageMessage, layout: _Layout) -> None:
     """Refuse a message whose ``step`` and ``data`` cannot hold its width and height."""
     what = f"{message.encoding} image of {message.width}×{message.height}"
     if message.width == 0 or message.height == 0:
@@ -166,8 +161,8 @@ def _check_size(message: Image, layout: _Layout) -> None:
         )
 
 
-def _decode_with_cv_bridge(message: Image) -> NDArray[Any]:
-    """Rarer encodings (Bayer, YUV 4:2:2) through cv_bridge, on machines that have it."""
+def _decode_with_cv_bridge(message: ImageMessage) -> NDArray[Any]:
+    """Rare encodings (Bayer, YUV 4:2:2), with cv_bridge where it is installed."""
     supported = ", ".join(_LAYOUTS)
     try:
         from cv_bridge import CvBridge

@@ -1,7 +1,7 @@
-"""JPEG and PNG as ``image_transport`` sends them: bytes to arrays and back.
+"""JPEG and PNG files as ``image_transport`` sends them: bytes to arrays and back.
 
-The bytes are checked before OpenCV sees them: some of its versions fill a truncated JPEG with
-gray and only warn on stderr, and all of them allocate what a damaged header asks for.
+The bytes are checked before OpenCV sees them: some versions of OpenCV fill a truncated JPEG with
+gray and only warn on stderr, and all versions allocate as much as a damaged header asks for.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from dreamif_model.errors import ImageError
 
 MAX_PIXELS = 1 << 26  # 67 megapixels; a header that asks for more is damaged
-JPEG_FORMAT = "rgb8; jpeg compressed bgr8"  # what image_transport writes for an rgb8 image
 
 _JPEG_START = b"\xff\xd8"
 _JPEG_END = b"\xff\xd9"
@@ -37,12 +36,12 @@ class Format:
 
     @property
     def encoding(self) -> str:
-        """Of the image that was compressed, where it is said."""
+        """The encoding of the image before it was compressed; empty where it is not given."""
         return self.text.partition(";")[0].strip()
 
     @property
     def stored(self) -> str:
-        """Encoding of the pixels in the file; empty where they are the image's own."""
+        """The encoding of the pixels in the file; empty where it is the image's own."""
         return self.text.partition("compressed")[2].strip()
 
     @property
@@ -66,10 +65,18 @@ def refuse_large(width: int, height: int, max_megapixels: float) -> None:
 
 
 def decompress(data: bytes, given: Format, max_megapixels: float = math.inf) -> NDArray[Any]:
-    """(H, W) gray or (H, W, 3) RGB, uint8 or (from PNG) uint16; alpha is dropped.
+    """Decode a JPEG or PNG file.
 
-    ImageError for anything but a whole JPEG or PNG, for a JPEG of a 16-bit image, and for one
-    that is too large, before it is decoded.
+    Args:
+        data: the file.
+        given: what the message says of it.
+        max_megapixels: a larger image is refused before it is decoded.
+
+    Returns:
+        (H, W) gray or (H, W, 3) RGB, uint8 or (from PNG) uint16, without alpha.
+
+    Raises:
+        ImageError: not a whole JPEG or PNG, a JPEG of a 16-bit image, or too large.
     """
     what = f"compressed image of format {given.text!r}"
     if "compressedDepth" in given.text:
@@ -97,16 +104,29 @@ def decompress(data: bytes, given: Format, max_megapixels: float = math.inf) -> 
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
+def encode_file(image: NDArray[Any], codec: str, quality: int) -> NDArray[np.uint8]:
+    """The bytes (n,) of a JPEG or PNG file.
+
+    Args:
+        image: (H, W, 3) uint8 RGB, (H, W) uint8, or for PNG (H, W) uint16.
+        codec: ``jpeg`` or ``png``.
+        quality: of a JPEG, 1 to 100.
+    """
+    stored = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
+    options = (cv2.IMWRITE_JPEG_QUALITY, quality) if codec == "jpeg" else ()
+    return np.asarray(cv2.imencode(f".{codec}", stored, options)[1], np.uint8).reshape(-1)
+
+
 def compress_jpeg(image: NDArray[np.uint8], quality: int) -> bytes:
     """A JPEG file of (H, W, 3) uint8 RGB; quality 1 to 100."""
-    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    return cv2.imencode(".jpg", bgr, (cv2.IMWRITE_JPEG_QUALITY, quality))[1].tobytes()
+    return encode_file(image, "jpeg", quality).tobytes()
 
 
 def _inspect_jpeg(data: bytes) -> tuple[tuple[int, int], bool]:
-    """Width and height, and whether the end of image follows the first scan.
+    """Width and height, and whether an end marker follows the first scan.
 
-    The segments before it are skipped by their lengths: a thumbnail in one has an end of its own.
+    The segments before the scan are skipped by their lengths, because a thumbnail in one of them
+    has its own end marker.
     """
     width, height, position = 0, 0, len(_JPEG_START)
     while segment := _JPEG_SEGMENT.match(data, position):
@@ -121,13 +141,13 @@ def _inspect_jpeg(data: bytes) -> tuple[tuple[int, int], bool]:
 
 
 def _inspect_png(data: bytes) -> tuple[tuple[int, int], bool]:
-    """Width and height, which stand right behind the name of the first chunk; wholeness."""
+    """Width and height, which follow the name of the first chunk, and whether the file is whole."""
     width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
     return (width, height), _PNG_END in data
 
 
 def _decode(data: bytes, what: str) -> NDArray[Any]:
-    """As OpenCV returns it: (H, W), (H, W, 3) or (H, W, 4), colour in the file's BGR."""
+    """(H, W), (H, W, 3) or (H, W, 4), colour as BGR as OpenCV returns it."""
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:

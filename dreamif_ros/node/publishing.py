@@ -10,7 +10,7 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from dreamif_ros.images import codec
+from dreamif_ros.images.ros_messages import ROS_MESSAGES
 from dreamif_ros.node.qos_overrides import qos_overrides
 from dreamif_ros.node.transport import QUIET_PUBLISHER
 
@@ -36,7 +36,7 @@ def advertise_image(node: LifecycleNode, topic: str, encoding: str) -> Any:
 
 
 def image_message(image: NDArray[Any], encoding: str, header: Header, quality: int) -> Any:
-    """A message of an array as :func:`codec.encode` takes it; quality: of JPEG, 1 to 100."""
+    """A message of an array, see :meth:`MessageBuilder.image`; quality: of a JPEG, 1 to 100."""
     if encoding == JPEG:
-        return codec.compress(image, header, quality)
-    return codec.encode(image, encoding, header)
+        return ROS_MESSAGES.compressed(image, "jpeg", header, quality)
+    return ROS_MESSAGES.image(image, encoding, header)

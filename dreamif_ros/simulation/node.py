@@ -20,7 +20,7 @@ from std_msgs.msg import Header
 
 from dreamif_model import ConfigError
 from dreamif_model.thermal import ThermalNormalizer
-from dreamif_ros.images import codec
+from dreamif_ros.images.ros_messages import ROS_MESSAGES
 from dreamif_ros.node.parameters import declare
 from dreamif_ros.node.runtime import run_nodes
 from dreamif_ros.parameter_tables import SIMULATION_PARAMETERS
@@ -96,7 +96,7 @@ class _Camera:
         header = self._header(frame)
         if self._images.get_subscription_count():
             image = self._render(self._timing.capture_s(frame))
-            self._images.publish(codec.encode(image, self._encoding, header))
+            self._images.publish(ROS_MESSAGES.image(image, self._encoding, header))
         self._info.header = header
         self._infos.publish(self._info)
 

@@ -5,8 +5,8 @@ import numpy as np
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
+from dreamif_ros.bag.image_sources import image_files
 from dreamif_ros.bag.make import make_bag
-from dreamif_ros.bag.sources import image_files
 
 STORE = get_typestore(Stores.ROS2_HUMBLE)
 IMAGE = "sensor_msgs/msg/Image"
@@ -117,6 +117,6 @@ def write_bag(path, messages, plugin=StoragePlugin.MCAP, compression=None):
 
 def write_pairs(pairs, rate_hz, out):
     """A bag of image files, as `dreamif bag make` writes it; returns the number of pairs."""
-    infrared, visible = make_bag(image_files(pairs, rate_hz), out)
-    assert infrared.count == visible.count
-    return infrared.count
+    written = make_bag(image_files(pairs, rate_hz), out)
+    assert written.infrared.count == written.visible.count
+    return written.visible.count

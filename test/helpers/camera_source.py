@@ -17,7 +17,7 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from dreamif_ros.images import codec
+from dreamif_ros.images.ros_messages import ROS_MESSAGES
 from dreamif_ros.node.transport import choose_dds_settings
 
 NANOSECONDS = 1_000_000_000
@@ -64,7 +64,7 @@ def _with_holes(degrees, nan):
 def message(camera, number, settings):
     """Picture 0, 1 ... as it is sent, but for the stamp."""
     header = Header(frame_id=camera)
-    result = codec.encode(picture(camera, number, settings), settings.encoding, header)
+    result = ROS_MESSAGES.image(picture(camera, number, settings), settings.encoding, header)
     if settings.step is not None:
         result.step = settings.step
     if settings.data_bytes is not None:

@@ -6,7 +6,7 @@ from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header, String
 
-from dreamif_ros.images import codec
+from dreamif_ros.images.ros_messages import ROS_MESSAGES
 from helpers.ros_processes import spin_until, wait_until_heard
 
 NODE = "dreamif_ros.fusion.node"
@@ -71,8 +71,8 @@ class Rig:
 
     def good_pair(self):
         return (
-            codec.encode(VISIBLE, "bgr8", Header()),
-            codec.encode(INFRARED, "mono8", Header()),
+            ROS_MESSAGES.image(VISIBLE, "bgr8", Header()),
+            ROS_MESSAGES.image(INFRARED, "mono8", Header()),
         )
 
     def wait(self, count, timeout_s=20.0):

@@ -8,14 +8,14 @@ import cv2
 import numpy as np
 
 from dreamif_model.overlay import dominance_overlay
-from dreamif_ros.evaluation.results import (
+from dreamif_ros.evaluation.evaluation_results import (
     AlignmentFound,
-    Camera,
+    CameraRecord,
     ClockOffsetFound,
     Evaluation,
     FilmFrame,
     FrameRow,
-    Interval,
+    MeanInterval,
     Spell,
 )
 from dreamif_ros.scene import Scene, SceneConfig
@@ -117,7 +117,7 @@ def rates():
 
 def camera(topic, **changes):
     return replace(
-        Camera(
+        CameraRecord(
             topic=topic,
             type_name="sensor_msgs/msg/Image",
             encodings=("mono16",),
@@ -139,7 +139,7 @@ def evaluation(**changes):
     spread = {"fused": 0.02, "average": 0.015, "max": 0.02}
     metrics = {
         method: {
-            name: Interval(
+            name: MeanInterval(
                 means[i], means[i] * (1 - spread[method]), means[i] * (1 + spread[method])
             )
             for name, means in MEANS.items()
@@ -271,7 +271,7 @@ def one_pair(**changes):
         "skew_ms": {key: abs(only.skew_ms) for key in ("median", "p95", "greatest")},
         "clock_offset": ClockOffsetFound(None, None, "the bag spans 0.0 s, 3 s are needed"),
         "alignment": AlignmentFound(None, None, None, None, "no edges in common"),
-        "metrics": {"fused": {"Qabf": Interval(0.6, math.nan, math.nan)}},
+        "metrics": {"fused": {"Qabf": MeanInterval(0.6, math.nan, math.nan)}},
         "flicker": {},
         "detections": {},
         "warnings": (),

@@ -184,6 +184,34 @@ def test_the_node_only_translates(name):
     assert "numpy" not in imports(f"dreamif_ros.{name}")
 
 
+def is_ros(name):
+    return name in ROS or name.endswith("_msgs")
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        *("dreamif_ros.images.codec", "dreamif_ros.images.compressed"),
+        *("dreamif_ros.images.message_builder", "dreamif_ros.bag"),
+        *modules("dreamif_ros.evaluation"),
+        *("dreamif_ros.cli.bag", "dreamif_ros.cli.calibrate"),
+    ],
+)
+def test_images_are_decoded_and_bags_evaluated_without_ros(module):
+    assert {name for name in loads(module) if is_ros(name)} == set()
+
+
+def test_the_images_decoder_imports_no_ros_inside_functions():
+    """But for cv_bridge, which decodes rare encodings where it is installed."""
+    assert {name for name in tops("dreamif_ros.images.codec") if is_ros(name)} == {"cv_bridge"}
+
+
+@pytest.mark.parametrize("module", modules("dreamif_ros.bag"))
+def test_bags_know_nothing_of_who_uses_them(module):
+    users = {"evaluation", "cli", "fusion", "detection", "simulation", "view"}
+    assert not {n for n in imports(module) for user in users if f"dreamif_ros.{user}" in n}
+
+
 @pytest.mark.parametrize("module", modules("dreamif_ros.scene"))
 def test_the_scene_needs_neither_ros_nor_torch(module):
     assert tops(module) & (ROS | {"torch", "dreamif_model"}) == set()
@@ -194,11 +222,10 @@ def test_only_some_modules_of_the_detection_know_ros():
         module
         for module in modules("dreamif_ros.detection")
         if any(name in ROS or name.endswith("_msgs") for name in tops(module))
-        or "dreamif_ros.images.codec" in imports(module)
+        or "dreamif_ros.images.ros_messages" in imports(module)
     }
     assert with_ros == {
-        f"dreamif_ros.detection.{name}"
-        for name in ("frames", "messages", "node", "outputs", "stream")
+        f"dreamif_ros.detection.{name}" for name in ("node", "outputs", "stream", "vision_messages")
     }
 
 

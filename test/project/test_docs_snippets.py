@@ -19,8 +19,8 @@ from dreamif_model.data import write_image
 from dreamif_model.registration.file import write_calibration
 from dreamif_model.registration.geometry import Homography
 from dreamif_model.registration.warp import Calibration
+from dreamif_ros.bag.image_sources import open_images
 from dreamif_ros.bag.make import make_bag
-from dreamif_ros.bag.sources import open_cameras
 from dreamif_ros.cli import build_parser
 
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
@@ -74,7 +74,7 @@ def folder(tmp_path, monkeypatch, rng):
         write_image(tmp_path / "thermal" / f"{index}.png", infrared)
         visible = rng.integers(0, 256, (*SIZE, 3), np.uint8)
         write_image(tmp_path / "color" / f"{index}.png", visible)
-    make_bag(open_cameras(tmp_path / "thermal", tmp_path / "color", 25.0), tmp_path / "drive_bag")
+    make_bag(open_images(tmp_path / "thermal", tmp_path / "color", 25.0), tmp_path / "drive_bag")
     (tmp_path / "drive.mcap").write_bytes((tmp_path / "drive_bag" / "drive_bag.mcap").read_bytes())
     doubled = Homography(np.diag([2.0, 2.0, 1.0]))
     calibration = Calibration(doubled, (SIZE[1] // 2, SIZE[0] // 2), (SIZE[1], SIZE[0]))

@@ -10,8 +10,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from dreamif_ros.evaluation.evaluation_results import Evaluation, MeanInterval
 from dreamif_ros.evaluation.report.numbers import milliseconds, number, plain, plain_list
-from dreamif_ros.evaluation.results import Evaluation, Interval
 
 INFRARED, VISIBLE, FUSED, FAINT = "--infrared", "--visible", "--fused", "--faint"
 OF_METHOD = {"fused": FUSED, "average": "--average", "max": "--max"}
@@ -45,7 +45,7 @@ class Chart:
     missing: str = ""
 
 
-def metric_dots(metric: str, methods: dict[str, dict[str, Interval]]) -> Chart:
+def metric_dots(metric: str, methods: dict[str, dict[str, MeanInterval]]) -> Chart:
     """The means of one metric with their intervals, one row for each method."""
     traces = []
     for place, (method, found) in enumerate(methods.items()):
@@ -133,7 +133,7 @@ def _of_method(method: str) -> str:
     return OF_METHOD.get(method, FAINT)
 
 
-def _errors(interval: Interval) -> dict[str, Any]:
+def _errors(interval: MeanInterval) -> dict[str, Any]:
     above, below = interval.high - interval.mean, interval.mean - interval.low
     if not (math.isfinite(above) and math.isfinite(below)):
         return {"visible": False}

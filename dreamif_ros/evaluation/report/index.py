@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from dreamif_model import DreamIFError
 from dreamif_model.metrics import METRICS
-from dreamif_ros.evaluation.file_names import REPORT, SUMMARY, TABLE
+from dreamif_ros.evaluation.evaluation_results import METHODS
 from dreamif_ros.evaluation.fleet_summary import SHOWN_METRICS, FleetRow, first_warning, score
 from dreamif_ros.evaluation.report.numbers import (
     count,
@@ -22,7 +22,7 @@ from dreamif_ros.evaluation.report.numbers import (
     whole,
 )
 from dreamif_ros.evaluation.report.words import Fact
-from dreamif_ros.evaluation.results import METHODS
+from dreamif_ros.evaluation.result_files import REPORT, SUMMARY, TABLE
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from dreamif_model import DreamIFError
+from dreamif_ros.evaluation.evaluation_results import CameraRecord, Evaluation, FilmFrame
 from dreamif_ros.evaluation.report import charts, tables, timelines, words
 from dreamif_ros.evaluation.report.charts import Chart
 from dreamif_ros.evaluation.report.numbers import (
@@ -18,7 +19,6 @@ from dreamif_ros.evaluation.report.numbers import (
     plain,
     seconds,
 )
-from dreamif_ros.evaluation.results import Camera, Evaluation, FilmFrame
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -135,7 +135,7 @@ def _film(evaluation: Evaluation) -> list[dict[str, Any]]:
     ]
 
 
-def _readout(frame: FilmFrame, infrared: Camera) -> list[tuple[str, str]]:
+def _readout(frame: FilmFrame, infrared: CameraRecord) -> list[tuple[str, str]]:
     """(what, value) of one frame; the same rows for each."""
     row, share = frame.row, _share(frame)
     dominance = "–" if share is None else f"{percent(share)} infrared, {percent(1 - share)} visible"

@@ -14,9 +14,9 @@ from dreamif_model import metrics
 from dreamif_model.metrics import METRICS
 from dreamif_model.metrics.flicker import flicker
 from dreamif_model.metrics.lpips import Lpips
+from dreamif_ros.evaluation.evaluation_results import CameraRecord, Evaluation, MeanInterval, Spell
 from dreamif_ros.evaluation.report.charts import Chart, metric_dots
 from dreamif_ros.evaluation.report.numbers import NOT_KNOWN, count, number, seconds, whole
-from dreamif_ros.evaluation.results import Camera, Evaluation, Interval, Spell
 
 # Whose docstrings have the formula and its source.
 DEFINED_BY: dict[str, Callable[..., Any]] = {
@@ -87,7 +87,7 @@ def definitions(evaluation: Evaluation) -> list[Definition]:
     ]
 
 
-def camera_rows(infrared: Camera, visible: Camera) -> list[tuple[str, str, str]]:
+def camera_rows(infrared: CameraRecord, visible: CameraRecord) -> list[tuple[str, str, str]]:
     """What is known of each camera's topic: (what, infrared, visible)."""
     return [
         (what, tell(infrared), tell(visible))
@@ -129,7 +129,7 @@ def command(evaluation: Evaluation) -> str:
     return str(told) if told else f"dreamif bag evaluate {shlex.quote(evaluation.bag)}"
 
 
-def _metric_row(name: str, methods: dict[str, dict[str, Interval]]) -> MetricRow:
+def _metric_row(name: str, methods: dict[str, dict[str, MeanInterval]]) -> MetricRow:
     metric = METRICS.get(name)
     means = {
         method: found[name].mean
@@ -153,7 +153,7 @@ def _metric_row(name: str, methods: dict[str, dict[str, Interval]]) -> MetricRow
     )
 
 
-def _cell(method: str, interval: Interval | None, best: bool) -> Cell:
+def _cell(method: str, interval: MeanInterval | None, best: bool) -> Cell:
     if interval is None:
         return Cell(method, NOT_KNOWN, "", best=False)
     bounds = (interval.low, interval.high)
@@ -188,23 +188,23 @@ def _spells(spells: tuple[Spell, ...]) -> str:
     return f"1: {start}" if len(spells) == 1 else f"{whole(len(spells))}, longest {start}"
 
 
-def _size(camera: Camera) -> str:
+def _size(camera: CameraRecord) -> str:
     if camera.size is None:
         return "no image was read"
     return f"{camera.size[0]} × {camera.size[1]} pixels"
 
 
-def _refused(camera: Camera) -> str:
+def _refused(camera: CameraRecord) -> str:
     return f"{whole(camera.refused)}: {camera.refusal}" if camera.refusal else whole(camera.refused)
 
 
-def _span(camera: Camera) -> str:
+def _span(camera: CameraRecord) -> str:
     if camera.messages == 0:
         return NOT_KNOWN
     return f"{seconds(camera.first_s)} to {seconds(camera.last_s)}"
 
 
-_CAMERA_FACTS: tuple[tuple[str, Callable[[Camera], str]], ...] = (
+_CAMERA_FACTS: tuple[tuple[str, Callable[[CameraRecord], str]], ...] = (
     ("topic", lambda camera: camera.topic),
     ("type", lambda camera: camera.type_name),
     ("encoding", lambda camera: ", ".join(camera.encodings) or NOT_KNOWN),

@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
+from dreamif_ros.evaluation.evaluation_results import Evaluation, FrameRow, Spell
 from dreamif_ros.evaluation.report.charts import FUSED, INFRARED, VISIBLE, Chart, Trace
 from dreamif_ros.evaluation.report.numbers import (
     count,
@@ -18,7 +19,6 @@ from dreamif_ros.evaluation.report.numbers import (
     seconds,
 )
 from dreamif_ros.evaluation.report.words import alignments, drops_sentence, thermal_unit
-from dreamif_ros.evaluation.results import Evaluation, FrameRow, Spell
 
 REASONS = ("--reason-1", "--reason-2", "--reason-3", "--reason-4", "--reason-5")
 # Lines that lie on each other are told apart by their width.

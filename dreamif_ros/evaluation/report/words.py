@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from dreamif_ros.evaluation.evaluation_results import CameraRecord, Evaluation
 from dreamif_ros.evaluation.report.numbers import (
     count,
     median,
@@ -14,7 +15,6 @@ from dreamif_ros.evaluation.report.numbers import (
     seconds,
     whole,
 )
-from dreamif_ros.evaluation.results import Camera, Evaluation
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def glance(evaluation: Evaluation) -> list[Fact]:
     return [fact for fact in facts if fact.value]
 
 
-def thermal_unit(camera: Camera) -> str:
+def thermal_unit(camera: CameraRecord) -> str:
     """Of the infrared camera's values."""
     if any(encoding.startswith("32F") for encoding in camera.encodings):
         return "°C"
@@ -71,7 +71,7 @@ def thermal_unit(camera: Camera) -> str:
     return "gray levels"
 
 
-def thermal_value(value: float, camera: Camera) -> str:
+def thermal_value(value: float, camera: CameraRecord) -> str:
     """Without its unit: whole counts, tenths of a degree."""
     return number(value, 1) if thermal_unit(camera) == "°C" else whole(value)
 
@@ -175,7 +175,7 @@ def alignments(evaluation: Evaluation) -> list[float]:
     return [score for score in scores if math.isfinite(score)]
 
 
-def _lack(name: str, camera: Camera) -> str:
+def _lack(name: str, camera: CameraRecord) -> str:
     if camera.recorded == 0:
         return f"The {name} topic {camera.topic} has no messages."
     if camera.refused >= camera.recorded:

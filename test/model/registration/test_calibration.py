@@ -20,7 +20,7 @@ from dreamif_model.thermal import ThermalNormalizer
 from dreamif_ros import cli
 from dreamif_ros.bag.storage import BagError
 from dreamif_ros.cli import calibrate
-from dreamif_ros.evaluation.recorded_pairs import read_bag
+from dreamif_ros.evaluation.footage import read_bag
 from dreamif_ros.scene import Scene, SceneConfig
 
 LUMA = np.array((0.299, 0.587, 0.114), np.float32)

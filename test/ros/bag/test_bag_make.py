@@ -12,11 +12,18 @@ import pytest
 from helpers.pair_files import make_pairs
 from rosbags.highlevel import AnyReader
 
+from dreamif_model.cameras import Both
 from dreamif_model.data import find_pairs, read_gray, read_rgb, write_image
 from dreamif_model.errors import ConfigError, ImageError
 from dreamif_model.training.data import LAYOUTS
+from dreamif_ros.bag.image_sources import (
+    ImageSource,
+    Shot,
+    image_files,
+    open_data_set,
+    open_images,
+)
 from dreamif_ros.bag.make import make_bag
-from dreamif_ros.bag.sources import Cameras, Shot, image_files, open_cameras, open_data_set
 from dreamif_ros.bag.storage import BagError
 from dreamif_ros.cli import main
 from dreamif_ros.images.codec import decode_infrared, decode_visible, stamp_ns
@@ -108,7 +115,7 @@ class TestFiles:
     def test_the_same_files_give_the_same_bytes(self, tmp_path):
         folder = make_pairs(tmp_path / "images", 3)
         for name in ("a", "b"):
-            cameras = open_cameras(folder / "ir", folder / "vi", 5.0)
+            cameras = open_images(folder / "ir", folder / "vi", 5.0)
             make_bag(cameras, tmp_path / name / "bag")
         for file in ("metadata.yaml", "bag.mcap"):
             one, other = (tmp_path / name / "bag" / file for name in ("a", "b"))
@@ -118,25 +125,25 @@ class TestFiles:
         folder = make_pairs(tmp_path / "images", 1)
         (tmp_path / "bag").mkdir()
         with pytest.raises(BagError, match="exists already"):
-            make_bag(open_cameras(folder / "ir", folder / "vi", 5.0), tmp_path / "bag")
+            make_bag(open_images(folder / "ir", folder / "vi", 5.0), tmp_path / "bag")
         assert list((tmp_path / "bag").iterdir()) == []
 
     @pytest.mark.parametrize("rate", [0, -1, 1000.1, float("nan"), float("inf")])
     def test_impossible_rates_are_refused(self, tmp_path, rate):
         folder = make_pairs(tmp_path, 1)
         with pytest.raises(ConfigError, match="more than 0 to 1000 Hz"):
-            open_cameras(folder / "ir", folder / "vi", rate)
+            open_images(folder / "ir", folder / "vi", rate)
 
     def test_an_unreadable_image_leaves_nothing_behind(self, tmp_path):
         folder = make_pairs(tmp_path / "images", 3)
         (folder / "vi" / "02.png").write_bytes(b"no image")
         with pytest.raises(ImageError, match=r"02\.png"):
-            make_bag(open_cameras(folder / "ir", folder / "vi", 5.0), tmp_path / "out" / "bag")
+            make_bag(open_images(folder / "ir", folder / "vi", 5.0), tmp_path / "out" / "bag")
         assert list((tmp_path / "out").iterdir()) == []
 
     def test_no_images_are_no_bag(self, tmp_path):
         with pytest.raises(ImageError, match="no pair of images"):
-            make_bag(Cameras(iter(()), iter(())), tmp_path / "out" / "bag")
+            make_bag(ImageSource(Both(iter(()), iter(()))), tmp_path / "out" / "bag")
         assert list((tmp_path / "out").iterdir()) == []
 
     def test_one_image_of_each_is_in_memory(self, tmp_path):
@@ -152,7 +159,7 @@ class TestFiles:
                 yield Shot(index * 10_000_000, image)
                 del image
 
-        make_bag(Cameras(shots(0), shots(1)), tmp_path / "bag")
+        make_bag(ImageSource(Both(shots(0), shots(1))), tmp_path / "bag")
         assert most <= 4
         assert len(read(tmp_path / "bag")[VISIBLE]) == 40
 
@@ -177,7 +184,7 @@ class TestVideos:
         assert printed.err == ""
 
     def test_messages_are_recorded_in_order_of_time(self, videos, tmp_path):
-        make_bag(open_cameras(*videos[2], None), tmp_path / "bag")
+        make_bag(open_images(*videos[2], None), tmp_path / "bag")
         with AnyReader([tmp_path / "bag"]) as reader:
             order = [(time, connection.topic) for connection, time, _ in reader.messages()]
         assert all(one[0] <= other[0] for one, other in pairwise(order))
@@ -187,7 +194,7 @@ class TestVideos:
     def test_8_bit_gray_video_is_mono8(self, tmp_path, rng):
         frames = [rng.integers(0, 256, (24, 32), np.uint8) for _ in range(3)]
         path = write_video(tmp_path / "gray.avi", frames, 10)
-        make_bag(open_cameras(path, path, None), tmp_path / "bag")
+        make_bag(open_images(path, path, None), tmp_path / "bag")
         found = read(tmp_path / "bag")
         assert {message.encoding for _, message in found[INFRARED]} == {"mono8"}
         np.testing.assert_array_equal([decode_infrared(m) for _, m in found[INFRARED]], frames)
@@ -198,7 +205,7 @@ class TestVideos:
         frame = np.zeros((16, 16, 3), np.uint8)
         frame[:, :8], frame[:, 8:] = (255, 0, 0), (0, 255, 0)
         path = write_video(tmp_path / "palette.mkv", [frame] * 2, 10)
-        make_bag(open_cameras(path, path, None), tmp_path / "bag")
+        make_bag(open_images(path, path, None), tmp_path / "bag")
         gray = decode_infrared(read(tmp_path / "bag")[INFRARED][0][1])
         assert (gray[0, 0], gray[0, 15]) == (76, 150)  # 0.299 and 0.587 of 255
 

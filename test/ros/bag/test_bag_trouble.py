@@ -23,13 +23,13 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin
 
 from dreamif_model import FusionPipeline
 from dreamif_ros.bag import read_pairs
-from dreamif_ros.bag.pairs import Pairing
+from dreamif_ros.bag.recorded_pairs import PairingOptions
 from dreamif_ros.bag.recording import open_recording
 from dreamif_ros.bag.storage import BagError
 from dreamif_ros.cli import main
-from dreamif_ros.evaluation.evaluate import EvaluationSettings, evaluate_bag
+from dreamif_ros.evaluation.evaluate_bag import EvaluationSettings, evaluate_bag
+from dreamif_ros.evaluation.evaluation_results import Spell
 from dreamif_ros.evaluation.report.words import why_no_pairs
-from dreamif_ros.evaluation.results import Spell
 
 # rclpy's wheels bring a lark that imports what Python 3.11 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
@@ -524,6 +524,6 @@ class TestMemory:
 
 def test_offsets_reach_the_pairing(tmp_path):
     bag = write_bag(tmp_path / "bag", street_messages(1, street=SMALL, infrared_clock_s=2.0))
-    found = evaluated(bag, tmp_path, pairing=Pairing(0.0, -2.5, -0.5))
+    found = evaluated(bag, tmp_path, pairing=PairingOptions(0.0, -2.5, -0.5))
     assert found.fused == 10
     assert {row.skew_ms for row in found.rows} == {0.0}

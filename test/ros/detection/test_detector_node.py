@@ -25,11 +25,11 @@ from std_msgs.msg import Header
 
 from dreamif_model import FusionPipeline
 from dreamif_ros.images import codec
+from dreamif_ros.images.ros_messages import ROS_MESSAGES
 
 ultralytics = pytest.importorskip("ultralytics", reason="needs ultralytics (extra detect)")
 from dreamif_ros.detection.config import DetectorConfig  # noqa: E402
 from dreamif_ros.detection.detector import UNTRACKED, Detections, Detector  # noqa: E402
-from dreamif_ros.detection.messages import detection_array  # noqa: E402
 from dreamif_ros.detection.stream import RateLimit  # noqa: E402
 
 pytestmark = pytest.mark.realtime
@@ -114,7 +114,7 @@ def rig(tmp_path_factory, model):
 
 @needs_vision_msgs
 def test_every_field_of_a_detection(rig, street, expected):
-    header = rig.send(codec.encode(street, "bgr8", Header()))
+    header = rig.send(ROS_MESSAGES.image(street, "bgr8", Header()))
     assert spin_until(rig.node, lambda: any(m.header == header for m in rig.found))
     message = rig.found[-1]
     assert len(message.detections) == len(expected.scores)
@@ -134,7 +134,7 @@ def test_every_field_of_a_detection(rig, street, expected):
 
 
 def test_the_image_has_boxes_burned_in(rig, street, expected):
-    image = rig.image_under(rig.send(codec.encode(street, "rgb8", Header())))
+    image = rig.image_under(rig.send(ROS_MESSAGES.image(street, "rgb8", Header())))
     changed = (image != street).any(axis=2)
     outside = np.ones(changed.shape, bool)
     for x1, y1, x2, y2 in expected.boxes.round().astype(int).tolist():
@@ -153,7 +153,7 @@ def test_gray_counts_and_celsius(rig, street, encoding):
         "mono16": gray.astype(np.uint16) * 40 + 20000,
         "32FC1": gray.astype(np.float32) / 5 - 10,
     }[encoding]
-    image = rig.image_under(rig.send(codec.encode(sent, encoding, Header())))
+    image = rig.image_under(rig.send(ROS_MESSAGES.image(sent, encoding, Header())))
     assert image.shape == street.shape
     drawn = (image != image[..., :1]).any(axis=2)  # coloured boxes on gray
     assert drawn.any()
@@ -166,16 +166,16 @@ def test_gray_counts_and_celsius(rig, street, encoding):
 
 
 def test_what_is_no_image_is_refused_and_the_node_goes_on(rig, street):
-    empty = codec.encode(street, "rgb8", Header())
+    empty = ROS_MESSAGES.image(street, "rgb8", Header())
     empty.width = empty.height = 0
     rig.send(empty)
     rig.process.wait_for_output("empty image: rgb8 image of 0×0")
     spin_until(rig.node, lambda: False, 1.1)  # the log is throttled
-    short = codec.encode(street, "rgb8", Header())
+    short = ROS_MESSAGES.image(street, "rgb8", Header())
     short.data = short.data[:1000]
     rig.send(short)
     rig.process.wait_for_output("bytes of data, got 1000")
-    rig.image_under(rig.send(codec.encode(street, "rgb8", Header())))
+    rig.image_under(rig.send(ROS_MESSAGES.image(street, "rgb8", Header())))
     assert "Traceback" not in rig.process.output()
 
 
@@ -191,10 +191,10 @@ def test_live_parameters(rig, street, expected):
     limit = float(expected.scores[:2].mean())
     assert rig.remote.set(confidence=limit) == []
     rig.state.clear()
-    rig.send(codec.encode(street, "rgb8", Header()))
+    rig.send(ROS_MESSAGES.image(street, "rgb8", Header()))
     assert spin_until(rig.node, lambda: rig.state.get("objects in the last image") == "1")
     assert rig.remote.set(confidence=0.25, classes="car") == []
-    rig.send(codec.encode(street, "rgb8", Header()))
+    rig.send(ROS_MESSAGES.image(street, "rgb8", Header()))
     assert spin_until(rig.node, lambda: rig.state.get("objects in the last image") == "0")
     assert rig.remote.set(classes="") == []
 
@@ -212,7 +212,7 @@ def test_the_rate_is_limited_and_what_is_left_out_is_counted(rig, street):
     before = int(rig.state[key])
     rig.images.clear()
     for _ in range(5):
-        rig.send(codec.encode(street, "rgb8", Header()))
+        rig.send(ROS_MESSAGES.image(street, "rgb8", Header()))
     left_out = 4
     assert spin_until(rig.node, lambda: int(rig.state[key]) - before == left_out), rig.state
     assert spin_until(rig.node, lambda: rig.images)
@@ -261,8 +261,8 @@ def test_fusion_and_detection_in_one_process(tmp_path, model, street, thermal):
         wait_until_heard(node, visible, infrared)
         name, header = "/one_process/detector_node", Header(frame_id="rgb")
         header.stamp.sec = 99
-        visible.publish(codec.encode(street, "rgb8", header))
-        infrared.publish(codec.encode(thermal, "mono8", header))
+        visible.publish(ROS_MESSAGES.image(street, "rgb8", header))
+        infrared.publish(ROS_MESSAGES.image(thermal, "mono8", header))
         unwatched = "images unwatched"  # it came, though nobody wants to know what is in it
         assert spin_until(node, lambda: states.get(name, {}).get(unwatched) == "1"), states
         assert states[name]["received"] == "1"
@@ -270,8 +270,8 @@ def test_fusion_and_detection_in_one_process(tmp_path, model, street, thermal):
         assert spin_until(node, lambda: node.count_subscribers("detections/image"))
         spin_until(node, lambda: False, 0.5)  # until the node has found it, too
         header.stamp.sec = 100
-        visible.publish(codec.encode(street, "rgb8", header))
-        infrared.publish(codec.encode(thermal, "mono8", header))
+        visible.publish(ROS_MESSAGES.image(street, "rgb8", header))
+        infrared.publish(ROS_MESSAGES.image(thermal, "mono8", header))
         assert spin_until(node, lambda: images), process.output()
         assert images[0].header == header
         changed = (codec.decode_visible(images[0]) != fused).any(axis=2)
@@ -313,8 +313,8 @@ def test_a_detector_that_fails_does_not_take_fusion_down(tmp_path, model, street
         for second in range(100, 103):
             header = Header(frame_id="rgb")
             header.stamp.sec = second
-            visible.publish(codec.encode(street, "rgb8", header))
-            infrared.publish(codec.encode(thermal, "mono8", header))
+            visible.publish(ROS_MESSAGES.image(street, "rgb8", header))
+            infrared.publish(ROS_MESSAGES.image(thermal, "mono8", header))
             assert spin_until(node, lambda s=second: fused and fused[-1].header.stamp.sec == s)
             assert np.array_equal(codec.decode_visible(fused[-1]), expected)
         process.wait_for_output("detection failed: RuntimeError('out of luck')")
@@ -333,7 +333,7 @@ def test_tracks_are_ids():
         tracks=np.array([7, UNTRACKED]),
     )
     header = Header(frame_id="camera")
-    first, second = detection_array(found, names, header).detections
+    first, second = ROS_MESSAGES.detections(found, names, header).detections
     assert (first.id, second.id) == ("7", "")
     assert [d.results[0].hypothesis.class_id for d in (first, second)] == ["car", "person"]
     assert (first.bbox.center.position.x, first.bbox.center.position.y) == (20.0, 40.0)

@@ -23,6 +23,7 @@ from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import StoragePlugin
 
 from dreamif_model import DreamIFError, FusionPipeline
+from dreamif_model.cameras import Both
 from dreamif_model.errors import ConfigError, WeightsError
 from dreamif_model.evaluation import BASELINES
 from dreamif_model.metrics import evaluate
@@ -31,13 +32,12 @@ from dreamif_model.registration.file import write_calibration
 from dreamif_model.registration.geometry import CameraPair, Homography, Intrinsics
 from dreamif_model.registration.warp import Calibration
 from dreamif_ros.bag import read_pairs
-from dreamif_ros.bag.pairs import Pairing
+from dreamif_ros.bag.camera_topics import choose_topics
+from dreamif_ros.bag.recorded_pairs import PairingOptions
 from dreamif_ros.bag.storage import BagError, Topic
-from dreamif_ros.bag.topics import choose_topics
 from dreamif_ros.cli.bag_evaluate import add_evaluate
-from dreamif_ros.evaluation import job
-from dreamif_ros.evaluation.evaluate import EvaluationSettings, evaluate_bag
-from dreamif_ros.evaluation.files import row_values
+from dreamif_ros.evaluation.evaluate_bag import EvaluationSettings, evaluate_bag
+from dreamif_ros.evaluation.result_files import row_values
 from dreamif_ros.images.codec import decode_infrared, decode_visible
 from dreamif_ros.parameter_tables import FUSION_PARAMETERS
 
@@ -128,7 +128,8 @@ class TestCommand:
 
     def test_without_the_extra_nothing_is_evaluated_in_vain(self, bag, tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, "plotly.offline", None)
-        monkeypatch.setattr(job, "evaluate_bag", lambda *_, **__: pytest.fail("too late"))
+        work = "dreamif_ros.evaluation.evaluation_job.evaluate_bag"
+        monkeypatch.setattr(work, lambda *_, **__: pytest.fail("too late"))
         with pytest.raises(DreamIFError, match="the report needs plotly and jinja2: pip install"):
             run(bag, "--out", tmp_path / "out", *QUICK)
         assert not (tmp_path / "out").exists()
@@ -178,7 +179,7 @@ class TestCommand:
         assert list(tmp_path.iterdir()) == []
 
     def test_a_wrong_detector_is_refused_before_the_bag_is_read(self, bag, tmp_path, monkeypatch):
-        survey = "dreamif_ros.evaluation.evaluate.survey"
+        survey = "dreamif_ros.evaluation.evaluate_bag.CamerasSurvey"
         monkeypatch.setattr(survey, lambda *_: pytest.fail("too late"))
         with pytest.raises(WeightsError, match=r"there is no model /nowhere\.pt"):
             run(bag, "--out", tmp_path / "out", *QUICK, "--detector", "/nowhere.pt")
@@ -349,7 +350,9 @@ class TestCameras:
         assert float(warning.rsplit("sync.infrared_offset_s: ")[1]) == pytest.approx(
             0.084, abs=0.01
         )
-        set_now = evaluated(bag, tmp_path, check=True, pairing=Pairing(infrared_offset_s=0.084))
+        set_now = evaluated(
+            bag, tmp_path, check=True, pairing=PairingOptions(infrared_offset_s=0.084)
+        )
         assert not [w for w in set_now.warnings if "clock" in w]
         assert set_now.skew_ms["median"] == pytest.approx(0, abs=0.1)
         assert found.alignment.homography is not None
@@ -395,12 +398,12 @@ class TestCameras:
     def test_the_calibrations_clock_offset_is_used(self, tmp_path):
         street = Street((48, 36))
         bag = write_bag(tmp_path / "bag", street_messages(1, 10, street, -0.2))
-        assert evaluated(bag, tmp_path, pairing=Pairing(0.02)).skew_ms["median"] < 1e-3
+        assert evaluated(bag, tmp_path, pairing=PairingOptions(0.02)).skew_ms["median"] < 1e-3
         size = street.size
         calibration = Calibration(Homography(np.eye(3)), size, size, clock_offset_s=0.195)
         write_calibration(calibration, tmp_path / "c.yaml")
         found = evaluated(
-            bag, tmp_path, calibration=tmp_path / "c.yaml", pairing=Pairing(0.02, 0.003)
+            bag, tmp_path, calibration=tmp_path / "c.yaml", pairing=PairingOptions(0.02, 0.003)
         )
         assert found.skew_ms["median"] == pytest.approx(2)
 
@@ -441,9 +444,11 @@ class TestTopics:
         ]
         topics.append(Topic("/imu", "sensor_msgs/msg/Imu"))
         chosen = choose_topics(
-            topics, lambda topic: (encodings or {}).get(topic.name, "rgb8"), infrared, visible
+            topics,
+            lambda topic: (encodings or {}).get(topic.name, "rgb8"),
+            Both(infrared, visible),
         )
-        return chosen.infrared.name, chosen.visible.name
+        return tuple(topic.name for topic in chosen.topics)
 
     @pytest.mark.parametrize(
         ("names", "expected"),

@@ -22,8 +22,8 @@ from dreamif_model.device import cpu_quota
 from dreamif_model.errors import ConfigError, DreamIFError
 from dreamif_ros.bag.storage import BagError
 from dreamif_ros.cli.bag_evaluate import add_evaluate
-from dreamif_ros.evaluation import workers
-from dreamif_ros.evaluation.evaluate import EvaluationSettings
+from dreamif_ros.evaluation.evaluate_bag import EvaluationSettings
+from dreamif_ros.evaluation.evaluation_job import EvaluationJob, ModelOptions
 from dreamif_ros.evaluation.fleet import (
     BagTask,
     evaluate_task,
@@ -33,10 +33,9 @@ from dreamif_ros.evaluation.fleet import (
     plan_fleet,
 )
 from dreamif_ros.evaluation.fleet_summary import FleetRow, summary_csv
-from dreamif_ros.evaluation.job import EvaluationJob, Model
+from dreamif_ros.evaluation.process_workers import in_processes
 from dreamif_ros.evaluation.ray_workers import on_ray
 from dreamif_ros.evaluation.report.index import cells, glance, render_index, verdict
-from dreamif_ros.evaluation.workers import in_processes
 
 # rclpy's wheels bring a lark that imports what Python 3.11 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
@@ -251,7 +250,8 @@ class TestCommand:
         quota.write_text("200000 100000\n")
         monkeypatch.setattr("os.sched_getaffinity", lambda _: range(64))
         monkeypatch.setattr("dreamif_model.device.cpu_quota", lambda: cpu_quota(quota))
-        monkeypatch.setattr(workers, "in_processes", lambda _, __, n: pytest.fail(f"{n} of them"))
+        in_processes = "dreamif_ros.cli.bag_evaluate_many.in_processes"
+        monkeypatch.setattr(in_processes, lambda _, __, n: pytest.fail(f"{n} of them"))
         with pytest.raises(pytest.fail.Exception, match="2 of them"):
             run(*streets, "--out", tmp_path / "out", *QUICK)
 
@@ -326,7 +326,7 @@ class TestNames:
 
 
 def task(bag, fleet, name="street"):
-    model = Model("average", "cpu", None, "auto", "torch")
+    model = ModelOptions("average", "cpu", None, "auto", "torch")
     settings = EvaluationSettings(check=False, metric_frames=0, film_frames=0)
     (fleet / ".unfinished").mkdir(parents=True, exist_ok=True)
     return BagTask(name, EvaluationJob(bag, model, settings, write_video=False), fleet)

@@ -10,17 +10,22 @@ import rclpy
 from rclpy.node import Node
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
+from dreamif_model.cameras import Both, Camera
+from dreamif_ros.bag.bag_messages import MESSAGES
+from dreamif_ros.bag.image_sources import ImageSource, Shot
 from dreamif_ros.bag.make import make_bag
-from dreamif_ros.bag.messages import COMPRESSED_IMAGE, MessageBuilder
-from dreamif_ros.bag.sources import Cameras, Shot
-from dreamif_ros.bag.storage import CAMERA_INFO, IMAGE, BagError
+from dreamif_ros.bag.recorded_pairs import PairingOptions, RecordedImage
+from dreamif_ros.bag.storage import BagError
 from dreamif_ros.cli import build_parser, main
-from dreamif_ros.evaluation.advice import advise, commands
-from dreamif_ros.evaluation.info import Arrival, inspect_bag, pair_arrivals
+from dreamif_ros.evaluation import node_advice
+from dreamif_ros.evaluation.bag_info import inspect_bag
+from dreamif_ros.evaluation.node_advice import advise, commands
+from dreamif_ros.evaluation.survey import pair_all
+from dreamif_ros.images.message_builder import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE, encoding_for
 from dreamif_ros.node.transport import input_topic
+from dreamif_ros.parameter_tables import FUSION_PARAMETERS
 
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
-BUILD = MessageBuilder()
 MS = 1_000_000
 START_NS = 1_700_000_000_000_000_000
 INFRARED = np.arange(24 * 32, dtype=np.uint16).reshape(24, 32)
@@ -28,20 +33,20 @@ VISIBLE = np.zeros((48, 64, 3), np.uint8)
 
 
 def image(stamp_ns, pixels, frame_id="optical", **changes):
-    message = BUILD.image(pixels, BUILD.header(stamp_ns, frame_id))
+    message = MESSAGES.image(pixels, encoding_for(pixels), MESSAGES.header(stamp_ns, frame_id))
     for name, value in changes.items():
         setattr(message, name, value)
-    return IMAGE, bytes(BUILD.serialize(message))
+    return IMAGE, bytes(MESSAGES.serialize(message))
 
 
 def compressed(stamp_ns, pixels):
-    message = BUILD.compressed(pixels, "png", BUILD.header(stamp_ns, "optical"))
-    return COMPRESSED_IMAGE, bytes(BUILD.serialize(message))
+    message = MESSAGES.compressed(pixels, "png", MESSAGES.header(stamp_ns, "optical"))
+    return COMPRESSED_IMAGE, bytes(MESSAGES.serialize(message))
 
 
 def camera_info(stamp_ns):
-    message = BUILD.camera_info(48, 64, BUILD.header(stamp_ns, "optical"))
-    return CAMERA_INFO, bytes(BUILD.serialize(message))
+    message = MESSAGES.camera_info(48, 64, MESSAGES.header(stamp_ns, "optical"))
+    return CAMERA_INFO, bytes(MESSAGES.serialize(message))
 
 
 def write(path, messages, plugin=StoragePlugin.MCAP, compression=None):
@@ -54,7 +59,7 @@ def write(path, messages, plugin=StoragePlugin.MCAP, compression=None):
         for topic, time_ns, (kind, data) in sorted(messages, key=lambda message: message[1]):
             key = topic, kind
             if key not in connections:
-                connections[key] = writer.add_connection(topic, kind, typestore=BUILD.store)
+                connections[key] = writer.add_connection(topic, kind, typestore=MESSAGES.store)
             writer.write(connections[key], time_ns, data)
     return path
 
@@ -139,9 +144,10 @@ class TestFacts:
         arrivals = []
         for index, off in enumerate(jitter):
             time_ns = START_NS + index * 100 * MS
-            arrivals.append(Arrival(1, time_ns, time_ns))
-            arrivals.append(Arrival(0, time_ns + int(off) * MS, time_ns + 50 * MS))
-        pairing = pair_arrivals(arrivals, 0.05, 10)
+            arrivals.append(RecordedImage(Camera.VISIBLE, time_ns, time_ns, None))
+            stamp_ns = time_ns + int(off) * MS
+            arrivals.append(RecordedImage(Camera.INFRARED, time_ns + 50 * MS, stamp_ns, None))
+        pairing = pair_all(arrivals, PairingOptions())
         paired = jitter[: pairing.pairs]
         assert pairing.pairs >= 38
         assert pairing.skew_median_ms == pytest.approx(np.median(paired))
@@ -161,8 +167,8 @@ class TestFacts:
         info = inspect_bag(write(tmp_path / "bag", messages))
         thermal = info.cameras.infrared
         assert (thermal.images.unstamped, thermal.images.disordered) == (2, 1)
-        assert "without a stamp: 2 of 25 images of /thermal/image_raw" in told(info)
-        assert "back in time: 1 stamp of /thermal/image_raw" in told(info)
+        assert "2 of 25 thermal messages have no stamp" in told(info)
+        assert "1 thermal messages are stamped before the one that came before" in told(info)
         assert info.cameras.pairing.pairs >= 23  # those without stamps too
 
     def test_damaged_messages_are_counted(self, tmp_path):
@@ -171,7 +177,10 @@ class TestFacts:
         messages.append(("/thermal/image_raw", START_NS + 500 * MS, (kind, data[:30])))
         info = inspect_bag(write(tmp_path / "bag", messages))
         assert info.cameras.infrared.images.damaged == 1
-        assert "damaged, and so refused: 1 message of /thermal/image_raw" in told(info)
+        assert (
+            "1 of 6 thermal messages are no image that can be fused: the message is damaged"
+            in told(info)
+        )
         assert info.cameras.pairing.pairs == 5
 
     def test_gaps(self, tmp_path):
@@ -180,16 +189,16 @@ class TestFacts:
         thermal = info.cameras.infrared
         assert (thermal.gaps, info.cameras.visible.gaps) == (1, 0)
         assert thermal.longest_gap_s == pytest.approx(0.84)
-        assert "/thermal/image_raw has 1 gap, up to 0.84 s: meanwhile the visible" in told(info)
+        assert (
+            "the thermal camera is silent for 0.8 s at t = 0.8 s: the node shows the other"
+            in told(info)
+        )
 
     def test_a_bag_of_bag_make(self, tmp_path):
-        cameras = Cameras(
-            *(
-                iter([Shot(index * 100 * MS, pixels) for index in range(8)])
-                for pixels in (INFRARED, VISIBLE)
-            )
+        shots = Both(INFRARED, VISIBLE).map(
+            lambda pixels: iter([Shot(index * 100 * MS, pixels) for index in range(8)])
         )
-        make_bag(cameras, tmp_path / "bag", infrared_offset_s=0.02)
+        make_bag(ImageSource(shots), tmp_path / "bag", infrared_offset_s=0.02)
         info = inspect_bag(tmp_path / "bag")
         # The last one waits: a nearer partner might still come.
         assert info.cameras.pairing.pairs >= 7
@@ -201,14 +210,21 @@ def index(message):
     return (message[1] - START_NS) // (40 * MS)
 
 
+def test_defaults_are_the_nodes():
+    node = {row.name: row.default for row in FUSION_PARAMETERS}
+    options = PairingOptions()
+    assert (options.slop_s, options.queue_size) == (node["sync.slop_s"], node["sync.queue_size"])
+    assert node["max_megapixels"] == node_advice.MAX_MEGAPIXELS
+
+
 class TestAdvice:
     def test_clocks_that_differ_are_measured_and_cured(self, tmp_path):
         info = inspect_bag(write(tmp_path / "bag", drive(infrared_stamp=-10_000)))
         assert info.cameras.pairing.pairs == 0
         assert info.cameras.clock_offset_s == pytest.approx(10)
         assert info.cameras.pairing_with_offset.pairs == 25
-        words = "infrared stamps are 10.000 s behind, by when images were recorded; with "
-        assert f"{words}sync.infrared_offset_s at 10.000 there are 25 pairs" in told(info)
+        words = "infrared stamps are 10.000 s behind, by when images were recorded: set "
+        assert f"{words}sync.infrared_offset_s to 10.000, which gives 25 pairs" in told(info)
         assert "-p sync.infrared_offset_s:=10.000" in commands(info)[0]
 
     def test_a_constant_skew_is_told(self, tmp_path):
@@ -220,7 +236,7 @@ class TestAdvice:
     def test_few_pairs_are_told(self, tmp_path):
         messages = drive(infrared_stamp=10, infrared_period=400, late=0)
         text = told(inspect_bag(write(tmp_path / "bag", messages)))
-        assert "only 3 of 25 possible pairs" in text
+        assert "88 % of the messages of /thermal/image_raw are in no pair" in text
 
     @pytest.mark.parametrize(
         ("pixels", "changes", "words"),

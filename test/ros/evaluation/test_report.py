@@ -17,18 +17,18 @@ from helpers.report_samples import SILENT, evaluation, no_pairs, one_pair
 
 from dreamif_model import DreamIFError
 from dreamif_model.metrics import METRICS
+from dreamif_ros.evaluation.evaluation_results import (
+    AlignmentFound,
+    ClockOffsetFound,
+    FilmFrame,
+    MeanInterval,
+    Spell,
+)
 from dreamif_ros.evaluation.report import write_report
 from dreamif_ros.evaluation.report.numbers import milliseconds, number, percent, seconds, whole
 from dreamif_ros.evaluation.report.tables import command, definitions, metric_rows
 from dreamif_ros.evaluation.report.timelines import over_time
 from dreamif_ros.evaluation.report.words import glance, offset_sentence, verdict
-from dreamif_ros.evaluation.results import (
-    AlignmentFound,
-    ClockOffsetFound,
-    FilmFrame,
-    Interval,
-    Spell,
-)
 
 HOSTILE = "/cam</script><script>window.broken=1</script><img src=x onerror=window.broken=2>\u2028"
 ROW_CHARTS = {  # trace's name: of a row
@@ -393,7 +393,7 @@ def test_metrics_have_definitions_and_the_best_is_marked():
 
 def test_numbers_that_are_none_are_told(tmp_path):
     flawed = evaluation(
-        metrics={"fused": {"Qabf": Interval(math.nan, math.nan, math.nan)}},
+        metrics={"fused": {"Qabf": MeanInterval(math.nan, math.nan, math.nan)}},
         flicker={"fused": math.nan, "average": math.inf, "max": 0.5},
         latency_ms={"network": {"median": math.nan, "p99": math.inf}, "decode": {}},
         skew_ms={},
@@ -466,7 +466,7 @@ def test_hostile_texts_stay_texts(open_page, tmp_path):
         faults=(HOSTILE,),
         clock_offset=ClockOffsetFound(None, None, HOSTILE),
         latency_ms={HOSTILE: {"median": 1.0, "p99": 2.0}},
-        metrics={"fused": {"Qabf": Interval(1, 0, 2), HOSTILE: Interval(1, 0, 2)}, HOSTILE: {}},
+        metrics={"fused": dict.fromkeys(("Qabf", HOSTILE), MeanInterval(1, 0, 2)), HOSTILE: {}},
         film=film,
         video=tmp_path / "fu</script>sed.mkv",
     )  # fmt: skip

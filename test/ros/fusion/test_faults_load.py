@@ -13,6 +13,7 @@ from std_msgs.msg import Header
 
 from dreamif_model import FusionPipeline
 from dreamif_ros.images import codec
+from dreamif_ros.images.ros_messages import ROS_MESSAGES
 
 pytestmark = pytest.mark.realtime
 
@@ -47,8 +48,8 @@ def test_two_nodes_in_two_namespaces(tmp_path):
             assert time.monotonic() < end, [rig.process.output() for rig in rigs.values()]
             for side, (visible, infrared) in images.items():
                 rigs[side].send(
-                    codec.encode(visible, "rgb8", Header()),
-                    codec.encode(infrared, "mono8", Header()),
+                    ROS_MESSAGES.image(visible, "rgb8", Header()),
+                    ROS_MESSAGES.image(infrared, "mono8", Header()),
                 )
                 spin_until(rigs[side].node, lambda: False, 0.05)
         for side, (visible, infrared) in images.items():

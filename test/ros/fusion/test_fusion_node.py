@@ -13,6 +13,7 @@ from std_msgs.msg import Header
 
 from dreamif_model import FusionPipeline
 from dreamif_ros.images import codec
+from dreamif_ros.images.ros_messages import ROS_MESSAGES
 
 pytestmark = pytest.mark.realtime
 
@@ -62,11 +63,13 @@ def test_on_a_cpu_it_is_small_and_does_without_torch(tmp_path):
 
 
 def broken_pairs():
-    visible = codec.encode(VISIBLE, "bgr8", Header())
-    infrared = codec.encode(INFRARED, "mono8", Header())
+    visible = ROS_MESSAGES.image(VISIBLE, "bgr8", Header())
+    infrared = ROS_MESSAGES.image(INFRARED, "mono8", Header())
 
     def changed(message, **changes):
-        copy = codec.encode(VISIBLE if message is visible else INFRARED, message.encoding, Header())
+        copy = ROS_MESSAGES.image(
+            VISIBLE if message is visible else INFRARED, message.encoding, Header()
+        )
         for name, value in changes.items():
             setattr(copy, name, value)
         return copy
@@ -136,8 +139,8 @@ def test_swapped_topics_stay_swapped_after_following_the_publishers(tmp_path):
         rig = Rig(node, process)
         header = Header(frame_id="swapped")
         header.stamp.sec = 7
-        rig.visible.publish(codec.encode(INFRARED, "mono8", header))
-        rig.infrared.publish(codec.encode(VISIBLE, "bgr8", header))
+        rig.visible.publish(ROS_MESSAGES.image(INFRARED, "mono8", header))
+        rig.infrared.publish(ROS_MESSAGES.image(VISIBLE, "bgr8", header))
         rig.wait(1)
         expected = FusionPipeline("average", "cpu").fuse(visible=VISIBLE, infrared=INFRARED)
         fused = codec.decode_visible(rig.heard["fused/image_raw"][0])

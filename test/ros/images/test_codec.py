@@ -10,6 +10,7 @@ from std_msgs.msg import Header
 
 from dreamif_model import ImageError
 from dreamif_ros.images import codec
+from dreamif_ros.images.ros_messages import ROS_MESSAGES
 
 RNG = np.random.default_rng(0)
 GRAY8 = RNG.integers(0, 256, (5, 7), dtype=np.uint8)
@@ -92,7 +93,7 @@ def test_a_palette_camera_becomes_luma():
 )
 def test_encode_is_the_inverse_of_decode(pixels, encoding):
     header = Header(frame_id="camera")
-    encoded = codec.encode(pixels, encoding, header)
+    encoded = ROS_MESSAGES.image(pixels, encoding, header)
     assert (encoded.header, encoded.encoding) == (header, encoding)
     decode = codec.decode_infrared if pixels.ndim == 2 else codec.decode_visible
     np.testing.assert_array_equal(decode(encoded), pixels)
@@ -100,7 +101,7 @@ def test_encode_is_the_inverse_of_decode(pixels, encoding):
 
 def test_encode_floats():
     pixels = RNG.random((5, 7), dtype=np.float32)
-    encoded = codec.encode(pixels, "32FC1", Header())
+    encoded = ROS_MESSAGES.image(pixels, "32FC1", Header())
     assert (encoded.height, encoded.width, encoded.step) == (5, 7, 28)
     np.testing.assert_array_equal(np.frombuffer(encoded.data, np.float32), pixels.ravel())
 
@@ -178,7 +179,7 @@ def test_a_larger_image_than_allowed_is_not_decoded(monkeypatch):
     height, width = RGB.shape[:2]
     allowed = height * width / 1e6
     np.testing.assert_array_equal(codec.decode(raw, allowed), RGB)
-    jpeg = codec.compress(RGB, Header(), 90)
+    jpeg = ROS_MESSAGES.compressed(RGB, "jpeg", Header(), 90)
     assert codec.decode(jpeg, allowed).shape == RGB.shape
     monkeypatch.setattr(codec.np, "frombuffer", None)  # whatever would read the pixels fails
     monkeypatch.setattr(codec.cv2, "imdecode", None)

@@ -14,6 +14,7 @@ from std_msgs.msg import Header
 
 from dreamif_model import ImageError
 from dreamif_ros.images import codec
+from dreamif_ros.images.ros_messages import ROS_MESSAGES
 
 RNG = np.random.default_rng(0)
 RGB = cv2.resize(RNG.integers(0, 256, (5, 6, 3), dtype=np.uint8), (48, 40))
@@ -85,11 +86,11 @@ def test_infrared_jpeg_of_8_bit():
 def test_compress_is_the_inverse_of_decode():
     header = Header(frame_id="camera")
     header.stamp.sec, header.stamp.nanosec = 3, 4
-    compressed = codec.compress(RGB, header, quality=95)
+    compressed = ROS_MESSAGES.compressed(RGB, "jpeg", header, 95)
     assert (compressed.header, compressed.format) == (header, "rgb8; jpeg compressed bgr8")
     assert codec.stamp_ns(compressed) == 3_000_000_004
     assert np.abs(codec.decode_visible(compressed).astype(int) - RGB).mean() < 3
-    assert len(codec.compress(RGB, header, quality=20).data) < len(compressed.data)
+    assert len(ROS_MESSAGES.compressed(RGB, "jpeg", header, 20).data) < len(compressed.data)
 
 
 def test_messages_of_a_bag_decode_alike():

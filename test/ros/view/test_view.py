@@ -21,7 +21,7 @@ from std_msgs.msg import Header, String
 
 from dreamif_model.thermal import ThermalNormalizer
 from dreamif_ros.cli import view
-from dreamif_ros.images import codec
+from dreamif_ros.images.ros_messages import ROS_MESSAGES
 
 aiohttp = pytest.importorskip("aiohttp", reason="needs aiohttp (extra view)")
 pytestmark = pytest.mark.realtime
@@ -135,12 +135,12 @@ class Source:
         self._send("visible/image_raw", np.full((60, 100, 3), COLOUR, np.uint8), "bgr8")
         self._send("infrared/image_raw", self.counts, "mono16")
         self._send("dominance/infrared", np.full((30, 40), 0.25, np.float32), "32FC1")
-        broken = codec.encode(np.zeros((8, 8), np.uint8), "mono8", Header())
+        broken = ROS_MESSAGES.image(np.zeros((8, 8), np.uint8), "mono8", Header())
         broken.step = 4
         self.publishers["broken/image_raw"].publish(broken)
 
     def _send(self, name, image, encoding):
-        message = codec.encode(image, encoding, Header())
+        message = ROS_MESSAGES.image(image, encoding, Header())
         message.header.stamp = self.node.get_clock().now().to_msg()
         self.publishers[name].publish(message)
 
@@ -339,7 +339,7 @@ def test_a_lost_connection_is_said_and_comes_back(source, open_page, tmp_path):
     page.wait_for_selector("#connection", state="visible")
     assert text_of(page, "#connection") == "connection lost, retrying"
     publisher = source.node.create_publisher(CompressedImage, "color/compressed", 5)
-    message = codec.compress(np.full((24, 32, 3), COLOUR, np.uint8), Header(), 95)
+    message = ROS_MESSAGES.compressed(np.full((24, 32, 3), COLOUR, np.uint8), "jpeg", Header(), 95)
 
     def shown():
         publisher.publish(message)

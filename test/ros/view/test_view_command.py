@@ -14,7 +14,7 @@ from std_msgs.msg import Header
 from dreamif_model import ImageError
 from dreamif_model.thermal import ThermalNormalizer
 from dreamif_ros import cli
-from dreamif_ros.images import codec
+from dreamif_ros.images.ros_messages import ROS_MESSAGES
 from dreamif_ros.view.health import Health, Status
 from dreamif_ros.view.painter import Painter
 
@@ -103,7 +103,7 @@ def painted(message, width=640, **options):
 @pytest.mark.parametrize("encoding", ["rgb8", "bgr8"])
 def test_colour_is_painted_as_it_is(encoding):
     image = np.full((40, 60, 3), COLOUR, np.uint8)
-    result = painted(codec.encode(image, encoding, Header()))
+    result = painted(ROS_MESSAGES.image(image, encoding, Header()))
     assert result.shape == image.shape
     assert np.abs(result.astype(int) - image).max() <= 3
 
@@ -119,7 +119,7 @@ def test_colour_is_painted_as_it_is(encoding):
     ],
 )
 def test_pictures_are_scaled_down_and_never_up(shape, width, expected):
-    message = codec.encode(np.full(shape, 77, np.uint8), "mono8", Header())
+    message = ROS_MESSAGES.image(np.full(shape, 77, np.uint8), "mono8", Header())
     result = painted(message, width)
     assert result.shape == (*expected, 3)
     assert np.abs(result.astype(int) - 77).max() <= 2
@@ -133,8 +133,8 @@ def test_thermal_images_are_painted_as_the_model_sees_them(rng):
     png = CompressedImage(format="mono16; png compressed mono16")
     png.data = cv2.imencode(".png", counts)[1].tobytes()
     for message, image in (
-        (codec.encode(counts, "mono16", Header()), counts),
-        (codec.encode(degrees, "32FC1", Header()), degrees),
+        (ROS_MESSAGES.image(counts, "mono16", Header()), counts),
+        (ROS_MESSAGES.image(degrees, "32FC1", Header()), degrees),
         (png, counts),
     ):
         gray = ThermalNormalizer().normalize(image).astype(float)
@@ -145,7 +145,7 @@ def test_thermal_images_are_painted_as_the_model_sees_them(rng):
 
 def test_shares_are_painted_from_zero_to_one():
     shares = np.repeat(np.linspace(0, 1, 64, dtype=np.float32)[None], 32, axis=0)
-    result = painted(codec.encode(shares, "32FC1", Header()), shares=True)
+    result = painted(ROS_MESSAGES.image(shares, "32FC1", Header()), shares=True)
     assert np.abs(result.mean(axis=2) - shares * 255).max() < 5
 
 
@@ -155,7 +155,7 @@ def test_shares_are_painted_from_zero_to_one():
         (Image(encoding="rgb8", height=2, width=2, step=6, data=bytes(11)), "needs 12 bytes"),
         (Image(encoding="rgb8"), "empty image"),
         (Image(encoding="", height=1, width=1, step=1, data=bytes(1)), "encoding ''"),
-        (codec.encode(np.full((4, 4), np.nan, np.float32), "32FC1", Header()), "finite"),
+        (ROS_MESSAGES.image(np.full((4, 4), np.nan, np.float32), "32FC1", Header()), "finite"),
         (CompressedImage(format="jpeg", data=b"\xff\xd8\xff"), "cut off"),
         (CompressedImage(format="mono16; jpeg compressed", data=b"\xff\xd8"), "8 bits"),
     ],

@@ -1,23 +1,28 @@
-"""The second reading of a bag: every pair is fused, and what comes out is measured and kept."""
+"""Fuses the pairs of a bag, and measures and keeps what comes out."""
 
 from __future__ import annotations
 
 import time
 from array import array
-from collections import Counter, defaultdict
+from collections import defaultdict
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dreamif_model import Calibration, FusionPipeline, FusionResult, ImageError
 from dreamif_model.blank import is_blank
+from dreamif_model.cameras import Both, Camera
 from dreamif_model.overlay import dominance_overlay
-from dreamif_ros.bag.pairs import CAMERAS, RecordedPair
+from dreamif_ros.bag.recorded_pairs import RecordedPair
+from dreamif_ros.detection.boxes import draw_boxes
+from dreamif_ros.detection.detector import Detections, Detector
+from dreamif_ros.evaluation.evaluation_results import DETECTED_IN, FilmFrame, FrameRow
 from dreamif_ros.evaluation.film import Video, small_jpeg
+from dreamif_ros.evaluation.fused_bag import FusedBag
 from dreamif_ros.evaluation.measuring import (
     FlickerSums,
     Grays,
@@ -25,13 +30,9 @@ from dreamif_ros.evaluation.measuring import (
     Registration,
     WatchedNormalizer,
 )
-from dreamif_ros.evaluation.recorder import FusedBag
-from dreamif_ros.evaluation.results import DETECTED_IN, FilmFrame, FrameRow
 from dreamif_ros.evaluation.side_work import SideWork
-from dreamif_ros.evaluation.survey import REFUSED, Survey
-
-if TYPE_CHECKING:
-    from dreamif_ros.detection.detector import Detections, Detector
+from dreamif_ros.evaluation.survey import CamerasSurvey
+from dreamif_ros.pictures import gray_to_rgb
 
 SCORE_PERIOD_S = 1.0  # between two frames whose alignment is judged, as in the node
 GAIN_STEP = 16.0  # gray levels; an end of the 8-bit range that moves further at once is a jump
@@ -41,7 +42,7 @@ GAIN_PERCENTILES = (5, 95)
 
 @dataclass
 class Sinks:
-    """Where frames go besides the rows."""
+    """Where frames go besides the rows; None where they do not."""
 
     video: Video | None = None
     bag: FusedBag | None = None
@@ -55,20 +56,20 @@ class FramesFound:
     rows: list[FrameRow] = field(default_factory=list)
     film: list[FilmFrame] = field(default_factory=list)
     flicker: FlickerSums = field(default_factory=FlickerSums)
-    # By stage, in seconds.
+    # Of each frame, by stage.
     seconds: defaultdict[str, array[float]] = field(
         default_factory=lambda: defaultdict(lambda: array("d"))
     )
     confidences: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
-    blank: Counter[str] = field(default_factory=Counter)  # frames of one gray level, by camera
+    blank: Both[int] = field(default_factory=lambda: Both(0, 0))  # frames of one gray level
     gain_jumps: int = 0  # of the 8-bit infrared range
-    sizes_changed: Counter[str] = field(default_factory=Counter)
+    sizes_changed: Both[int] = field(default_factory=lambda: Both(0, 0))
     couples: int = 0  # of successive frames in ``flicker``
     unmeasured: str = ""  # why the first frame without metrics has none
 
 
 @dataclass(frozen=True)
-class _Picture:
+class _FusedPair:
     """One fused frame with all that is made of it."""
 
     pair: RecordedPair
@@ -90,9 +91,14 @@ class _Measured:
 class FramePass:
     """Fuses pairs one by one.
 
-    pipeline: without registration; calibration: what it is given. count: how many pairs are to
-    come, over which metric_frames and film_frames are spread. workers: threads that measure and
-    draw.
+    Args:
+        pipeline: without registration.
+        calibration: that the pipeline is given.
+        sinks: where frames go besides the rows.
+        count: how many pairs are to come.
+        metric_frames: how many of them are measured, spread evenly.
+        film_frames: how many of them are drawn, spread evenly.
+        workers: threads that measure and draw.
     """
 
     def __init__(
@@ -115,25 +121,24 @@ class FramePass:
         self._measured, self._filmed = Places(count, metric_frames), Places(count, film_frames)
         self._before: Future[_Measured] | None = None  # of the last frame, where it is measured
         self._work, self._film = SideWork(workers), list[tuple[int, dict[str, bytes]]]()
-        self._sizes: dict[str, tuple[int, ...]] = {}
+        self._sizes: Both[tuple[int, ...] | None] = Both(None, None)
         self._gain: tuple[float, float] | None = None
         self._scored_s = -SCORE_PERIOD_S
 
-    def add(self, index: int, pair: RecordedPair, survey: Survey, info: Any | None) -> None:
-        """Fuse a pair; one that cannot be is counted where it belongs.
+    def add(self, index: int, pair: RecordedPair, survey: CamerasSurvey, info: Any | None) -> None:
+        """Fuse a pair, or count in ``survey`` why it cannot be fused.
 
-        index: of the pair among those to come. info: the visible camera's newest camera_info.
+        index: of the pair among those to come. info: camera_info of the visible camera.
         """
         fused = self._fuse(pair, survey)
         if fused is None:
             self._before = None
-            survey.drops[REFUSED] += 1
-            survey.events[REFUSED, max(0, int(pair.time_s))] += 1
+            survey.refuse_pair(pair.images.visible.recorded_ns)
             return
         measured, filmed = self._measured.due(index), self._filmed.due(index)
         wanted = measured or filmed or self._before is not None or self._sinks.detector is not None
         gray = self._gray(pair) if wanted else None
-        picture = _Picture(pair, fused, gray, self._detect(pair, fused, gray))
+        picture = _FusedPair(pair, fused, gray, self._detect(pair, fused, gray))
         self.found.rows.append(self._row(index, picture))
         self._measure(picture, measured)
         if filmed:
@@ -155,25 +160,23 @@ class FramePass:
     def _keep_film(self, row: int, pictures: dict[str, bytes]) -> None:
         self._film.append((row, pictures))
 
-    def _fuse(self, pair: RecordedPair, survey: Survey) -> FusionResult | None:
+    def _fuse(self, pair: RecordedPair, survey: CamerasSurvey) -> FusionResult | None:
         started = time.perf_counter()
-        images: dict[str, NDArray[Any]] = {}
-        for camera, name in enumerate(CAMERAS):
+        refused = False
+        for camera in Camera:
             try:
-                images[name] = pair.infrared if camera == 0 else pair.visible
-                self._watch(name, images[name])
+                self._watch(camera, pair.infrared if camera == Camera.INFRARED else pair.visible)
             except ImageError as error:
-                (survey.infrared, survey.visible)[camera].refuse(str(error))
-        if len(images) < len(CAMERAS):
+                survey.cameras[camera].refuse(str(error))
+                refused = True
+        if refused:
             return None
         decoded = time.perf_counter()
         score = pair.time_s - self._scored_s >= SCORE_PERIOD_S
         try:
-            result = self._pipeline.fuse(
-                images["visible"], images["infrared"], score_alignment=score
-            )
-        except ImageError as error:  # as in the node: the visible image decides
-            survey.infrared.refuse(str(error))
+            result = self._pipeline.fuse(pair.visible, pair.infrared, score_alignment=score)
+        except ImageError as error:  # counts as infrared's: the node shows visible alone
+            survey.cameras.infrared.refuse(str(error))
             return None
         if score:
             self._scored_s = pair.time_s
@@ -183,13 +186,13 @@ class FramePass:
             self.found.seconds[stage].append(spent)
         return result
 
-    def _watch(self, name: str, image: NDArray[Any]) -> None:
-        """Note what may trouble the fused image without being refused."""
+    def _watch(self, camera: Camera, image: NDArray[Any]) -> None:
+        """Note what spoils the fused image although nothing is refused."""
         shape = image.shape[:2]
-        self.found.sizes_changed[name] += self._sizes.get(name, shape) != shape
-        self._sizes[name] = shape
-        self.found.blank[name] += is_blank(image)
-        if name == CAMERAS[0] and image.dtype == np.uint8:
+        self.found.sizes_changed[camera] += self._sizes[camera] not in (None, shape)
+        self._sizes[camera] = shape
+        self.found.blank[camera] += is_blank(image)
+        if camera == Camera.INFRARED and image.dtype == np.uint8:
             sample = image[::GAIN_SAMPLE, ::GAIN_SAMPLE]
             low, high = (float(value) for value in np.percentile(sample, GAIN_PERCENTILES))
             before = self._gain or (low, high)
@@ -200,8 +203,8 @@ class FramePass:
     def _gray(self, pair: RecordedPair) -> NDArray[np.uint8]:
         return self._registration.gray(self._normalizer.normalized, pair.visible)
 
-    def _measure(self, picture: _Picture, measured: bool) -> None:
-        """Where it is due; the frame after a measured one tells the flicker."""
+    def _measure(self, picture: _FusedPair, measured: bool) -> None:
+        """Measure a frame where it is due; the frame after a measured one shows the flicker."""
         before, self._before = self._before, None
         if picture.infrared is None or not (measured or before):
             return
@@ -235,13 +238,13 @@ class FramePass:
             self.found.confidences[name] += float(detections.scores.sum())
         return found
 
-    def _row(self, index: int, picture: _Picture) -> FrameRow:
+    def _row(self, index: int, picture: _FusedPair) -> FrameRow:
         pair, result = picture.pair, picture.result
         low, high = self._normalizer.bounds
         return FrameRow(
             index=index,
             time_s=pair.time_s,
-            stamp_ns=pair.images[1].header_ns,
+            stamp_ns=pair.images.visible.header_ns,
             skew_ms=pair.skew_ms,
             thermal_low=low,
             thermal_high=high,
@@ -251,12 +254,12 @@ class FramePass:
             detections={name: len(found.boxes) for name, found in picture.detections.items()},
         )
 
-    def _pictures(self, picture: _Picture) -> dict[str, bytes]:
+    def _pictures(self, picture: _FusedPair) -> dict[str, bytes]:
         assert picture.infrared is not None  # a frame of the film has it
         result, visible = picture.result, picture.pair.visible
         images = {
-            "infrared": _rgb(picture.infrared),
-            "visible": _rgb(visible),
+            "infrared": gray_to_rgb(picture.infrared),
+            "visible": visible if visible.ndim == 3 else gray_to_rgb(visible),
             "fused": result.fused,
             "dominance": dominance_overlay(
                 result.fused, result.dominance_infrared, result.dominance_visible
@@ -264,13 +267,11 @@ class FramePass:
         }
         detector = self._sinks.detector
         if detector is not None:
-            from dreamif_ros.detection.boxes import draw_boxes
-
             images["boxes"] = draw_boxes(result.fused, picture.detections["fused"], detector.names)
         return {name: small_jpeg(image) for name, image in images.items()}
 
-    def _write(self, picture: _Picture, info: Any | None) -> None:
-        image = picture.pair.images[1]
+    def _write(self, picture: _FusedPair, info: Any | None) -> None:
+        image = picture.pair.images.visible
         header, detector = image.message.header, self._sinks.detector
         if self._sinks.video is not None:
             self._sinks.video.add(picture.result.fused)
@@ -299,7 +300,3 @@ def _measured(
 
 def _mean(dominance: NDArray[np.float32]) -> float:
     return float(dominance.mean(dtype=np.float64))
-
-
-def _rgb(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)

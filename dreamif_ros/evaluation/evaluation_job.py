@@ -1,4 +1,4 @@
-"""One evaluation from its settings to its folder: plain values in, files out, in any process."""
+"""One evaluation, from settings to a folder of files, in any process."""
 
 from __future__ import annotations
 
@@ -13,16 +13,23 @@ import cv2
 from dreamif_model import ConfigError, FusionPipeline
 from dreamif_model.device import cpu_threads, use_cpu_threads
 from dreamif_model.thermal import ThermalConfig
-from dreamif_ros.evaluation.evaluate import EvaluationSettings, Progress, evaluate_bag
-from dreamif_ros.evaluation.file_names import FRAMES, METRICS, REPORT, TIMINGS
-from dreamif_ros.evaluation.files import write_frames, write_metrics, write_timings
+from dreamif_ros.evaluation.evaluate_bag import EvaluationSettings, Progress, evaluate_bag
+from dreamif_ros.evaluation.evaluation_results import Evaluation
 from dreamif_ros.evaluation.report import check_libraries, write_report
-from dreamif_ros.evaluation.results import Evaluation
+from dreamif_ros.evaluation.result_files import (
+    FRAMES,
+    METRICS,
+    REPORT,
+    TIMINGS,
+    write_frames,
+    write_metrics,
+    write_timings,
+)
 
 
 @dataclass(frozen=True)
-class Model:
-    """What :class:`~dreamif_model.FusionPipeline` is made of."""
+class ModelOptions:
+    """The arguments of :class:`~dreamif_model.FusionPipeline`."""
 
     variant: str
     device: str
@@ -32,7 +39,7 @@ class Model:
     thermal: ThermalConfig = field(default_factory=ThermalConfig)
 
     def pipeline(self) -> FusionPipeline:
-        """A new one, without registration."""
+        """A new pipeline, without registration."""
         return FusionPipeline(
             self.variant,
             self.device,
@@ -48,11 +55,11 @@ class EvaluationJob:
     """One bag and all that its evaluation depends on.
 
     cpu_threads: of the network; another number changes the last digits. workers: threads that
-    measure and draw frames beside it.
+    measure and draw frames meanwhile.
     """
 
     bag: Path
-    model: Model
+    model: ModelOptions
     settings: EvaluationSettings
     write_bag: bool = False
     write_video: bool = True
@@ -70,9 +77,9 @@ def evaluate_into(
     folder: Path,
     progress: Progress = lambda items, what, count: items,  # noqa: ARG005
 ) -> Evaluation:
-    """Evaluate, and write all files into ``folder``, which is there.
+    """Evaluate a bag, and write all files into ``folder``, which must exist.
 
-    Raises what :func:`~dreamif_ros.evaluation.evaluate_bag` raises.
+    Raises the errors of :func:`~dreamif_ros.evaluation.evaluate_bag.evaluate_bag`.
     """
     check_libraries()
     started = time.perf_counter()

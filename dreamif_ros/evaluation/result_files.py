@@ -1,4 +1,4 @@
-"""The numbers of an evaluation as files: the same bytes for the same bag and settings."""
+"""The files of an evaluation: the same bytes for the same bag and settings, timings excepted."""
 
 from __future__ import annotations
 
@@ -8,16 +8,21 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from dreamif_ros.evaluation.results import Evaluation, FrameRow
+from dreamif_ros.evaluation.evaluation_results import Evaluation, FrameRow
 from dreamif_ros.json_file import plain, write_json
 
-# Pictures, places and times of this run; the rows are frames.csv.
+# Files of one bag.
+METRICS, FRAMES, TIMINGS, REPORT = "metrics.json", "frames.csv", "timings.json", "report.html"
+# Files of several bags, beside a folder for each.
+INDEX, SUMMARY, TABLE, PLAN = "index.html", "summary.json", "summary.csv", "plan.json"
+
+# Pictures, paths and times of this run; the rows are in frames.csv.
 LEFT_OUT = ("rows", "latency_ms", "film", "alignment_pictures", "video", "fused_bag")
 PRIVATE_SETTINGS = ("command",)
 
 
 def metrics_content(evaluation: Evaluation) -> dict[str, Any]:
-    """What metrics.json holds; NaN and infinite values as None, which JSON has no number for."""
+    """What metrics.json holds; NaN and infinite values become None, because JSON lacks them."""
     names = [item.name for item in fields(Evaluation) if item.name not in LEFT_OUT]
     content: dict[str, Any] = {name: plain(getattr(evaluation, name)) for name in names}
     for name in PRIVATE_SETTINGS:
@@ -26,7 +31,7 @@ def metrics_content(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def row_values(row: FrameRow) -> dict[str, Any]:
-    """A row as a flat dictionary, as pandas.DataFrame takes a list of them.
+    """A row as a flat dictionary; a list of them makes a pandas.DataFrame.
 
     Metrics are named ``fused_Qabf``, objects ``objects_fused``; those not measured are left out.
     """
@@ -41,12 +46,12 @@ def row_values(row: FrameRow) -> dict[str, Any]:
 
 
 def write_metrics(evaluation: Evaluation, path: Path) -> None:
-    """metrics.json."""
+    """Write metrics.json."""
     write_json(path, metrics_content(evaluation))
 
 
 def write_frames(rows: Sequence[FrameRow], path: Path) -> None:
-    """frames.csv: a row per fused pair; cells of what was not measured are empty."""
+    """Write frames.csv: a row per fused pair; cells of what was not measured are empty."""
     flat = [row_values(row) for row in rows]
     columns = [item.name for item in fields(FrameRow) if item.name not in ("metrics", "detections")]
     columns += list(dict.fromkeys(name for row in flat for name in row if name not in columns))
@@ -57,7 +62,7 @@ def write_frames(rows: Sequence[FrameRow], path: Path) -> None:
 
 
 def write_timings(evaluation: Evaluation, wall_s: float, path: Path) -> None:
-    """timings.json: what differs from run to run."""
+    """Write timings.json: what differs from run to run."""
     content = {
         "latency_ms": evaluation.latency_ms,
         "wall_s": wall_s,

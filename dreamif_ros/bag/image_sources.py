@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dreamif_model.cameras import Both
 from dreamif_model.data import PairPaths, Pixels, find_pairs, read_gray, read_rgb
 from dreamif_model.errors import ConfigError, ImageError
-from dreamif_model.training.data import DataSet
-from dreamif_ros.bag.storage import MAX_RATE_HZ
+from dreamif_ros.stamps import NANOSECONDS
 
 SPLITS = ("all", "train", "test")
 VIDEO_SUFFIXES = frozenset(
@@ -27,10 +27,10 @@ VIDEO_SUFFIXES = frozenset(
         *("mp4", "mpeg", "mpg", "ts", "webm", "wmv"),
     )
 )
+MAX_RATE_HZ = 1000.0
 MAX_FPS = 10_000.0  # a header that says more is damaged
-NANOSECONDS = 1_000_000_000
 
-Frame: TypeAlias = NDArray[Any]  # as OpenCV gives it: (H, W, 3) BGR, or (h, w) uint16
+VideoFrame: TypeAlias = NDArray[Any]  # as OpenCV gives it: (H, W, 3) BGR, or (h, w) uint16
 
 
 class Shot(NamedTuple):
@@ -41,49 +41,72 @@ class Shot(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Cameras:
-    """The images of both cameras, each in order of time and read as they are taken."""
+class ImageSource:
+    """The images of both cameras in order of time; each is read when it is taken.
 
-    infrared: Iterator[Shot]
-    visible: Iterator[Shot]
-    expected: int | None = None  # visible images, as far as their header is to be trusted
-    by_index: bool = True  # image i of one camera is of the same moment as image i of the other
-    notes: list[str] = field(default_factory=list)  # filled while reading: what a user may miss
-
-
-def open_cameras(infrared: Path, visible: Path, rate_hz: float | None) -> Cameras:
-    """Two image files, two folders of images with equal names, or two videos.
-
-    rate_hz: images per second. Without it videos have their own times, and both begin at the
-    same moment; image files have none. ConfigError where a rate is missing or out of range,
-    ImageError where something cannot be read.
+    Attributes:
+        shots: of each camera.
+        expected: number of visible images, as the header of the files says; None where unknown.
+        by_index: image i of one camera shows the same moment as image i of the other.
+        notes: what a user may miss, filled while images are read.
     """
-    videos = [path.suffix.lower() in VIDEO_SUFFIXES for path in (infrared, visible)]
-    if not any(videos):
+
+    shots: Both[Iterator[Shot]]
+    expected: int | None = None
+    by_index: bool = True
+    notes: list[str] = field(default_factory=list)
+
+
+def open_images(infrared: Path, visible: Path, rate_hz: float | None) -> ImageSource:
+    """Open two image files, two folders of images with equal names, or two videos.
+
+    Args:
+        infrared: file or folder of the infrared camera.
+        visible: file or folder of the visible camera.
+        rate_hz: images per second, more than 0 to 1000 Hz. None: videos have their own times and
+            both begin at the same moment; image files need a rate.
+
+    Raises:
+        ConfigError: the rate is missing or out of range.
+        ImageError: something cannot be read.
+    """
+    are_videos = [path.suffix.lower() in VIDEO_SUFFIXES for path in (infrared, visible)]
+    if not any(are_videos):
         return image_files(find_pairs(infrared, visible), rate_hz)
-    if not all(videos):
+    if not all(are_videos):
         raise ImageError(
             f"give two videos, two image files or two folders, got {infrared} and {visible}"
         )
     if rate_hz is not None:
         _check_rate(rate_hz)
-    films = Video(infrared, keeps_16_bit=True), Video(visible)
+    videos = Both(VideoFile(infrared, keeps_16_bit=True), VideoFile(visible))
     notes: list[str] = []
-    return Cameras(
-        films[0].shots(_gray, rate_hz, notes),
-        films[1].shots(_rgb, rate_hz, notes),
-        films[1].expected,
+    return ImageSource(
+        Both(
+            videos.infrared.shots(_gray, rate_hz, notes),
+            videos.visible.shots(_rgb, rate_hz, notes),
+        ),
+        videos.visible.expected,
         by_index=rate_hz is not None,
         notes=notes,
     )
 
 
-def open_data_set(root: Path, split: str, rate_hz: float | None) -> Cameras:
-    """A published data set as it unpacks, pairs in the order of their names.
+def open_data_set(root: Path, split: str, rate_hz: float | None) -> ImageSource:
+    """Open a published data set; its pairs come in the order of their names.
 
-    split: ``train``, ``test`` or ``all``, as `dreamif train` divides it: the data set's own
-    test split, or without one every eighth pair.
+    Args:
+        root: folder of LLVIP, MSRS, M3FD or RoadScene, or one with ``ir/`` and ``vi/``.
+        split: ``train``, ``test`` or ``all``, as `dreamif train` divides the data set: by its own
+            test split, or without one every eighth pair.
+        rate_hz: pairs per second, more than 0 to 1000 Hz.
+
+    Raises:
+        ConfigError: the rate is missing or out of range.
+        ImageError: there is no such data set.
     """
+    from dreamif_model.training.data import DataSet  # loads torch
+
     if not root.is_dir():
         raise ImageError(f"no such folder: {root}")
     train, test = DataSet(root).split()
@@ -91,23 +114,30 @@ def open_data_set(root: Path, split: str, rate_hz: float | None) -> Cameras:
     return image_files(sorted(pairs, key=lambda pair: pair.stem), rate_hz)
 
 
-def image_files(pairs: Sequence[PairPaths], rate_hz: float | None) -> Cameras:
-    """Pairs of image files, pair i at i / rate_hz."""
+def image_files(pairs: Sequence[PairPaths], rate_hz: float | None) -> ImageSource:
+    """Pairs of image files, pair i at the time i / rate_hz."""
     if rate_hz is None:
         raise ConfigError("image files have no times: give --rate, in pairs per second")
     _check_rate(rate_hz)
     times = [_time_ns(index, rate_hz) for index in range(len(pairs))]
-    return Cameras(
-        (Shot(t, read_gray(pair.infrared)) for t, pair in zip(times, pairs, strict=True)),
-        (Shot(t, read_rgb(pair.visible)) for t, pair in zip(times, pairs, strict=True)),
+    return ImageSource(
+        Both(
+            (Shot(t, read_gray(pair.infrared)) for t, pair in zip(times, pairs, strict=True)),
+            (Shot(t, read_rgb(pair.visible)) for t, pair in zip(times, pairs, strict=True)),
+        ),
         len(pairs),
     )
 
 
-class Video:
-    """A video file, opened; ImageError where OpenCV cannot read one frame of it.
+class VideoFile:
+    """A video that is open for reading.
 
-    keeps_16_bit: give gray frames of 16 bit as they are, not in 8.
+    Args:
+        path: of the file.
+        keeps_16_bit: keep gray frames of 16 bit; otherwise they become 8 bit.
+
+    Raises:
+        ImageError: OpenCV cannot read a single frame.
     """
 
     def __init__(self, path: Path, keeps_16_bit: bool = False) -> None:
@@ -127,13 +157,13 @@ class Video:
 
     def shots(
         self,
-        convert: Callable[[Frame], Pixels],
+        convert: Callable[[VideoFrame], Pixels],
         rate_hz: float | None,
         notes: list[str],
     ) -> Iterator[Shot]:
-        """All frames, at i / rate_hz or at their own times; a note where some are missing."""
+        """All frames, at i / rate_hz or at their own times; adds a note where some are missing."""
         index, time_ns = 0, 0
-        frame: Frame | None = self._first
+        frame: VideoFrame | None = self._first
         start_ms = self._capture.get(cv2.CAP_PROP_POS_MSEC)
         while frame is not None:
             if rate_hz is not None:
@@ -147,7 +177,7 @@ class Video:
             notes.append(f"{self._path} ended after {index} of {self.expected} frames")
 
     def _next_time_ns(self, last_ns: int, start_ms: float) -> int:
-        """Of the frame just read: as its file says, or by the frame rate where it says none."""
+        """The time of the frame just read, as its file says, or by the frame rate."""
         stored_ms = self._capture.get(cv2.CAP_PROP_POS_MSEC) - start_ms
         if math.isfinite(stored_ms) and round(stored_ms * 1e6) > last_ns:
             return round(stored_ms * 1e6)
@@ -157,8 +187,8 @@ class Video:
         return last_ns + round(NANOSECONDS / fps)
 
 
-def _open(path: Path, convert: bool) -> tuple[cv2.VideoCapture, Frame | None]:
-    """The opened file and its first frame, None where it has none."""
+def _open(path: Path, convert: bool) -> tuple[cv2.VideoCapture, VideoFrame | None]:
+    """The opened file and its first frame, None where no frame can be read."""
     if not path.is_file():
         raise ImageError(f"no such video file: {path}")
     # FFmpeg and OpenCV would print lines of their own about a file that they cannot read.
@@ -169,7 +199,7 @@ def _open(path: Path, convert: bool) -> tuple[cv2.VideoCapture, Frame | None]:
         return capture, _read(capture)
 
 
-def _read(capture: cv2.VideoCapture) -> Frame | None:
+def _read(capture: cv2.VideoCapture) -> VideoFrame | None:
     try:
         found, frame = capture.read()
     except cv2.error:
@@ -187,17 +217,17 @@ def _silent_opencv() -> Iterator[None]:
         cv2.utils.logging.setLogLevel(level)
 
 
-def _is_deep(frame: Frame) -> bool:
+def _is_deep(frame: VideoFrame) -> bool:
     return frame.ndim == 2 and frame.dtype == np.uint16
 
 
-def _gray(frame: Frame) -> Pixels:
-    """(h, w) of a BGR frame, or the frame itself where it is gray."""
+def _gray(frame: VideoFrame) -> Pixels:
+    """A BGR frame as (h, w) gray; a gray frame as it is."""
     gray = frame if frame.ndim == 2 else cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
     return cast("Pixels", gray)
 
 
-def _rgb(frame: Frame) -> Pixels:
+def _rgb(frame: VideoFrame) -> Pixels:
     code = cv2.COLOR_GRAY2RGB if frame.ndim == 2 else cv2.COLOR_BGR2RGB
     return cast("Pixels", cv2.cvtColor(frame, code))
 

@@ -1,7 +1,7 @@
-"""Everything about one bag: what was recorded, what fusion makes of it, how the cameras agree.
+"""Evaluates one bag: what was recorded, what fusion makes of it, how the cameras agree.
 
-The bag is read in three passes and never held: a survey of all messages, the cameras' agreement
-in its first minute, and the fusion of all pairs.
+The bag is read in three passes and never held in memory: a survey of all messages, the cameras'
+agreement in its first minute, and the fusion of all pairs.
 """
 
 from __future__ import annotations
@@ -12,41 +12,44 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from dreamif_model import Calibration, ConfigError, FusionPipeline
+from dreamif_model.cameras import Both
 from dreamif_model.device import cpu_threads
-from dreamif_ros.bag.pairs import TYPES, Pairing, camera_topics, pair_images, read_images
+from dreamif_ros.bag.bag_messages import MESSAGES
+from dreamif_ros.bag.camera_topics import CameraTopics, info_topic
+from dreamif_ros.bag.recorded_pairs import (
+    PairingOptions,
+    camera_topics,
+    pair_images,
+    read_images,
+)
 from dreamif_ros.bag.recording import DamagedBagError, Recording, open_recording, salvage
-from dreamif_ros.bag.storage import CAMERA_INFO
-from dreamif_ros.bag.topics import CameraTopics, info_topic
+from dreamif_ros.detection.detector import Detector, DetectorConfig
+from dreamif_ros.evaluation.advice import advise_on_evaluation
 from dreamif_ros.evaluation.camera_check import CameraCheck, check_cameras, complete
-from dreamif_ros.evaluation.film import Video, small_jpeg
-from dreamif_ros.evaluation.findings import warn
-from dreamif_ros.evaluation.frames import FramePass, FramesFound, Sinks
-from dreamif_ros.evaluation.measuring import intervals
-from dreamif_ros.evaluation.recorder import FusedBag
-from dreamif_ros.evaluation.results import (
+from dreamif_ros.evaluation.evaluation_results import (
     DETECTED_IN,
     AlignmentFound,
-    Camera,
     ClockOffsetFound,
     Evaluation,
+    Recorded,
 )
-from dreamif_ros.evaluation.survey import CameraSurvey, Survey, survey
+from dreamif_ros.evaluation.film import Video, small_jpeg
+from dreamif_ros.evaluation.fused_bag import FusedBag
+from dreamif_ros.evaluation.fused_frames import FramePass, FramesFound, Sinks
+from dreamif_ros.evaluation.measuring import intervals
+from dreamif_ros.evaluation.survey import CamerasSurvey
 from dreamif_ros.fusion.camera_infos import CameraInfos
-from dreamif_ros.pairing import NANOSECONDS
-
-if TYPE_CHECKING:
-    from dreamif_ros.detection.detector import Detector
+from dreamif_ros.stamps import to_seconds
 
 VIDEO_NAME, BAG_NAME = "fused.mkv", "fused_bag"
 ALIGNMENT_WIDTH = 640  # pixels of the alignment's pictures
-MOST_WINDOWS = 1_000_000  # of one second
-NO_CHECK = "the cameras' agreement was not to be checked"
-Item = TypeVar("Item")
+MAX_WINDOWS = 1_000_000  # of one second
+NO_CHECK = "the cameras' agreement was not checked"
 Progress = Callable[[Iterator[Any], str, int | None], Iterator[Any]]  # items, what, how many
 
 
@@ -54,16 +57,27 @@ Progress = Callable[[Iterator[Any], str, int | None], Iterator[Any]]  # items, w
 class EvaluationSettings:
     """What is evaluated, and how thoroughly.
 
-    infrared, visible: topics, by default ours or the only pair that fits. calibration: its file.
-    every: of the pairs every so manieth is fused. start_s, stop_s: since the bag's first message.
-    metric_frames, film_frames: how many are measured and shown, spread evenly. check: estimate
-    the clocks' offset and the cameras' alignment. detector: a model file, to look for objects.
-    told: what else the report shall list as settings.
+    Attributes:
+        infrared: topic; by default found by name and encoding.
+        visible: topic; by default found by name and encoding.
+        pairing: how images become pairs.
+        calibration: its file; None: infrared is resized to the visible image.
+        every: fuse every Nth pair.
+        start_s: leave out what was recorded earlier, in seconds since the bag's first message.
+        stop_s: leave out what was recorded then or later, in seconds since the first message.
+        metric_frames: how many frames are measured, spread evenly.
+        film_frames: how many frames are shown, spread evenly.
+        check: estimate the clocks' offset and the cameras' alignment.
+        detector: a model file, to look for objects.
+        told: what else the report lists as settings.
+
+    Raises:
+        ConfigError: a value is out of range.
     """
 
     infrared: str | None = None
     visible: str | None = None
-    pairing: Pairing = field(default_factory=Pairing)
+    pairing: PairingOptions = field(default_factory=PairingOptions)
     calibration: Path | None = None
     every: int = 1
     start_s: float = 0.0
@@ -97,15 +111,24 @@ def evaluate_bag(
     workers: int = 1,
     progress: Progress = lambda items, what, count: items,  # noqa: ARG005
 ) -> Evaluation:
-    """Evaluate a bag; the video and the fused bag go into ``out``, a folder that is there.
+    """Evaluate a bag; the result names what is wrong with it.
 
-    pipeline: a new one, without registration. workers: threads that measure and draw frames beside
-    the fusion; any number gives the same. progress: may show how far the iterations are.
-    What is wrong with the bag is named in the result. Raises BagError where nothing can be read of
-    it or the cameras' topics are not clear, ConfigError for settings that cannot be used.
+    Args:
+        bag: rosbag2 folder, or its ``.mcap`` or ``.db3`` file.
+        pipeline: a new one, without registration.
+        settings: what is evaluated, and how thoroughly.
+        out: existing folder, into which the video and the fused bag are written.
+        write_bag: write the fused images and dominance maps as a bag.
+        write_video: write the fused images as a video.
+        workers: threads that measure and draw frames; any number gives the same result.
+        progress: wraps the iterations, to show how far they are.
+
+    Raises:
+        BagError: nothing can be read of the bag, or the cameras' topics are not clear.
+        ConfigError: settings cannot be used.
     """
     with ExitStack() as stack:
-        run = _Run(bag, pipeline, settings, workers, progress, stack)
+        run = _BagRun(bag, pipeline, settings, workers, progress, stack)
         check = run.check()
         sinks = run.open_sinks(out, write_bag, write_video)
         frames = run.fuse(sinks)
@@ -113,12 +136,13 @@ def evaluate_bag(
         fused_bag = sinks.bag.close() if sinks.bag else None
         found = run.result(check, frames)
         found = replace(found, video=video, fused_bag=fused_bag)
-        return replace(
-            found, warnings=tuple(warn(found, frames, run.infos.clock_offset_s, settings.pairing))
+        warnings = advise_on_evaluation(
+            found, run.recorded(), frames, run.infos.clock_offset_s, settings.pairing
         )
+        return replace(found, warnings=tuple(warnings))
 
 
-class _Run:
+class _BagRun:
     """One evaluation; it begins with the survey."""
 
     def __init__(
@@ -143,23 +167,24 @@ class _Run:
         except DamagedBagError as error:
             self._recording = stack.enter_context(salvage(bag, error))
             self._chosen, self._survey = self._look()
-        self._topics = self._chosen.infrared, self._chosen.visible
+        self._topics = self._chosen.topics
         self._calibration: Calibration | None = complete(self.infos, self._recording, self._topics)
 
-    def _look(self) -> tuple[CameraTopics, Survey]:
-        """At every message once."""
+    def _look(self) -> tuple[CameraTopics, CamerasSurvey]:
+        """Read every message once."""
         settings = self._settings
-        chosen = camera_topics(self._recording, settings.infrared, settings.visible)
-        topics = chosen.infrared, chosen.visible
-        images = read_images(self._recording, topics, settings.start_s, settings.stop_s)
-        shown = self._progress(images, "message", None)
-        found = survey(shown, topics, self._pairing, self._recording.start_ns)
-        if settings.start_s and not (found.infrared.recorded_ns or found.visible.recorded_ns):
+        chosen = camera_topics(self._recording, Both(settings.infrared, settings.visible))
+        found = CamerasSurvey(chosen.topics, self._pairing, self._recording.start_ns)
+        messages = self._recording.messages(list(chosen.topics), settings.start_s, settings.stop_s)
+        for message in self._progress(messages, "message", None):
+            found.add(message)
+        found.finish()
+        if settings.start_s and not any(camera.recorded_ns for camera in found.cameras):
             self._check_start(settings.start_s)
         return chosen, found
 
     def _check_start(self, start_s: float) -> None:
-        long_s = (self._recording.end_ns - self._recording.start_ns) / NANOSECONDS
+        long_s = to_seconds(self._recording.end_ns - self._recording.start_ns)
         if start_s > long_s:
             raise ConfigError(
                 f"the start is {start_s:g} s, but the bag is only {long_s:.1f} s long: begin "
@@ -167,7 +192,7 @@ class _Run:
             )
 
     def check(self) -> CameraCheck:
-        """How the cameras agree."""
+        """How well the cameras agree."""
         if not self._settings.check:
             return CameraCheck(
                 ClockOffsetFound(None, None, NO_CHECK),
@@ -189,9 +214,9 @@ class _Run:
         return sinks
 
     def fuse(self, sinks: Sinks) -> FramesFound:
-        """All pairs, or every so manieth."""
+        """Fuse all pairs, or every Nth."""
         settings = self._settings
-        count = math.ceil(self._survey.pairs / settings.every)
+        count = math.ceil(self._survey.tally.pairs / settings.every)
         frames = FramePass(
             self._pipeline,
             self._calibration,
@@ -211,38 +236,38 @@ class _Run:
         return frames.finish()
 
     def _camera_info(self) -> Any | None:
-        """The first of the visible camera; None where there is none that can be read."""
-        topic = info_topic(self._topics[1])
+        """The first message of the visible camera; None where none can be read."""
+        topic = info_topic(self._topics.visible)
         first = self._recording.first(topic)
         try:
-            return first and TYPES.deserialize_cdr(first.data, CAMERA_INFO)
-        except Exception:  # whatever the parser meets in damaged bytes
+            return first and MESSAGES.deserialize(first.data, topic.type_name)
+        except Exception:  # damaged bytes raise errors of any kind
             self._recording.say(f"{topic.name} holds damaged messages: no camera_info was written")
             return None
 
     def _fused_hz(self) -> float:
-        rates = [camera.rate_hz for camera in self._cameras(FramesFound()) if camera.rate_hz]
+        rates = [camera.rate_hz for camera in self._survey.cameras if camera.rate_hz]
         return min(rates, default=0.0) / self._settings.every
 
-    def _cameras(self, frames: FramesFound) -> tuple[Camera, Camera]:
-        def result(camera: CameraSurvey, name: str) -> Camera:
-            return replace(camera.result(), sizes_changed=frames.sizes_changed[name])
-
-        found = self._survey
-        return result(found.infrared, "infrared"), result(found.visible, "visible")
+    def recorded(self) -> Recorded:
+        """What both cameras recorded."""
+        return self._survey.recorded()
 
     def result(self, check: CameraCheck, frames: FramesFound) -> Evaluation:
         """All of it, without warnings."""
-        infrared, visible = self._cameras(frames)
+        infrared, visible = (
+            replace(found.record(), sizes_changed=frames.sizes_changed[camera])
+            for camera, found in self._survey.cameras.items()
+        )
         rows, found = frames.rows, self._survey
-        drops = {reason.replace("_", " "): count for reason, count in found.drops.items() if count}
+        drops = {reason: count for reason, count in found.tally.unpaired.items() if count}
         return Evaluation(
             bag=self._recording.path.resolve().name,
             settings=self._told(),
             duration_s=max(0.0, max(infrared.last_s, visible.last_s) - self._settings.start_s),
             infrared=infrared,
             visible=visible,
-            pairs=found.pairs,
+            pairs=found.tally.pairs,
             fused=len(rows),
             drops=drops,
             rates=_rates(found, frames, drops),
@@ -270,8 +295,8 @@ class _Run:
         settings, engine = self._settings, self._pipeline.engine
         thermal = self._pipeline.normalizer.config
         return settings.told | {
-            "infrared": self._topics[0].name,
-            "visible": self._topics[1].name,
+            "infrared": self._topics.infrared.name,
+            "visible": self._topics.visible.name,
             "variant": engine.variant,
             "backend": engine.backend.name,
             "device": engine.backend.device,
@@ -292,36 +317,34 @@ class _Run:
 
 
 def make_detector(model: str | None, pipeline: FusionPipeline) -> Detector | None:
-    """The detector of a model file, on the pipeline's device; raises what that raises."""
+    """The detector of a model file, on the pipeline's device; None without a file."""
     if model is None:
         return None
-    from dreamif_ros.detection.detector import Detector, DetectorConfig
-
     return Detector(DetectorConfig(model=model, device=pipeline.engine.backend.device))
 
 
-def _rates(found: Survey, frames: FramesFound, drops: dict[str, int]) -> dict[str, list[float]]:
+def _rates(
+    found: CamerasSurvey, frames: FramesFound, drops: dict[str, int]
+) -> dict[str, list[float]]:
     """Counts in windows of one second, from the bag's first message to its last.
 
-    Without windows where there are too many: a damaged time of recording claims years.
+    There are no windows where they would be too many, because a damaged time claims years.
     """
     events = found.events.copy()
     for row in frames.rows:
         events["fused", max(0, int(row.time_s))] += 1
     seconds = range(max((second for _, second in events), default=-1) + 1)
-    if len(seconds) > MOST_WINDOWS:
+    if len(seconds) > MAX_WINDOWS:
         seconds = range(0)
     names = ["infrared", "visible", "fused"]
     rates = {name: [float(events[name, second]) for second in seconds] for name in names}
-    for reason in found.drops:
-        told = reason.replace("_", " ")
-        if told in drops:
-            rates[told] = [float(events[reason, second]) for second in seconds]
+    for reason in drops:
+        rates[reason] = [float(events[reason, second]) for second in seconds]
     return {"time_s": [float(second) for second in seconds], **rates}
 
 
 def _detections(frames: FramesFound) -> dict[str, dict[str, float]]:
-    """How many objects, and their mean confidence, 0 without any."""
+    """How many objects, and their mean confidence; 0 without objects."""
     objects = {
         name: sum(row.detections.get(name, 0) for row in frames.rows) for name in DETECTED_IN
     }

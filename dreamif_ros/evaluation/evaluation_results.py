@@ -1,7 +1,7 @@
 """What the evaluation of a bag finds: plain values, from which its report and files are written.
 
-All of it but :attr:`Evaluation.latency_ms` follows from the bag and the settings alone: the same
-numbers at every run. Times are seconds since the bag's first message.
+The bag and the settings alone determine all numbers except :attr:`Evaluation.latency_ms`. Times are
+seconds since the bag's first message.
 """
 
 from __future__ import annotations
@@ -10,46 +10,72 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-METHODS = ("fused", "average", "max")  # fused: by the variant asked for; the others to compare
+from dreamif_model.cameras import Both
+
+METHODS = ("fused", "average", "max")  # fused: by the variant asked for; others for comparison
 DETECTED_IN = ("visible", "infrared", "fused")
 
 
 @dataclass(frozen=True)
 class Spell:
-    """A time in which something was so: a frozen camera, a gap without messages."""
+    """A time that a camera was frozen, or sent no messages."""
 
     start_s: float
     duration_s: float
 
 
 @dataclass(frozen=True)
-class Camera:
+class CameraRecord:
     """One camera's topic, as recorded."""
 
     topic: str
     type_name: str
     encodings: tuple[str, ...]
-    size: tuple[int, int] | None  # (width, height) of the first image; None: no image was read
+    size: tuple[int, int] | None  # (width, height) of the first image; None: none was decoded
     messages: int  # that can be read
     rate_hz: float  # by the median distance of two stamps; 0 below two messages
     first_s: float
     last_s: float
-    unstamped: int = 0  # messages with a zero stamp: the time they were recorded is taken
+    unstamped: int = 0  # messages with a zero stamp: their time of recording is taken
     disordered: int = 0  # messages stamped before the one that came before
     damaged: int = 0  # messages that cannot be read, beside those in ``messages``
     refused: int = 0  # messages that are no image that can be fused, the damaged ones among them
     refusal: str = ""  # why the first of them was refused
-    gaps: tuple[Spell, ...] = ()  # without messages, longer than three of its periods and 0.25 s
-    freezes: tuple[Spell, ...] = ()  # of one picture repeated, at least 0.25 s
-    # When the stamps went on or back by a second or more beyond the time of recording, and by how
-    # much.
-    jumps: tuple[Spell, ...] = ()
+    gaps: tuple[Spell, ...] = ()  # see survey.py for these definitions
+    freezes: tuple[Spell, ...] = ()
+    jumps: tuple[Spell, ...] = ()  # of the stamps by 1 s or more, and by how much
     sizes_changed: int = 0
 
     @property
     def recorded(self) -> int:
         """Messages, whether they can be read or not."""
         return self.messages + self.damaged
+
+
+@dataclass(frozen=True)
+class PairingSummary:
+    """The pairs that the node's synchronizer makes. Skew: infrared minus visible stamp."""
+
+    slop_s: float
+    pairs: int
+    unpaired: dict[str, int]  # messages in no pair, by reason; only reasons that occur
+    skew_median_ms: float = 0.0
+    skew_p5_ms: float = 0.0
+    skew_p95_ms: float = 0.0
+    distance_median_ms: float = 0.0  # of the absolute skew
+    distance_p95_ms: float = 0.0
+    distance_greatest_ms: float = 0.0
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What both cameras recorded, without fusing it: what advice is about."""
+
+    cameras: Both[CameraRecord]
+    pairing: PairingSummary
+    # Seconds to add to infrared stamps, by when both were recorded; None without stamps.
+    clock_offset_s: float | None
+    pairing_with_offset: PairingSummary | None  # with that added, where it gives more pairs
 
 
 @dataclass(frozen=True)
@@ -72,7 +98,7 @@ class FrameRow:
 
 
 @dataclass(frozen=True)
-class Interval:
+class MeanInterval:
     """A mean over the measured frames with its 95 % confidence interval."""
 
     mean: float
@@ -118,8 +144,8 @@ class Evaluation:
     bag: str
     settings: dict[str, Any]  # variant, device, precision, slop, offsets, …: what was asked for
     duration_s: float
-    infrared: Camera
-    visible: Camera
+    infrared: CameraRecord
+    visible: CameraRecord
     pairs: int
     fused: int
     drops: dict[str, int]  # messages and pairs that did not come out, by reason
@@ -130,7 +156,7 @@ class Evaluation:
     skew_ms: dict[str, float]  # median, p95, greatest: of the absolute skew; empty without pairs
     clock_offset: ClockOffsetFound
     alignment: AlignmentFound
-    metrics: dict[str, dict[str, Interval]]  # by method and metric
+    metrics: dict[str, dict[str, MeanInterval]]  # by method and metric
     flicker: dict[str, float]  # by method; empty below two frames
     detections: dict[str, dict[str, float]]  # by DETECTED_IN: objects, confidence; or empty
     faults: tuple[str, ...]  # what is wrong with the bag itself: cut off, no index, …
@@ -141,3 +167,8 @@ class Evaluation:
     alignment_pictures: dict[str, bytes] = field(default_factory=dict)
     video: Path | None = None
     fused_bag: Path | None = None
+
+    @property
+    def cameras(self) -> Both[CameraRecord]:
+        """What is known of each camera's topic."""
+        return Both(self.infrared, self.visible)

@@ -1,0 +1,154 @@
+"""Finds the topics of the two cameras in a bag."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from dreamif_model.cameras import Both, Camera
+from dreamif_ros.bag.storage import INFRARED_TOPIC, VISIBLE_TOPIC, BagError, Topic
+from dreamif_ros.images.message_builder import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE
+
+COMPRESSED = "/compressed"  # what image_transport adds to a topic's name
+IMAGE_TYPES = (IMAGE, COMPRESSED_IMAGE)
+_INFRARED_WORDS = frozenset(
+    {"ir", "infrared", "infra", "thermal", "thermo", "lwir", "mwir", "swir"}
+    | {"flir", "boson", "lepton", "tau2", "seek", "optris", "hadron"}
+)
+_INFRARED_ENCODINGS = ("mono16", "16UC1")
+_OTHER_WORDS = frozenset(("depth", "disparity", "fused", "dominance", "detections", "mask"))
+TOPIC_OPTIONS = Both("--ir", "--vi")  # of `dreamif bag`
+EncodingOf = Callable[[Topic], str]  # the encoding of a topic's first image
+
+
+@dataclass(frozen=True)
+class CameraTopics:
+    """The topics of both cameras, and what is unusual about them, in words."""
+
+    topics: Both[Topic]
+    faults: tuple[str, ...] = ()
+
+
+def choose_topics(
+    topics: Iterable[Topic],
+    encoding: EncodingOf,
+    named: Both[str | None],
+    options: Both[str] = TOPIC_OPTIONS,
+) -> CameraTopics:
+    """The topics that are named, or those of `dreamif bag make`, or the only pair that fits.
+
+    Args:
+        topics: of the bag.
+        encoding: called only where the names of the topics do not decide.
+        named: by the user, with or without ``/compressed``.
+        options: of the command line, which name the topics.
+
+    Raises:
+        BagError: a named topic has no images, or there is no single answer; lists the image topics.
+    """
+    images = [topic for topic in topics if topic.type_name in IMAGE_TYPES]
+    if named == Both(None, None):
+        ours = Both(INFRARED_TOPIC, VISIBLE_TOPIC).map(lambda name: _find(name, images))
+        if ours.infrared and ours.visible:
+            return _with_faults(Both(ours.infrared, ours.visible), images)
+    given = named.map(lambda name: None if name is None else _named(name, images))
+    if given.infrared is not None and given.infrared == given.visible:
+        raise BagError(f"{given.infrared.name} cannot be both cameras: {_listed(images)}")
+    found = Both.make(lambda camera: given[camera] or _only(images, encoding, camera, given))
+    if found.infrared is None or found.visible is None:
+        raise BagError(_undecided(images, encoding, given, options))
+    return _with_faults(Both(found.infrared, found.visible), images)
+
+
+def info_topic(image: Topic) -> Topic:
+    """The ``camera_info`` beside an image topic."""
+    base = image.name.removesuffix(COMPRESSED)
+    return Topic(f"{base.rpartition('/')[0]}/camera_info", CAMERA_INFO)
+
+
+def _find(name: str, images: list[Topic]) -> Topic | None:
+    """The topic of that name, raw before compressed."""
+    for type_name, candidate in ((IMAGE, name), (None, name), (None, name + COMPRESSED)):
+        for topic in images:
+            if topic.name == candidate and type_name in (None, topic.type_name):
+                return topic
+    return None
+
+
+def _named(name: str, images: list[Topic]) -> Topic:
+    topic = _find(name, images)
+    if topic is None:
+        raise BagError(f"there are no images on {name}: {_listed(images)}")
+    return topic
+
+
+def _one_per_camera(images: list[Topic]) -> list[Topic]:
+    """One topic for each camera, raw before compressed, without images made from others."""
+    kept = [topic for topic in images if not _words(topic) & _OTHER_WORDS]
+    bases = sorted({topic.name.removesuffix(COMPRESSED) for topic in kept})
+    return [topic for base in bases if (topic := _find(base, kept))]
+
+
+def _only(
+    images: list[Topic], encoding: EncodingOf, camera: Camera, given: Both[Topic | None]
+) -> Topic | None:
+    """The only topic that fits this camera and is not the other camera's."""
+    other = given[camera.other]
+    found = [
+        topic
+        for topic in _one_per_camera(images)
+        if not (other and _same(topic, other)) and _camera_of(topic, encoding) == camera
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def _same(one: Topic, other: Topic) -> bool:
+    return one.name.removesuffix(COMPRESSED) == other.name.removesuffix(COMPRESSED)
+
+
+def _camera_of(topic: Topic, encoding: EncodingOf) -> Camera:
+    """The camera that a topic seems to be, by its name, else by its encoding."""
+    infrared = bool(_words(topic) & _INFRARED_WORDS)
+    infrared = infrared or encoding(topic).partition(";")[0].strip() in _INFRARED_ENCODINGS
+    return Camera.INFRARED if infrared else Camera.VISIBLE
+
+
+def _words(topic: Topic) -> set[str]:
+    """``/front_ir2/image_raw`` to front, ir, ir2, image, raw."""
+    words = re.split(r"[^a-z0-9]+", topic.name.lower())
+    return {*words, *(word.rstrip("0123456789") for word in words)}
+
+
+def _with_faults(topics: Both[Topic], images: list[Topic]) -> CameraTopics:
+    faults = []
+    for topic in topics:
+        types = sorted({other.type_name for other in images if other.name == topic.name})
+        if len(types) > 1:
+            faults.append(
+                f"{topic.name} has messages of two types ({', '.join(types)}): only those of "
+                f"{topic.type_name} were read"
+            )
+    return CameraTopics(topics, tuple(faults))
+
+
+def _undecided(
+    images: list[Topic], encoding: EncodingOf, given: Both[Topic | None], options: Both[str]
+) -> str:
+    cameras = _one_per_camera(images)
+    if len(cameras) < 2:
+        return f"two cameras are needed: {_listed(images)}"
+    guesses = [topic for topic in cameras if _camera_of(topic, encoding) == Camera.INFRARED]
+    first = given.infrared or next((t for t in guesses if t != given.visible), None)
+    first = first or next(t for t in cameras if t != given.visible)
+    second = given.visible or next((t for t in cameras if t != first and t not in guesses), None)
+    second = second or next(t for t in cameras if t != first)
+    return (
+        f"which topics are the infrared and the visible camera's is not clear: {_listed(images)}; "
+        f"name them, such as {options.infrared} {first.name} {options.visible} {second.name}"
+    )
+
+
+def _listed(images: list[Topic]) -> str:
+    names = ", ".join(f"{topic.name} ({topic.type_name})" for topic in images) or "none"
+    return f"image topics in this bag: {names}"
