@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from dreamif_model.device import usable_cores
-from dreamif_model.thermal import THERMAL_MODES, ThermalConfig
+from dreamif_model.thermal import BYTE_ORDERS, THERMAL_MODES, ThermalConfig
 from dreamif_ros.bag.storage import BagError
 from dreamif_ros.cli.bag_evaluate_many import add_many_options, run_many
 from dreamif_ros.cli.fuse import add_model_options
@@ -49,10 +49,14 @@ _THERMAL = {
     "low": "counts or °C shown black in mode fixed",
     "high": "counts or °C shown white in mode fixed",
     "smoothing": "share of the percentile range that a new frame moves",
-    "min_span": "least range, in counts or 0.01 °C, that percentile mode stretches",
+    "min_span": "narrowest range, in counts or 0.01 °C, that percentile mode stretches; 0: by the "
+    "noise of the images",
     "hot_black": "show hot things dark",
     "repair_pixels": "replace dead and stuck pixels by their neighbours",
+    "byte_order": "of 16-bit pixels; auto swaps the bytes where that alone makes sense",
+    "crop": "rows and columns to cut off, such as telemetry rows",
 }
+_CHOICES = {"mode": THERMAL_MODES, "byte_order": BYTE_ORDERS}
 # Options that change no number.
 _WAY = ("out", "json", "force", "bag", "run", "jobs", "ray", "resume")
 
@@ -145,8 +149,11 @@ def _add_thermal_options(parser: argparse.ArgumentParser) -> None:
         text = f"thermal.{item.name}: {_THERMAL[item.name]}"
         if item.default is False:
             parser.add_argument(option, action="store_true", help=text)
-        elif item.name == "mode":
-            parser.add_argument(option, choices=THERMAL_MODES, help=text)
+        elif item.name in _CHOICES:
+            parser.add_argument(option, choices=_CHOICES[item.name], help=text)
+        elif item.name == "crop":
+            sides = ("TOP", "BOTTOM", "LEFT", "RIGHT")
+            parser.add_argument(option, type=int, nargs=4, metavar=sides, help=text)
         else:
             text += f" (default: {item.default:g})"
             parser.add_argument(option, type=float, metavar="VALUE", help=text)

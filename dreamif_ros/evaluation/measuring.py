@@ -15,7 +15,7 @@ from dreamif_model.metrics import evaluate_all
 from dreamif_model.metrics.flicker import Stillness
 from dreamif_model.metrics.scoring import mean_intervals
 from dreamif_model.registration.warp import Registrar, resize
-from dreamif_model.thermal import Range, ThermalNormalizer
+from dreamif_model.thermal import ThermalNormalizer
 from dreamif_ros.evaluation.footage import visible_luma
 from dreamif_ros.evaluation.results import METHODS, FrameRow, Interval
 
@@ -41,20 +41,15 @@ class Places:
 class WatchedNormalizer(ThermalNormalizer):
     """Keeps what it made of the last frame.
 
-    normalized: (h, w) gray levels. bounds: counts or °C that were shown black and white.
+    normalized: (h, w) gray levels.
     """
 
     normalized: Gray = np.zeros((1, 1), np.uint8)
-    bounds: Range = (0.0, 1.0)
 
     def normalize(self, image: NDArray[np.generic]) -> Gray:
         """See ThermalNormalizer."""
         self.normalized = super().normalize(image)
         return self.normalized
-
-    def _bounds(self, values: NDArray[np.generic], min_span: float) -> Range:
-        self.bounds = super()._bounds(values, min_span)
-        return self.bounds
 
 
 class Registration:

@@ -37,3 +37,20 @@ def test_a_small_image_is_judged_by_all_its_pixels(rng):
 def test_one_pixel_and_an_image_of_nan_are_blank():
     assert is_blank(LEVEL[:1, :1])
     assert is_blank(np.full((48, 64), np.nan, np.float32))
+
+
+def test_something_small_before_an_even_background_is_a_picture():
+    """A person on 0.6 % of a scene without noise; a hot spot where all else is 0."""
+    scene = np.full((240, 320), 29815, np.uint16)
+    scene[100:140, 60:72] = 31015
+    assert not is_blank(scene)
+    spots = np.zeros((240, 320), np.uint8)
+    spots[100:107, 60:67] = 220  # 0.06 %
+    assert not is_blank(spots)
+
+
+def test_dead_pixels_pairs_and_lines_are_no_picture():
+    cap = np.full((240, 320), 29815, np.uint16)
+    cap[7, 9], cap[100, 7], cap[50, 50:52], cap[0, 0] = 65535, 0, 0, 65535
+    cap[:, 200] = 0
+    assert is_blank(cap)

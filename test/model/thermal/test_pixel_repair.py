@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dreamif_model.pixel_repair import STUCK_FRAMES, PixelRepair
+from dreamif_model.thermal.pixel_repair import STUCK_FRAMES, PixelRepair
 
 LEAST = {np.uint8: 10, np.uint16: 10, np.float32: 0.1}
 NOISE = 8  # counts, σ
