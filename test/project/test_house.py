@@ -78,13 +78,13 @@ def test_the_workflow_runs_what_people_run(workflow):
 
 def test_the_changelog_names_the_version(description):
     pytest.importorskip("catkin_pkg", reason="needs catkin_pkg (extra test)")
-    from catkin_pkg.changelog import FORTHCOMING_LABEL, get_changelog_from_path
+    from catkin_pkg.changelog import get_changelog_from_path
 
     changelog = get_changelog_from_path(str(ROOT / "CHANGELOG.rst"), "dreamif_ros")
     released = [version for version, _, _ in changelog.foreach_version()]
     package = ElementTree.parse(ROOT / "package.xml").getroot()
     assert released[0] == description["version"] == package.findtext("version")
-    assert FORTHCOMING_LABEL in text("CHANGELOG.rst")
+    assert "\nForthcoming\n-----------\n" in text("CHANGELOG.rst")
 
 
 def test_contributing_names_every_folder():
