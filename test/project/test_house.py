@@ -76,6 +76,7 @@ def test_the_workflow_runs_what_people_run(workflow):
             assert "uses" not in step or re.fullmatch(r"[\w-]+/[\w-]+@v\d+", step["uses"])
 
 
+@pytest.mark.filterwarnings("ignore:nodes.Node.traverse:DeprecationWarning")  # catkin_pkg's
 def test_the_changelog_names_the_version(description):
     pytest.importorskip("catkin_pkg", reason="needs catkin_pkg (extra test)")
     from catkin_pkg.changelog import get_changelog_from_path
