@@ -1,11 +1,12 @@
-# The two commands are `make demo` and `make test`; neither needs ROS, root or, but for the messages
-# of the detector, a compiler.
+# The two commands are `make demo` and `make test`. They need neither ROS nor root. Only the messages
+# of the detector need a compiler.
 
 PYTHON ?= python3  # only creates .venv; everything else runs in there
 OUT ?= out/demo
 DATA ?= ../shared/data/pairs
 MODEL ?= ../shared/data/yolo11n_int8_openvino_model
 PYTEST_ARGS ?=
+SLOW := test/model/training/test_training.py
 
 BIN := .venv/bin
 PIP_INSTALL := $(BIN)/python -m pip install --constraint constraints.txt --editable
@@ -17,8 +18,9 @@ ifdef AMENT_PREFIX_PATH
 unexport LD_LIBRARY_PATH
 endif
 
-.PHONY: help demo test lint format vision_msgs benchmark gpu-kit benchmark-metrics benchmark-node \
-    benchmark-detection benchmark-pairing soak ablation clean
+.NOTPARALLEL:  # one pip at a time in .venv; what gains from several cores takes them by itself
+.PHONY: help demo test test-fast lint format docs vision_msgs benchmark gpu-kit benchmark-metrics \
+    benchmark-node benchmark-detection benchmark-pairing soak ablation clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile
@@ -32,7 +34,11 @@ test: lint vision_msgs  ## lint, then all tests (some of them: make test PYTEST_
 	$(BIN)/pytest -n auto --dist loadfile --max-worker-restart 0 -m 'not realtime' $(PYTEST_ARGS) || [ $$? -eq 5 ]
 	$(BIN)/pytest -m realtime $(PYTEST_ARGS) || [ $$? -eq 5 ]
 
-vision_msgs: .venv/.installed-test  ## the detector's messages, where no ROS installation has them
+test-fast: .venv/.installed-test  ## two minutes: what starts no process and trains nothing
+	$(BIN)/pytest -n auto --dist loadfile -m 'not realtime and not slow' \
+	    $(SLOW:%=--ignore=%) $(PYTEST_ARGS)
+
+vision_msgs: .venv/.installed-messages  ## the detector's messages, where no ROS installation has them
 	@$(BIN)/python interfaces/build.py || [ $$? -eq 77 ]  # 77: it cannot here, and said why
 
 lint: .venv/.installed-test  ## ruff and mypy
@@ -43,6 +49,9 @@ lint: .venv/.installed-test  ## ruff and mypy
 format: .venv/.installed-test  ## rewrite the sources as ruff wants them
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: .venv/.installed-docs  ## the pages of docs/ as a web site, in out/site
+	$(BIN)/mkdocs build --strict
 
 benchmark: .venv/.installed-test  ## time per frame and memory of the fast variants here
 	$(BIN)/dreamif benchmark --variant nano --variant tiny --variant small --markdown
@@ -72,17 +81,23 @@ clean:  ## remove caches and build output; .venv and out/ stay
 	rm -rf build install log *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find dreamif_model dreamif_ros launch test -name __pycache__ -prune -exec rm -rf {} +
 
-# The stamps keep a second run from asking pip again.
+# The stamps keep a second run from asking pip again. What is there and fits the pins stays: a CPU
+# build of torch is never replaced by one for NVIDIA GPUs.
 .venv/.installed-demo: setup.py constraints.txt pyproject.toml | $(BIN)/python
 	$(PIP_INSTALL) '.[ros]'
 	@touch $@
 
+.venv/.installed-messages: setup.py constraints.txt pyproject.toml | $(BIN)/python
+	$(PIP_INSTALL) '.[ros,messages]'
+	@touch .venv/.installed-demo $@
+
+.venv/.installed-docs: setup.py constraints.txt pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --constraint constraints.txt mkdocs-material
+	@touch $@
+
 .venv/.installed-test: setup.py constraints.txt pyproject.toml | $(BIN)/python
 	$(PIP_INSTALL) '.[ros,test,messages,detect,export,report,ray,view]'
-	@# torchvision is compiled for one build of torch: where pip mixed two, take PyPI's of both.
-	$(BIN)/python -c 'import torchvision' 2>/dev/null || \
-	    $(BIN)/python -m pip install --constraint constraints.txt 'torch===2.13.0'
-	@touch .venv/.installed-demo $@
+	@touch .venv/.installed-demo .venv/.installed-messages $@
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \

@@ -25,6 +25,12 @@ setup(
     maintainer="DreamIF ROS maintainers",
     maintainer_email="maintainers@example.org",
     python_requires=">=3.10",
+    classifiers=[  # those that are tested
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+    ],
     packages=find_packages(include=["dreamif_model*", "dreamif_ros*"]),
     package_data={
         "": ["*.xml", "py.typed"],
@@ -73,6 +79,7 @@ setup(
         "view": ["aiohttp"],
         "evaluate": ["PyWavelets", "scikit-image"],  # classic denoisers as rivals
         "train": ["tensorboard"],
+        "docs": ["mkdocs-material"],
         "test": [
             "colcon-common-extensions",
             "hypothesis",

@@ -1,8 +1,10 @@
 """What several tests share."""
 
 import os
+import runpy
 import signal
 from pathlib import Path
+from unittest import mock
 
 from helpers import ROOT
 
@@ -34,6 +36,15 @@ def pairs_root():
     if not folder.is_dir():
         pytest.skip(f"needs image pairs in {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def description():
+    """The arguments with which setup.py calls setup()."""
+    with mock.patch("setuptools.setup") as setup, pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        runpy.run_path("setup.py")
+    return setup.call_args.kwargs
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -3,12 +3,11 @@
 import os
 import pkgutil
 import re
-import runpy
 import shutil
 import subprocess
 import sys
 from importlib import metadata
-from unittest import mock
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -18,15 +17,6 @@ from packaging.utils import canonicalize_name
 
 PACKAGES = ("dreamif_model", "dreamif_ros")
 SOURCES = ("setup.py", "setup.cfg", "package.xml", "pyproject.toml", "resource", "config", "launch")
-
-
-@pytest.fixture(scope="module")
-def description():
-    """The arguments with which setup.py calls setup()."""
-    with mock.patch("setuptools.setup") as setup, pytest.MonkeyPatch.context() as patch:
-        patch.chdir(ROOT)
-        runpy.run_path("setup.py")
-    return setup.call_args.kwargs
 
 
 @pytest.fixture(scope="module")
@@ -66,12 +56,13 @@ def site(prefix):
 
 
 def run_installed(site, *command):
-    """Run a command that sees the installed packages before those of this environment."""
+    """Run a command in this environment, which sees the installed packages before its own."""
     path = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")]))
+    programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     return subprocess.run(
         command,
         cwd=site,
-        env={**os.environ, "PYTHONPATH": path},
+        env={**os.environ, "PYTHONPATH": path, "PATH": programs},
         capture_output=True,
         text=True,
         timeout=120,
@@ -129,6 +120,11 @@ def test_commands_resolve_to_functions(scripts):
 
 def test_colcon_installs_the_executables_where_ros2_run_looks(prefix, scripts):
     assert {path.name for path in (prefix / "lib/dreamif_ros").iterdir()} == set(scripts)
+
+
+def test_executables_run_with_the_python_of_the_active_environment(prefix):
+    for path in (prefix / "lib/dreamif_ros").iterdir():
+        assert path.read_text().splitlines()[0] == "#!/usr/bin/env python3"
 
 
 def test_colcon_installs_every_file_of_the_packages(site):
