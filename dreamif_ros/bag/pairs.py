@@ -12,12 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from rosbags.typesys import Stores, get_typestore
 
+from dreamif_model.cameras import Camera
 from dreamif_model.errors import ConfigError, ImageError
 from dreamif_ros.bag.recording import Recording, open_recording
 from dreamif_ros.bag.storage import BagMessage, Topic
 from dreamif_ros.bag.topics import TOPIC_OPTIONS, CameraTopics, choose_topics, encoding_of
 from dreamif_ros.images import codec
-from dreamif_ros.pairing import INFRARED, NANOSECONDS, Pair, PairSynchronizer
+from dreamif_ros.pairing import Pair, PairSynchronizer
+from dreamif_ros.stamps import NANOSECONDS
 
 CAMERAS = ("infrared", "visible")
 TYPES = get_typestore(Stores.ROS2_HUMBLE)
@@ -109,17 +111,15 @@ class Pairer:
     """Pairs images as they come, as the node does."""
 
     def __init__(self, pairing: Pairing) -> None:
-        self.synchronizer: PairSynchronizer[RecordedImage, RecordedImage] = PairSynchronizer(
+        self.synchronizer: PairSynchronizer[RecordedImage] = PairSynchronizer(
             pairing.slop_s, pairing.queue_size
         )
         self._offsets_ns = [round(seconds * NANOSECONDS) for seconds in pairing.offsets_s]
 
-    def add(self, image: RecordedImage) -> list[Pair[RecordedImage, RecordedImage]]:
+    def add(self, image: RecordedImage) -> list[Pair[RecordedImage]]:
         """Take one image; return the pairs that are now certain."""
         stamp_ns = image.stamp_ns + self._offsets_ns[image.camera]
-        if image.camera == INFRARED:
-            return self.synchronizer.add_infrared(stamp_ns, image)
-        return self.synchronizer.add_visible(stamp_ns, image)
+        return self.synchronizer.add(Camera(CAMERAS[image.camera]), stamp_ns, image)
 
 
 def read_pairs(

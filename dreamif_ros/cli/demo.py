@@ -13,7 +13,7 @@ from dreamif_ros.json_file import write_json
 from dreamif_ros.pictures import contact_sheet, write_video
 
 if TYPE_CHECKING:
-    from dreamif_ros.simulation.demo import Recording
+    from dreamif_ros.simulation.demo_run import Recording
 
 MOMENTS = 4
 COLUMNS = ("infrared", "visible", "fused", "dominance: orange infrared, blue visible")
@@ -56,7 +56,9 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError(f"--seconds is {options.seconds:g}, expected more than 0, up to 60")
     make_folder("--out", options.out)
     print(f"fusing simulated cameras for {options.seconds:g} s …", flush=True)
-    from dreamif_ros.simulation.demo import run_demo  # here, so that the other verbs need no ROS
+    from dreamif_ros.simulation.demo_run import (
+        run_demo,  # here, so that the other verbs need no ROS
+    )
 
     recording = run_demo(
         options.seconds, options.variant, options.device, options.out / "nodes.log"

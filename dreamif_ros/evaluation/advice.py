@@ -15,7 +15,7 @@ from dreamif_ros.bag.storage import (
 )
 from dreamif_ros.bag.topics import COMPRESSED, info_topic
 from dreamif_ros.evaluation.info import INFRARED, VISIBLE, BagInfo, CameraPair, Pairing, TopicInfo
-from dreamif_ros.parameter_tables import FUSION_PARAMETERS
+from dreamif_ros.fusion.parameters import FUSION_PARAMETERS
 
 DEFAULTS: dict[str, Any] = {parameter.name: parameter.default for parameter in FUSION_PARAMETERS}
 FEW_PAIRS = 0.9  # share of the rarer camera's images, below which the rest is explained

@@ -37,7 +37,7 @@ from dreamif_ros.evaluation.results import (
 )
 from dreamif_ros.evaluation.survey import CameraSurvey, Survey, survey
 from dreamif_ros.fusion.camera_infos import CameraInfos
-from dreamif_ros.pairing import NANOSECONDS
+from dreamif_ros.stamps import NANOSECONDS
 
 if TYPE_CHECKING:
     from dreamif_ros.detection.detector import Detector

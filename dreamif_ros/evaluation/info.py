@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rosbags.typesys import Stores, get_typestore
 
+from dreamif_model.cameras import Camera
 from dreamif_model.errors import ImageError
 from dreamif_ros.bag.files import reliabilities, storage_of
 from dreamif_ros.bag.pairs import camera_topics
@@ -289,15 +290,15 @@ def pair_arrivals(
     arrivals: Iterable[Arrival], slop_s: float, queue_size: int, infrared_offset_s: float = 0.0
 ) -> Pairing:
     """Pair as the node does, in the order of arrival; the arrival is the stamp where one is 0."""
-    synchronizer: PairSynchronizer[None, None] = PairSynchronizer(slop_s, queue_size)
+    synchronizer: PairSynchronizer[None] = PairSynchronizer(slop_s, queue_size)
     offset_ns = round(infrared_offset_s * 1e9)
     skews_ns: list[int] = []
     for camera, stamp, recorded_ns in arrivals:
         stamp = stamp or recorded_ns
         if camera == INFRARED:
-            pairs = synchronizer.add_infrared(stamp + offset_ns, None)
+            pairs = synchronizer.add(Camera.INFRARED, stamp + offset_ns, None)
         else:
-            pairs = synchronizer.add_visible(stamp, None)
+            pairs = synchronizer.add(Camera.VISIBLE, stamp, None)
         skews_ns += [pair.skew_ns for pair in pairs]
     counts = synchronizer.counts
     reasons = {

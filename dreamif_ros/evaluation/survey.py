@@ -15,7 +15,7 @@ from dreamif_ros.bag.pairs import CAMERAS, Pairer, Pairing, RecordedImage
 from dreamif_ros.bag.storage import Topic
 from dreamif_ros.bag.topics import encoding_of
 from dreamif_ros.evaluation.results import Camera, Spell
-from dreamif_ros.pairing import NANOSECONDS
+from dreamif_ros.stamps import NANOSECONDS
 
 LEAST_SPELL_S = 0.25  # of a gap or a freeze that is told
 GAP_PERIODS = 3.0

@@ -26,8 +26,8 @@ from std_msgs.msg import String
 
 from dreamif_model.errors import ConfigError
 from dreamif_ros.node.transport import QUIET_SUBSCRIPTION, choose_dds_settings
-from dreamif_ros.view.health import Health, HealthLine, Status
-from dreamif_ros.view.topics import ImageTopic, publishing_nodes
+from dreamif_ros.view.image_topic import ImageTopic, publishing_nodes
+from dreamif_ros.view.node_health import Health, HealthLine, Status
 
 LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
 DIAGNOSTICS_QOS = QoSProfile(depth=10)

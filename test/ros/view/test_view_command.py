@@ -15,7 +15,7 @@ from dreamif_model import ImageError
 from dreamif_model.thermal import ThermalNormalizer
 from dreamif_ros import cli
 from dreamif_ros.images import codec
-from dreamif_ros.view.health import Health, Status
+from dreamif_ros.view.node_health import Health, Status
 from dreamif_ros.view.painter import Painter
 
 pytest.importorskip("aiohttp", reason="needs aiohttp (extra view)")

@@ -10,7 +10,7 @@ from rclpy.node import Node
 from rclpy.validate_topic_name import validate_topic_name
 
 from dreamif_ros.images import codec
-from dreamif_ros.node.statistics import Statistics
+from dreamif_ros.node.node_statistics import Statistics
 from dreamif_ros.node.transport import FollowingSubscription, input_topic, subscribe_images
 
 HINTS = ("set image_transport to compressed", "start with --compressed")  # a node's, and ours
