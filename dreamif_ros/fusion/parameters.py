@@ -96,7 +96,7 @@ class ThermalSettings(ThermalConfig):
     )
     smoothing: float = parameter(
         ThermalConfig.smoothing,
-        "Share of the way to its own percentile range that each frame moves the range.",
+        "How far each frame moves the percentile range towards its own; 1 follows at once.",
         0.001,
         1.0,
         live=True,

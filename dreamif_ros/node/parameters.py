@@ -39,7 +39,7 @@ class Parameter:
     def check(self, value: Any) -> ParameterValue:
         """Return ``value`` as the parameter's type; ConfigError says what was expected."""
         if isinstance(self.default, float) and type(value) is int:
-            value = float(value)  # 1 where 1.0 is meant
+            value = float(value)  # 1 means 1.0
         if type(value) is not type(self.default):
             raise ConfigError(
                 f"parameter {self.name} must be {type(self.default).__name__}, got {value!r}"
@@ -60,7 +60,7 @@ class Parameter:
 
     @property
     def range_text(self) -> str:
-        """The accepted values in words, with their unit; empty where anything is accepted."""
+        """The accepted values in words, with their unit; empty if anything is accepted."""
         if self.choices:
             return ", ".join(self.choices)
         if self.minimum is None or self.maximum is None:
@@ -74,7 +74,7 @@ class Parameter:
             description=self.description,
             additional_constraints=self.range_text,
             read_only=read_only,
-            dynamic_typing=True,  # 1 is taken where 1.0 is meant
+            dynamic_typing=True,  # 1 is accepted as 1.0
         )
         if self.minimum is None or self.maximum is None:
             return descriptor
@@ -118,7 +118,7 @@ def _walk(settings: Any, prefix: str = "") -> Iterator[tuple[Parameter, Paramete
 
 
 def build(kind: type[S], values: Mapping[str, Any], prefix: str = "") -> S:
-    """The settings with these values by parameter name; ConfigError where they contradict."""
+    """Settings with these values, by parameter name; ConfigError if they contradict each other."""
     arguments = {}
     for item in fields(kind):  # type: ignore[arg-type]  # mypy has no name for a dataclass's type
         name = prefix + item.name
@@ -138,7 +138,7 @@ def declare(
     a misspelt name in a YAML file is seen here; rclpy would ignore it.
 
     Args:
-        node: Where the parameters are declared.
+        node: The node that gets the parameters.
         kind: The settings class.
         read_only: Whether no parameter may change later.
         also_known: Parameters of other nodes in this process. Those that came without a node's

@@ -74,9 +74,6 @@ class _CameraPublisher:
         self._infos = node.create_publisher(CameraInfo, f"{camera}/camera_info", qos)
         self._last_frame = -1
         node.create_timer(1 / settings.rate_hz, self._publish_due_frame)
-        node.get_logger().info(
-            f"{camera} {settings.width}×{settings.height} {encoding} at {settings.rate_hz:g} Hz"
-        )
 
     def _publish_due_frame(self) -> None:
         frame = int((time.monotonic() - self._clock.start_s) * self._rate_hz + EARLY)
@@ -122,6 +119,11 @@ class SimulatedCameras(Node):
                 _Clock(start_s, start_ns, 0.0, settings.jitter_s),
                 qos,
             ),
+        )
+        self.get_logger().info(
+            f"visible {visible.width}×{visible.height} {visible.encoding} at "
+            f"{visible.rate_hz:g} Hz, infrared {infrared.width}×{infrared.height} "
+            f"{infrared.encoding} at {infrared.rate_hz:g} Hz"
         )
 
 
