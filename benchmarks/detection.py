@@ -25,8 +25,8 @@ from vision_msgs.msg import Detection2DArray
 
 from dreamif_model import FusionPipeline
 from dreamif_model.device import machine_name
-from dreamif_ros.detection.config import DetectorConfig
 from dreamif_ros.detection.detector import Detector
+from dreamif_ros.detection.detector_config import DetectorConfig
 from dreamif_ros.node.transport import choose_dds_settings
 from dreamif_ros.scene import Scene, SceneConfig
 

@@ -34,11 +34,11 @@ from dreamif_model import FusionPipeline, FusionResult
 from dreamif_model.engine import FusionEngine
 from dreamif_model.thermal import ThermalNormalizer
 from dreamif_ros.fusion import node as fusion_node
-from dreamif_ros.fusion.fuser import Fuser
-from dreamif_ros.fusion.stream import FusionStream
+from dreamif_ros.fusion.fusion_stream import FusionStream
 from dreamif_ros.images.message_builder import MessageBuilder
 from dreamif_ros.images.ros_messages import ROS_MESSAGES
 from dreamif_ros.scene import Scene, SceneConfig
+from dreamif_ros.stamps import from_seconds, split_ns
 
 SIZE = (640, 480)
 MOMENTS = 8  # of the scene: drawn once, published in turns
@@ -46,7 +46,7 @@ MODEL = "model"
 Call = tuple[Any, str, str]  # where a function is, its name, the stage that it counts as
 FUSION_CALLS: tuple[Call, ...] = (
     (FusionStream, "_on_image", "pair"),
-    (Fuser, "_decode", "decode"),
+    (FusionStream, "_decode", "decode"),
     (ThermalNormalizer, "normalize", "normalize"),
     (FusionPipeline, "_register", "warp"),
     (FusionEngine, "fuse", MODEL),
@@ -64,7 +64,7 @@ PLAIN_CALLS: tuple[Call, ...] = (
     (Publisher, "publish", "publish"),
 )
 NODES: dict[str, tuple[Call, tuple[Call, ...], Callable[..., int]]] = {
-    "fusion": ((Fuser, "process", "other"), FUSION_CALLS, fusion_node.main),
+    "fusion": ((FusionStream, "_process", "other"), FUSION_CALLS, fusion_node.main),
     "plain": ((plain_node.PlainNode, "_process", "other"), PLAIN_CALLS, plain_node.main),
 }
 
@@ -187,7 +187,7 @@ def _draw_moments() -> list[tuple[Image, Image]]:
 def _publish_at(due_s: float, publisher: Publisher[Image], message: Image) -> None:
     time.sleep(max(0.0, due_s - time.time()))
     stamp = message.header.stamp
-    stamp.sec, stamp.nanosec = int(due_s), int(due_s % 1 * 1e9)
+    stamp.sec, stamp.nanosec = split_ns(from_seconds(due_s))
     publisher.publish(message)
 
 

@@ -1,7 +1,7 @@
-"""The commands that are nodes, which a signal ends cleanly at any time.
+"""The commands that run nodes; a signal ends them cleanly at any time.
 
-Importing ROS and torch takes seconds, in which Ctrl-C would leave Python's traceback: so nothing
-but the standard library is imported before the signals are taken care of.
+Importing ROS and torch takes seconds, during which Ctrl-C would print a traceback. So only the
+standard library is imported before the signals are handled.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ def _run(module: str) -> int:
 
 def _leave(_number: int, _frame: FrameType | None) -> None:
     if not _rclpy_handles_signals():
-        os._exit(0)  # nothing has begun: there is nothing to clean up, and no import to unwind
+        os._exit(0)  # nothing has begun, so there is nothing to clean up
 
 
 def _rclpy_handles_signals() -> bool:
-    """Whether its handlers are installed, which end the node and call ours as well."""
+    """Whether rclpy's handlers are installed: they end the node, and call ours as well."""
     signals: Any = sys.modules.get("rclpy.signals")
     options = getattr(signals, "get_current_signal_handlers_options", None)
     return options is not None and options() != signals.SignalHandlerOptions.NO

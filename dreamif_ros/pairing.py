@@ -1,15 +1,15 @@
-"""Pairs the messages of two streams by stamp: mutual-nearest, bounded, everything counted.
+"""Pairs the messages of two cameras by stamp: mutual-nearest, bounded, everything counted.
 
-Knows nothing of ROS: stamps are integer nanoseconds, items are opaque.
+Stamps are integer nanoseconds; items can be anything. This module knows nothing of ROS.
 
 Two messages are a pair when each is the other's nearest among those still unpaired, and they
-are no more than the slop apart. What a pair leaves behind it is paired by the same rule, for
-pairs come in order of time. Whether something nearer may still come is told from the stream's
-own rhythm: the next message is not expected before its shortest recent interval has passed.
+are no more than the slop apart. The messages that a pair leaves before it are paired by the same
+rule, because pairs come in order of time. The rhythm of a stream tells whether a nearer message
+may still come: the next one is not expected before the shortest recent interval has passed.
 
 Unless the streams' rates differ, a later message must be clearly nearer to win over an earlier
-one: half a period apart, jitter would otherwise change the choice from frame to frame, and
-every change costs a pair.
+one. Otherwise, for cameras that are half a period apart, jitter would change the choice from frame
+to frame, and every change costs a pair.
 """
 
 from __future__ import annotations
@@ -20,50 +20,55 @@ from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from operator import itemgetter
+from operator import attrgetter
 from typing import Generic, TypeVar
 
-A = TypeVar("A")
-B = TypeVar("B")
-Message = tuple[int, object]  # stamp in nanoseconds, item
+from dreamif_model.cameras import Both, Camera
+from dreamif_ros.stamps import from_seconds
 
-INFRARED, VISIBLE = 0, 1
+T = TypeVar("T")
+
 RHYTHM = 16  # recent intervals that tell a stream's rhythm
-KNOWN_RHYTHM = 4  # intervals below which it is not trusted
-SAME_RATE = 1.1  # greatest ratio of two rhythms that count as one rate
-CLEARLY_NEARER = 2 / 3  # of the earlier partner's distance, at one rate
-LATE_RUN = 7  # messages in a row that came too late: the next is a clock that was set back
-NANOSECONDS = 1_000_000_000
-_stamp = itemgetter(0)
+KNOWN_RHYTHM = 4  # minimum number of intervals before the rhythm is trusted
+SAME_RATE = 1.1  # maximum ratio of two rhythms that count as one rate
+CLEARLY_NEARER = 2 / 3  # share of the earlier partner's distance, at one rate
+LATE_RUN = 7  # consecutive messages that came too late: after these the clock was set back
+_stamp_of = attrgetter("stamp_ns")
 
 
 @dataclass(frozen=True)
-class Pair(Generic[A, B]):
-    """Two items of the same moment."""
+class _Message(Generic[T]):
+    """A message that waits for a partner."""
 
-    infrared: A
-    visible: B
+    stamp_ns: int
+    item: T
+
+
+@dataclass
+class Pair(Both[T]):
+    """The items of two messages that belong together."""
+
     skew_ns: int  # infrared stamp minus visible stamp
 
 
 @dataclass
 class PairingCounts:
-    """What became of every message that is no longer waiting.
+    """What became of every message that no longer waits.
 
-    Received are 2 paired + no_partner + too_old + duplicate + cleared + those that wait.
+    Messages received = 2 paired + no_partner + too_old + duplicate + cleared + those that wait.
     """
 
     paired: int = 0  # pairs, each of two messages
-    no_partner: int = 0  # left over by a later pair, or by a full queue
+    no_partner: int = 0  # passed over by a later pair, or dropped from a full queue
     too_old: int = 0  # came after a later message of its stream had been paired
     duplicate: int = 0  # its stamp was already waiting, or was paired last
-    cleared: int = 0  # waiting when time was set back
-    jumps: int = 0  # not messages: times that time was set back; both streams' is one
+    cleared: int = 0  # waited when time was set back
+    jumps: int = 0  # no messages, but how often time was set back; a jump of both streams is one
 
 
 @dataclass
 class _Rhythm:
-    """What a stream's stamps tell of its next one."""
+    """What a stream's stamps tell about its next one."""
 
     newest_ns: int | None = None
     intervals: deque[int] = field(default_factory=lambda: deque(maxlen=RHYTHM))
@@ -84,26 +89,32 @@ class _Rhythm:
         return self.newest_ns is None or self.newest_ns + self.shortest_ns < stamp_ns
 
 
-class Synchronizer(ABC, Generic[A, B]):
-    """Feed both streams; take the pairs that each message completes.
+class Synchronizer(ABC, Generic[T]):
+    """Feed the messages of both cameras; take the pairs that each message completes.
 
-    slop_s: greatest distance of a pair, in seconds. queue_size: messages that wait per stream;
-    the oldest goes when one more comes. Both can be set at any time and hold from the next
-    message on; ValueError for what is out of range. jump_s: a stamp this far behind its
-    stream's newest means that time itself was set back (a looping bag): what waits of the
-    stream is cleared, and pairing goes on. Not thread-safe.
+    Both limits can be set at any time and hold from the next message on. Not thread-safe.
+
+    Args:
+        slop_s: Maximum stamp distance of a pair, in seconds.
+        queue_size: Maximum number of messages that wait per camera; the oldest is dropped when
+            one more comes.
+        jump_s: A stamp that is this many seconds behind the newest of its stream means that time
+            was set back (a looping bag): what waits of the stream is cleared, and pairing goes on.
+
+    Raises:
+        ValueError: For limits out of range.
     """
 
     def __init__(self, slop_s: float = 0.05, queue_size: int = 10, jump_s: float = 1.0) -> None:
         self.slop_s, self.queue_size = slop_s, queue_size
         self.counts = PairingCounts()
-        self._jump_ns = round(jump_s * NANOSECONDS)
-        self._rhythms = [_Rhythm(), _Rhythm()]
-        self._jumps = [0, 0]
+        self._jump_ns = from_seconds(jump_s)
+        self._rhythms = Both(_Rhythm(), _Rhythm())
+        self._jumps = Both(0, 0)
 
     @property
     def slop_s(self) -> float:
-        """Greatest distance of a pair, in seconds: 0 or more."""
+        """Maximum stamp distance of a pair, in seconds: 0 or more."""
         return self._slop_s
 
     @slop_s.setter
@@ -114,7 +125,7 @@ class Synchronizer(ABC, Generic[A, B]):
 
     @property
     def queue_size(self) -> int:
-        """Messages of each stream that may wait: 1 or more."""
+        """Maximum number of messages of each camera that wait: 1 or more."""
         return self._queue_size
 
     @queue_size.setter
@@ -125,51 +136,44 @@ class Synchronizer(ABC, Generic[A, B]):
 
     @property
     @abstractmethod
-    def waiting(self) -> tuple[int, int]:
-        """How many messages wait: infrared, visible."""
+    def waiting(self) -> Both[int]:
+        """How many messages wait."""
 
-    def add_infrared(self, stamp_ns: int, item: A) -> list[Pair[A, B]]:
-        """Take one infrared message; return the pairs that are now certain."""
-        return self._add(INFRARED, stamp_ns, item)
-
-    def add_visible(self, stamp_ns: int, item: B) -> list[Pair[A, B]]:
-        """Take one visible message; return the pairs that are now certain."""
-        return self._add(VISIBLE, stamp_ns, item)
-
-    def clear(self) -> None:
-        """Forget all that waits and every stamp seen, as after a jump of the node's clock."""
-        for side in (INFRARED, VISIBLE):
-            self._clear(side)
-
-    def _add(self, side: int, stamp_ns: int, item: object) -> list[Pair[A, B]]:
-        if self._is_set_back(side, stamp_ns):
-            # Both streams' jump is one: the second only catches up with the first.
-            self._jumps[side] += 1
+    def add(self, camera: Camera, stamp_ns: int, item: T) -> list[Pair[T]]:
+        """Take one message of a camera; return the pairs that are now certain."""
+        if self._is_set_back(camera, stamp_ns):
+            # A jump of both streams counts once: the second stream only catches up with the first.
+            self._jumps[camera] += 1
             self.counts.jumps = max(self._jumps)
-            self._clear(side)
-        self._rhythms[side].add(stamp_ns)
-        pairs = self._pairs_with(side, stamp_ns, item)
+            self._clear(camera)
+        self._rhythms[camera].add(stamp_ns)
+        pairs = self._pairs_with(camera, stamp_ns, item)
         if pairs:
-            self._jumps = [self.counts.jumps] * 2
+            self._jumps = Both(self.counts.jumps, self.counts.jumps)
         self.counts.paired += len(pairs)
         return pairs
 
-    def _is_set_back(self, side: int, stamp_ns: int) -> bool:
-        newest_ns = self._rhythms[side].newest_ns
+    def clear(self) -> None:
+        """Forget all that waits and every stamp seen, as after a jump of the node's clock."""
+        for camera in Camera:
+            self._clear(camera)
+
+    def _is_set_back(self, camera: Camera, stamp_ns: int) -> bool:
+        newest_ns = self._rhythms[camera].newest_ns
         return newest_ns is not None and stamp_ns < newest_ns - self._jump_ns
 
-    def _clear(self, side: int) -> None:
-        self.counts.cleared += self.waiting[side]
-        self._rhythms[side] = _Rhythm()
-        self._forget(side)
+    def _clear(self, camera: Camera) -> None:
+        self.counts.cleared += self.waiting[camera]
+        self._rhythms[camera] = _Rhythm()
+        self._forget(camera)
 
     @abstractmethod
-    def _pairs_with(self, side: int, stamp_ns: int, item: object) -> list[Pair[A, B]]:
+    def _pairs_with(self, camera: Camera, stamp_ns: int, item: T) -> list[Pair[T]]:
         """Take one message and return the pairs that are now certain; count what is dropped."""
 
     @abstractmethod
-    def _forget(self, side: int) -> None:
-        """Drop what waits of one stream."""
+    def _forget(self, camera: Camera) -> None:
+        """Drop what waits of one camera."""
 
 
 @dataclass(frozen=True)
@@ -179,133 +183,131 @@ class _Nearest:
     slop_ns: int
     later_share: float  # a later partner wins when nearer than this share of the earlier's distance
 
-    def partner(self, stamp_ns: int, others: Sequence[Message]) -> int | None:
-        """Index of the message that goes best with a stamp; None without one within the slop."""
-        later = bisect_right(others, stamp_ns, key=_stamp)
-        before_ns = stamp_ns - others[later - 1][0] if later > 0 else math.inf
-        after_ns = others[later][0] - stamp_ns if later < len(others) else math.inf
+    def partner(self, stamp_ns: int, others: Sequence[_Message[T]]) -> int | None:
+        """Index of the best partner of a stamp; None if none is within the slop."""
+        later = bisect_right(others, stamp_ns, key=_stamp_of)
+        before_ns = stamp_ns - others[later - 1].stamp_ns if later > 0 else math.inf
+        after_ns = others[later].stamp_ns - stamp_ns if later < len(others) else math.inf
         if min(before_ns, after_ns) > self.slop_ns:
             return None
         takes_later = before_ns > self.slop_ns or after_ns < self.later_share * before_ns
         return later if takes_later else later - 1
 
-    def mutual(
-        self, infrared: Sequence[Message], visible: Sequence[Message]
-    ) -> Iterator[tuple[int, int]]:
-        """Indices of those that are each other's best, in order of time."""
-        for index, (stamp_ns, _) in enumerate(infrared):
-            partner = self.partner(stamp_ns, visible)
-            if partner is not None and self.partner(visible[partner][0], infrared) == index:
-                yield index, partner
+    def mutual(self, waiting: Both[list[_Message[T]]]) -> Iterator[Both[int]]:
+        """Indices of the messages that are each other's best partner, in order of time."""
+        for index, message in enumerate(waiting.infrared):
+            partner = self.partner(message.stamp_ns, waiting.visible)
+            if partner is None:
+                continue
+            if self.partner(waiting.visible[partner].stamp_ns, waiting.infrared) == index:
+                yield Both(index, partner)
 
-    def all_pairs(
-        self, infrared: Sequence[Message], visible: Sequence[Message]
-    ) -> list[tuple[Message, Message]]:
-        """Every pair when nothing more comes: the mutual ones, then those of what they leave."""
+    def all_pairs(self, waiting: Both[list[_Message[T]]]) -> list[Both[_Message[T]]]:
+        """Every pair if no message comes any more: the mutual ones, then those between them."""
         pairs = []
-        spans = [(infrared, visible)]
+        spans = [waiting]
         while spans:
             infrared, visible = spans.pop()
-            for i, v in self.mutual(infrared, visible):
-                pairs.append((infrared[i], visible[v]))
-                spans += [(infrared[:i], visible[:v]), (infrared[i + 1 :], visible[v + 1 :])]
+            for i, v in self.mutual(Both(infrared, visible)):
+                pairs.append(Both(infrared[i], visible[v]))
+                spans.append(Both(infrared[:i], visible[:v]))
+                spans.append(Both(infrared[i + 1 :], visible[v + 1 :]))
                 break
-        return sorted(pairs, key=lambda pair: pair[0][0])
+        return sorted(pairs, key=lambda pair: pair.infrared.stamp_ns)
 
 
-class PairSynchronizer(Synchronizer[A, B]):
-    """Mutual-nearest: the pairs' stamps increase in both streams, until time is set back.
+class PairSynchronizer(Synchronizer[T]):
+    """Mutual-nearest: the pairs' stamps increase for both cameras, until time is set back.
 
-    The slop is inclusive. Equal stamps are paired at once, others when nothing nearer is to be
-    expected, at the latest when a queue is full. A run of messages that all came too late
-    counts as time that was set back by less than jump_s.
+    The slop is inclusive. Equal stamps are paired at once, others when no nearer partner is
+    expected, at the latest when a queue is full. Several messages in a row that all came too late
+    count as time that was set back by less than jump_s.
     """
 
     def __init__(self, slop_s: float = 0.05, queue_size: int = 10, jump_s: float = 1.0) -> None:
         super().__init__(slop_s, queue_size, jump_s)
-        self._waiting: tuple[list[Message], list[Message]] = ([], [])  # sorted by stamp
-        self._paired_ns: list[int | None] = [None, None]  # stamps of the newest pair
-        self._late = [0, 0]  # messages in a row that were too old
+        self._waiting: Both[list[_Message[T]]] = Both([], [])  # sorted by stamp
+        self._paired_ns: Both[int | None] = Both(None, None)  # stamps of the newest pair
+        self._late = Both(0, 0)  # messages in a row that were too old
 
     @property
-    def waiting(self) -> tuple[int, int]:
-        """How many messages wait: infrared, visible."""
-        return len(self._waiting[INFRARED]), len(self._waiting[VISIBLE])
+    def waiting(self) -> Both[int]:
+        """How many messages wait."""
+        return self._waiting.map(len)
 
-    def _is_set_back(self, side: int, stamp_ns: int) -> bool:
-        late_run = self._late[side] >= LATE_RUN and self._is_late(side, stamp_ns)
-        return late_run or super()._is_set_back(side, stamp_ns)
+    def _is_set_back(self, camera: Camera, stamp_ns: int) -> bool:
+        late_run = self._late[camera] >= LATE_RUN and self._is_late(camera, stamp_ns)
+        return late_run or super()._is_set_back(camera, stamp_ns)
 
-    def _is_late(self, side: int, stamp_ns: int) -> bool:
-        paired_ns = self._paired_ns[side]
+    def _is_late(self, camera: Camera, stamp_ns: int) -> bool:
+        paired_ns = self._paired_ns[camera]
         return paired_ns is not None and stamp_ns < paired_ns
 
-    def _forget(self, side: int) -> None:
-        self._waiting[side].clear()
-        self._paired_ns[side], self._late[side] = None, 0
+    def _forget(self, camera: Camera) -> None:
+        self._waiting[camera].clear()
+        self._paired_ns[camera], self._late[camera] = None, 0
 
-    def _pairs_with(self, side: int, stamp_ns: int, item: object) -> list[Pair[A, B]]:
-        if self._holds(side, stamp_ns):
+    def _pairs_with(self, camera: Camera, stamp_ns: int, item: T) -> list[Pair[T]]:
+        if self._holds(camera, stamp_ns):
             self.counts.duplicate += 1
             return []
-        if self._is_late(side, stamp_ns):
+        if self._is_late(camera, stamp_ns):
             self.counts.too_old += 1
-            self._late[side] += 1
+            self._late[camera] += 1
             return []
-        self._late[side] = 0
-        insort(self._waiting[side], (stamp_ns, item), key=_stamp)
-        return [*self._certain_pairs(), *self._make_room(side)]
+        self._late[camera] = 0
+        insort(self._waiting[camera], _Message(stamp_ns, item), key=_stamp_of)
+        return [*self._certain_pairs(), *self._make_room(camera)]
 
-    def _holds(self, side: int, stamp_ns: int) -> bool:
-        waiting, index = self._waiting[side], self._index(side, stamp_ns)
-        waits = index < len(waiting) and waiting[index][0] == stamp_ns
-        return waits or stamp_ns == self._paired_ns[side]
+    def _holds(self, camera: Camera, stamp_ns: int) -> bool:
+        waiting, index = self._waiting[camera], self._index(camera, stamp_ns)
+        waits = index < len(waiting) and waiting[index].stamp_ns == stamp_ns
+        return waits or stamp_ns == self._paired_ns[camera]
 
-    def _index(self, side: int, stamp_ns: int) -> int:
-        return bisect_left(self._waiting[side], stamp_ns, key=_stamp)
+    def _index(self, camera: Camera, stamp_ns: int) -> int:
+        return bisect_left(self._waiting[camera], stamp_ns, key=_stamp_of)
 
     @property
     def _rule(self) -> _Nearest:
         """The rule of pairing with the slop and the rhythms of now."""
         shorter, longer = sorted(rhythm.shortest_ns for rhythm in self._rhythms)
         rates_differ = 0 < SAME_RATE * shorter < longer  # as far as known
-        return _Nearest(round(self.slop_s * NANOSECONDS), 1.0 if rates_differ else CLEARLY_NEARER)
+        return _Nearest(from_seconds(self.slop_s), 1.0 if rates_differ else CLEARLY_NEARER)
 
-    def _certain_pairs(self) -> Iterator[Pair[A, B]]:
+    def _certain_pairs(self) -> Iterator[Pair[T]]:
         """Take out every pair that no later message is expected to undo."""
         rule = self._rule
-        while found := next(filter(self._is_certain, rule.mutual(*self._waiting)), None):
-            yield from self._take(*found)
+        while found := next(filter(self._is_certain, rule.mutual(self._waiting)), None):
+            yield from self._take(found)
 
-    def _is_certain(self, pair: tuple[int, int]) -> bool:
-        infrared_ns, visible_ns = (w[i][0] for w, i in zip(self._waiting, pair, strict=True))
+    def _is_certain(self, pair: Both[int]) -> bool:
+        infrared_ns, visible_ns = (self._waiting[c][i].stamp_ns for c, i in pair.items())
         reach_ns = abs(infrared_ns - visible_ns) * self._rule.later_share
         return not (
-            self._rhythms[INFRARED].may_bring_before(visible_ns + reach_ns)
-            or self._rhythms[VISIBLE].may_bring_before(infrared_ns + reach_ns)
+            self._rhythms.infrared.may_bring_before(visible_ns + reach_ns)
+            or self._rhythms.visible.may_bring_before(infrared_ns + reach_ns)
         )
 
-    def _take(self, infrared: int, visible: int) -> Iterator[Pair[A, B]]:
+    def _take(self, found: Both[int]) -> Iterator[Pair[T]]:
         """Take out a pair and all that waited before it: nothing can come between them now."""
-        waiting = self._waiting
-        pairs = self._rule.all_pairs(waiting[INFRARED][:infrared], waiting[VISIBLE][:visible])
-        pairs.append((waiting[INFRARED][infrared], waiting[VISIBLE][visible]))
-        del waiting[INFRARED][: infrared + 1], waiting[VISIBLE][: visible + 1]
-        self._paired_ns = [stamp_ns for stamp_ns, _ in pairs[-1]]
-        self.counts.no_partner += infrared + visible + 2 - 2 * len(pairs)
-        for (infrared_ns, one), (visible_ns, other) in pairs:
-            yield Pair(one, other, infrared_ns - visible_ns)  # type: ignore[arg-type]
+        (infrared, visible), (i, v) = self._waiting, found
+        pairs = self._rule.all_pairs(Both(infrared[:i], visible[:v]))
+        pairs.append(Both(infrared[i], visible[v]))
+        for camera, index in found.items():
+            del self._waiting[camera][: index + 1]
+            self._paired_ns[camera] = pairs[-1][camera].stamp_ns
+        self.counts.no_partner += sum(found) + 2 - 2 * len(pairs)
+        for one, other in pairs:
+            yield Pair(one.item, other.item, skew_ns=one.stamp_ns - other.stamp_ns)
 
-    def _make_room(self, side: int) -> Iterator[Pair[A, B]]:
-        """Bring a full queue back to its size: the oldest is paired as things are, or dropped."""
-        waiting = self._waiting[side]
+    def _make_room(self, camera: Camera) -> Iterator[Pair[T]]:
+        """Shrink a full queue to its size: pair the oldest as things are, or drop it."""
+        waiting = self._waiting[camera]
         while len(waiting) > self.queue_size:
-            pairs = self._rule.all_pairs(*self._waiting)
-            if pairs and pairs[0][side] is waiting[0]:
-                infrared, visible = pairs[0]
-                yield from self._take(
-                    self._index(INFRARED, infrared[0]), self._index(VISIBLE, visible[0])
-                )
+            pairs = self._rule.all_pairs(self._waiting)
+            if pairs and pairs[0][camera] is waiting[0]:
+                indices = [self._index(c, message.stamp_ns) for c, message in pairs[0].items()]
+                yield from self._take(Both(*indices))
             else:
                 del waiting[0]
                 self.counts.no_partner += 1

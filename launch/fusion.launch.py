@@ -1,7 +1,7 @@
-"""Starts the fusion node on the topics of a camera pair and, where a model is given, a detector.
+"""Starts the fusion node on the topics of two cameras and, if a model is given, a detector.
 
-``ros2 launch dreamif_ros fusion.launch.py --show-args`` lists the arguments; every other setting is
-in the parameter file.
+``ros2 launch dreamif_ros fusion.launch.py --show-args`` lists the arguments. All other settings are
+in the parameter files.
 """
 
 import tempfile
@@ -26,10 +26,13 @@ GENERAL = {
         PathJoinSubstitution([*CONFIG, "detector.yaml"]),
         "Parameters of detector_node.",
     ),
-    "detector_model": ("", "YOLO model that looks at the fused images. Empty: no detector."),
+    "detector_model": (
+        "",
+        "YOLO model that detects objects in the fused images. Empty: no detector.",
+    ),
     "one_process": (
         "false",
-        "true: fusion and detection in one process, fused images handed over in memory.",
+        "true: fusion and detection in one process, which share fused images in memory.",
     ),
     "namespace": ("", "Namespace of the nodes and their topics."),
     "log_level": ("info", "debug, info, warn, error or fatal."),
@@ -40,11 +43,11 @@ TOPICS = {
     "visible_topic": ("visible/image_raw", "Visible images."),
     "infrared_camera_info_topic": (
         "infrared/camera_info",
-        "Calibration of the infrared camera, where registration_file asks for it.",
+        "Info of the infrared camera, if registration_file asks for it.",
     ),
-    "visible_camera_info_topic": ("visible/camera_info", "Calibration of the visible camera."),
+    "visible_camera_info_topic": ("visible/camera_info", "Info of the visible camera."),
 }
-# Argument: (parameter, text to value, description); an empty one leaves what params_file says.
+# Argument: (parameter, text to value, description); an empty argument changes nothing.
 OVERRIDES = {
     "variant": ("variant", str, "Model variant. Empty: as in params_file."),
     "device": ("device", str, "cpu, cuda, ... of the fusion. Empty: as in params_file."),
@@ -75,7 +78,7 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def nodes(context: LaunchContext) -> list[Node]:
-    """Return the nodes; a function, because only arguments that are given become parameters."""
+    """Return the nodes; it is a function because only given arguments become parameters."""
     given = {name: LaunchConfiguration(name).perform(context) for name in [*GENERAL, *OVERRIDES]}
     fusion = {
         parameter: kind(text)
@@ -100,15 +103,15 @@ def nodes(context: LaunchContext) -> list[Node]:
 
 
 def _typed(values: dict[str, Any]) -> dict[str, ParameterValue]:
-    """So that text stays text: launch would make a number of a file's name like 12."""
+    """Keep text as text: launch would turn a file name like 12 into a number."""
     return {name: ParameterValue(value, value_type=type(value)) for name, value in values.items()}
 
 
 def _file_of_one_node(node: str, path: str, overrides: dict[str, Any]) -> str:
-    """A parameter file that no other node of its process reads, with ``overrides``.
+    """Write a parameter file that is for one node only, with ``overrides``.
 
-    In one process a file for ``/**`` is read by both nodes: the second file would set the first
-    one's node as well.
+    In one process both nodes read a file for ``/**``, so that the second file would change the
+    parameters of the first node as well.
     """
     values: dict[str, Any] = {}
     entries = yaml.safe_load(Path(path).read_text()) or {}
@@ -127,7 +130,7 @@ def _file_of_one_node(node: str, path: str, overrides: dict[str, Any]) -> str:
 
 
 def _node(executable: str, parameters: list) -> Node:
-    """One process; that of two nodes keeps their names, any other has its executable's."""
+    """One process. A single node gets its executable's name; two nodes keep their own names."""
     return Node(
         package=PACKAGE,
         executable=executable,

@@ -128,17 +128,15 @@ class Pairer:
     """Pairs images in the order in which they come, as the node does."""
 
     def __init__(self, options: PairingOptions) -> None:
-        self.synchronizer: PairSynchronizer[RecordedImage, RecordedImage] = PairSynchronizer(
+        self.synchronizer: PairSynchronizer[RecordedImage] = PairSynchronizer(
             options.slop_s, options.queue_size
         )
         self._offsets_ns = options.offsets_s.map(from_seconds)
 
-    def add(self, image: RecordedImage) -> list[Pair[RecordedImage, RecordedImage]]:
+    def add(self, image: RecordedImage) -> list[Pair[RecordedImage]]:
         """Take one image; return the pairs that are now certain."""
         stamp = image.stamp_ns + self._offsets_ns[image.camera]
-        if image.camera == Camera.INFRARED:
-            return self.synchronizer.add_infrared(stamp, image)
-        return self.synchronizer.add_visible(stamp, image)
+        return self.synchronizer.add(image.camera, stamp, image)
 
 
 def read_pairs(

@@ -246,7 +246,7 @@ def _notes(figures: list[Figures]) -> Iterator[str]:
 def _run_live(options: argparse.Namespace, table: Any) -> int:
     """The node between simulated cameras and a listener, all on this machine."""
     from dreamif_ros.cli.demo import summarize
-    from dreamif_ros.simulation.demo import run_demo  # here, so that the other rows need no ROS
+    from dreamif_ros.simulation.demo_run import run_demo  # here, so that the other rows need no ROS
 
     variant = (options.variant or ["nano"])[0]
     rows, summaries = [], []

@@ -1,4 +1,4 @@
-"""``dreamif demo``: fuse simulated cameras live and show what came out."""
+"""``dreamif demo``: fuse simulated cameras live and show the result."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dreamif_model import VARIANTS, ConfigError, DreamIFError
+from dreamif_model.cameras import Camera
 from dreamif_model.data import write_image
 from dreamif_ros.cli.options import make_folder
 from dreamif_ros.json_file import write_json
 from dreamif_ros.pictures import contact_sheet, write_video
 
 if TYPE_CHECKING:
-    from dreamif_ros.simulation.demo import Recording
+    from dreamif_ros.simulation.demo_run import DemoRecording
 
 MOMENTS = 4
 COLUMNS = ("infrared", "visible", "fused", "dominance: orange infrared, blue visible")
-# Summary: title and the keys of the node's diagnostics under it.
+# Titles in the summary, and their keys in the node's diagnostics.
 DROPS = {
     "newer pair came first": "pairs superseded",
     "nobody subscribed": "pairs unwatched",
@@ -32,14 +33,20 @@ def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
         "demo",
         help="fuse two simulated cameras live",
-        description="Start simulated_cameras and fusion_node over real ROS 2, record what comes "
-        "out, and leave a contact sheet, a video and a summary.",
+        description="Start simulated_cameras and fusion_node over real ROS 2, record them, and "
+        "write a contact sheet, a video and a summary.",
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("out/demo"), help="folder (default: %(default)s)"
+        "--out",
+        type=Path,
+        default=Path("out/demo"),
+        help="folder for the results (default: %(default)s)",
     )
     parser.add_argument(
-        "--seconds", type=float, default=10.0, help="to record, up to 60 (default: %(default)s s)"
+        "--seconds",
+        type=float,
+        default=10.0,
+        help="how long to record, up to 60 s (default: %(default)s s)",
     )
     parser.add_argument(
         "--variant", choices=VARIANTS, default="nano", help="model variant (default: %(default)s)"
@@ -56,7 +63,9 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError(f"--seconds is {options.seconds:g}, expected more than 0, up to 60")
     make_folder("--out", options.out)
     print(f"fusing simulated cameras for {options.seconds:g} s …", flush=True)
-    from dreamif_ros.simulation.demo import run_demo  # here, so that the other verbs need no ROS
+    from dreamif_ros.simulation.demo_run import (
+        run_demo,  # here: the other verbs need no ROS
+    )
 
     recording = run_demo(
         options.seconds, options.variant, options.device, options.out / "nodes.log"
@@ -71,17 +80,19 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def write_pictures(recording: Recording, rate_hz: float, out: Path) -> None:
-    """Leave ``contact_sheet.png`` and ``fused.mkv``."""
+def write_pictures(recording: DemoRecording, rate_hz: float, out: Path) -> None:
+    """Write ``contact_sheet.png`` and ``fused.mkv``."""
     rows = recording.moments(MOMENTS)
     if not rows:
-        raise DreamIFError("no moment was recorded whole: both inputs, fused and overlay")
+        raise DreamIFError(
+            "no moment was recorded completely: both inputs, fused image and overlay"
+        )
     write_image(out / "contact_sheet.png", contact_sheet(COLUMNS, rows))
     write_video(out / "fused.mkv", recording.fused_frames(), rate_hz)
 
 
-def summarize(recording: Recording, seconds: float) -> dict[str, Any]:
-    """The node's own last diagnostics, as numbers with units in their names."""
+def summarize(recording: DemoRecording, seconds: float) -> dict[str, Any]:
+    """The node's last diagnostics, as numbers with units in their names."""
     state = recording.state
     if not state:
         raise DreamIFError("the fusion node sent no diagnostics")
@@ -91,7 +102,7 @@ def summarize(recording: Recording, seconds: float) -> dict[str, Any]:
         "device": state["device"],
         "precision": state["precision"],
         "seconds": seconds,
-        "received": {name: int(state[f"{name} received"]) for name in ("infrared", "visible")},
+        "received": {camera.value: int(state[f"{camera} received"]) for camera in Camera},
         "pairs": int(state["pairs"]),
         "used_alone": int(state["images used alone"]),
         "published": int(state["published"]),

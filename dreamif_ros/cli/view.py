@@ -1,4 +1,4 @@
-"""``dreamif view``: a page with the live streams, for people on a machine without RViz."""
+"""``dreamif view``: show the live streams in a browser, on a machine without RViz."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TOPICS = (
     "dominance/overlay",
     "detections/image",
 )
-MOST_TOPICS = 16
+MAX_TOPICS = 16
 RATES_HZ = (0.1, 60.0)
 WIDTHS = (16, 4096)
 EXAMPLES = """examples:
@@ -34,8 +34,8 @@ def add_parser(verbs: Any) -> None:
         "view",
         help="show the live streams in a browser",
         description="Serve a page with the live streams side by side, their rates, the fusion "
-        "mode and the cameras' health, until Ctrl-C. Topics are subscribed to only while a "
-        "browser shows them.",
+        "mode and the cameras' health, until Ctrl-C. It subscribes to a topic only while a "
+        "browser shows it.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -44,13 +44,13 @@ def add_parser(verbs: Any) -> None:
         nargs="+",
         default=TOPICS,
         metavar="NAME",
-        help=f"image topics, up to {MOST_TOPICS} (default: {' '.join(TOPICS)})",
+        help=f"image topics, up to {MAX_TOPICS} (default: {' '.join(TOPICS)})",
     )
     parser.add_argument(
-        "--compressed", action="store_true", help="subscribe to <topic>/compressed of each"
+        "--compressed", action="store_true", help="subscribe to <topic>/compressed of each topic"
     )
     parser.add_argument(
-        "--namespace", default="", metavar="NAME", help="of the topics (default: none)"
+        "--namespace", default="", metavar="NAME", help="namespace of the topics (default: none)"
     )
     parser.add_argument(
         "--host",
@@ -59,14 +59,17 @@ def add_parser(verbs: Any) -> None:
         help="address to listen on; 0.0.0.0 lets the whole network watch (default: %(default)s)",
     )
     parser.add_argument(
-        "--port", type=int, default=8787, help="0 takes a free one (default: %(default)s)"
+        "--port",
+        type=int,
+        default=8787,
+        help="port to listen on; 0 takes a free one (default: %(default)s)",
     )
     parser.add_argument(
         "--rate",
         type=float,
         default=15.0,
         metavar="HZ",
-        help="most pictures per second of each stream (default: %(default)g)",
+        help="maximum pictures per second of each stream (default: %(default)g)",
     )
     parser.add_argument(
         "--width",
@@ -75,13 +78,15 @@ def add_parser(verbs: Any) -> None:
         metavar="PX",
         help="wider pictures are scaled down (default: %(default)s px)",
     )
-    parser.add_argument("--open", action="store_true", help="open the page in the browser here")
+    parser.add_argument(
+        "--open", action="store_true", help="open the page in a browser on this machine"
+    )
     parser.add_argument(
         "--ros-args",
         nargs=argparse.REMAINDER,
         default=[],
         metavar="ARGUMENT",
-        help="all that follows goes to ROS, such as -r name:=other",
+        help="all arguments after this go to ROS, such as -r name:=other",
     )
     parser.set_defaults(run=run)
 
@@ -93,7 +98,7 @@ def run(options: argparse.Namespace) -> int:
         import aiohttp  # noqa: F401
     except ModuleNotFoundError:
         raise DreamIFError("dreamif view needs aiohttp: pip install 'dreamif_ros[view]'") from None
-    from dreamif_ros.view.server import ViewConfig, serve  # here, so that --help needs no ROS
+    from dreamif_ros.view.server import ViewConfig, serve  # here: --help needs no ROS
 
     config = ViewConfig(
         names=tuple(options.topic),
@@ -121,12 +126,12 @@ def _announce(options: argparse.Namespace, address: str, local: bool) -> None:
 
 
 def _check(options: argparse.Namespace) -> None:
-    if len(options.topic) > MOST_TOPICS:
-        raise ConfigError(f"--topic has {len(options.topic)} names, expected {MOST_TOPICS} at most")
-    for name, value, (least, most), unit in (
+    if len(options.topic) > MAX_TOPICS:
+        raise ConfigError(f"--topic has {len(options.topic)} names, expected at most {MAX_TOPICS}")
+    for name, value, (low, high), unit in (
         ("port", options.port, (0, 65535), ""),
         ("rate", options.rate, RATES_HZ, " Hz"),
         ("width", options.width, WIDTHS, " px"),
     ):
-        if not least <= value <= most:
-            raise ConfigError(f"--{name} is {value:g}, expected {least:g} to {most:g}{unit}")
+        if not low <= value <= high:
+            raise ConfigError(f"--{name} is {value:g}, expected {low:g} to {high:g}{unit}")

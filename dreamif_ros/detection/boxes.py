@@ -1,4 +1,4 @@
-"""Detections drawn into the picture, for people."""
+"""Draws detections into the picture, for people."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from dreamif_ros.detection.detector import UNTRACKED, Detections
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
-_GOLDEN_RATIO = 0.618034  # steps of the hue by which neighbours differ most
+_GOLDEN_RATIO = 0.618034  # hue steps that make neighbouring classes differ most
 
-Color = tuple[int, int, int]
-Box = tuple[int, int, int, int]  # left, top, right, bottom
+RGB = tuple[int, int, int]
+PixelBox = tuple[int, int, int, int]  # left, top, right, bottom
 
 
 def draw_boxes(
@@ -26,9 +26,18 @@ def draw_boxes(
 ) -> NDArray[np.uint8]:
     """A copy of the picture with a box, class, score and track of each detection.
 
-    image: (H, W, 3) RGB or (H, W) gray, uint8, of any size; lines and letters grow with it. names:
-    of the classes, as :attr:`Detector.names`. The best detection's box lies on top; a label that is
-    larger than the picture is left out. Raises ImageError for other shapes and types.
+    The best detection's box lies on top. A label that is larger than the picture is left out.
+
+    Args:
+        image: (H, W, 3) RGB or (H, W) gray, uint8, of any size; lines and letters grow with it.
+        detections: What was found in it.
+        names: Class names by number, as :attr:`Detector.names`.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        ImageError: For other shapes and types.
     """
     if image.ndim == 2:
         image = np.repeat(image[..., None], 3, axis=2)
@@ -39,14 +48,14 @@ def draw_boxes(
     colors = [class_color(int(key)) for key in detections.classes]
     for box, color in zip(reversed(boxes), reversed(colors), strict=True):
         _draw_frame(picture, box, color)
-    taken: list[Box] = []
+    taken: list[PixelBox] = []
     for index, (box, color) in enumerate(zip(boxes, colors, strict=True)):
         _draw_label(picture, box, _label(detections, index, names), color, taken)
     return picture
 
 
 @cache
-def class_color(key: int) -> Color:
+def class_color(key: int) -> RGB:
     """The bright RGB colour of a class, the same in every picture."""
     red, green, blue = colorsys.hsv_to_rgb((0.08 + key * _GOLDEN_RATIO) % 1, 0.8, 1)
     return round(red * 255), round(green * 255), round(blue * 255)
@@ -60,23 +69,23 @@ def _label(detections: Detections, index: int, names: Mapping[int, str]) -> str:
     return f"{text} #{detections.tracks[index]}"
 
 
-def _pixels(box: NDArray[np.float32], shape: tuple[int, ...]) -> Box:
+def _pixels(box: NDArray[np.float32], shape: tuple[int, ...]) -> PixelBox:
     height, width = shape[:2]
     left, top, right, bottom = (round(float(side)) for side in box)
     return max(left, 0), max(top, 0), min(right, width), min(bottom, height)
 
 
-def _draw_frame(picture: NDArray[np.uint8], box: Box, color: Color) -> None:
+def _draw_frame(picture: NDArray[np.uint8], box: PixelBox, color: RGB) -> None:
     left, top, right, bottom = box
     thickness = max(1, round(min(picture.shape[:2]) / 320))
-    for line, width in ((_BLACK, thickness + 2), (color, thickness)):  # seen on any background
+    for line, width in ((_BLACK, thickness + 2), (color, thickness)):  # visible on every background
         cv2.rectangle(picture, (left, top), (right - 1, bottom - 1), line, width)
 
 
 def _draw_label(
-    picture: NDArray[np.uint8], box: Box, text: str, color: Color, taken: list[Box]
+    picture: NDArray[np.uint8], box: PixelBox, text: str, color: RGB, taken: list[PixelBox]
 ) -> None:
-    """Where it covers no label that is there: those are ``taken``, and this is added to them."""
+    """Draw a label where it covers none of the ``taken`` places; its own is added to them."""
     height, width = picture.shape[:2]
     size = float(np.clip(min(height, width) / 1400, 0.35, 3))
     thickness = max(1, round(1.5 * size))
@@ -93,20 +102,20 @@ def _draw_label(
     cv2.putText(picture, text, where, _FONT, size, letters, thickness, cv2.LINE_AA)
 
 
-def _places(box: Box, label: tuple[int, int]) -> list[tuple[int, int]]:
-    """Left and top of a label above the box, below and in it, the best place first."""
+def _places(box: PixelBox, label: tuple[int, int]) -> list[tuple[int, int]]:
+    """Left and top of a label above, below and inside the box; the best place first."""
     left, top, right, bottom = box
     columns = left, right - label[0]
     return [(x, y) for y in (top - label[1], bottom, top) for x in columns]
 
 
-def _inside(place: tuple[int, int], label: tuple[int, int], picture: tuple[int, int]) -> Box:
+def _inside(place: tuple[int, int], label: tuple[int, int], picture: tuple[int, int]) -> PixelBox:
     left, top = (
         min(max(at, 0), side - size) for at, size, side in zip(place, label, picture, strict=True)
     )
     return left, top, left + label[0], top + label[1]
 
 
-def _overlaps(box: Box, others: list[Box]) -> bool:
+def _overlaps(box: PixelBox, others: list[PixelBox]) -> bool:
     left, top, right, bottom = box
     return any(left < r and x < right and top < b and y < bottom for x, y, r, b in others)

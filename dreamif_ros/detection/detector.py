@@ -1,4 +1,4 @@
-"""Objects in an image, and the same objects in the next: arrays in, boxes out, no ROS."""
+"""Finds objects in images and follows them over time: arrays in, boxes out, no ROS."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from dreamif_model.device import keep_freed_memory
 from dreamif_model.errors import ImageError
-from dreamif_ros.detection.config import TRACKERS, DetectorConfig, check_live, class_keys
+from dreamif_ros.detection.detector_config import TRACKERS, DetectorConfig, check_live, class_keys
 from dreamif_ros.detection.letterbox import Letterbox
 from dreamif_ros.detection.model_file import ModelFile, find_model
 from dreamif_ros.detection.openvino_yolo import OpenVINONetwork, runs_alone
 
 if TYPE_CHECKING:  # ultralytics and torch take 3 s and 600 MB: only what needs them loads them
-    from dreamif_ros.detection.yolo import Network, Tracker
+    from dreamif_ros.detection.yolo import Tracker, UltralyticsNetwork
 
 __all__ = ["TRACKERS", "UNTRACKED", "Detections", "Detector", "DetectorConfig"]
 
@@ -33,8 +33,8 @@ class Detections:
     boxes: NDArray[np.float32]  # (n, 4) x1, y1, x2, y2 in pixels of the image, x1 < x2, y1 < y2
     scores: NDArray[np.float32]  # (n,) in [0, 1], descending
     classes: NDArray[np.int64]  # (n,) keys of Detector.names
-    # (n,) identities from 1 on, UNTRACKED where the tracker has not confirmed the box: an object
-    # that is new is confirmed in its second image. None without a tracker.
+    # (n,) identities from 1 on, UNTRACKED if the tracker has not confirmed the object yet: a new
+    # object is confirmed in its second image. None without a tracker.
     tracks: NDArray[np.int64] | None = None
 
 
@@ -46,10 +46,19 @@ class _Live(NamedTuple):
 class Detector:
     """A YOLO network and its tracker.
 
-    Raises WeightsError for a model that is missing, damaged or not for boxes, DeviceError for a
-    device that is not there, ConfigError for a setting that does not fit the model and for a
-    package that is missing. Nothing is downloaded or installed. Safe to use from several threads,
-    one image at a time.
+    Nothing is downloaded or installed. Safe to use from several threads, one image at a time.
+
+    Args:
+        config: The model and how it is used.
+
+    Attributes:
+        names: Class names by number.
+        device: Name of the device that is used.
+
+    Raises:
+        WeightsError: For a model that is missing, damaged, or that gives no boxes.
+        DeviceError: For a device that is not there.
+        ConfigError: For a setting that does not fit the model, and for missing packages.
     """
 
     def __init__(self, config: DetectorConfig) -> None:
@@ -66,9 +75,9 @@ class Detector:
 
     @property
     def config(self) -> DetectorConfig:
-        """May be set at any time, for the next image, where nothing but the fields LIVE changes.
+        """How the model is used; may be set at any time, and holds from the next image on.
 
-        ConfigError for another change and for a class that the model lacks.
+        Only the fields LIVE may change. ConfigError for other changes, and for unknown classes.
         """
         return self._live.config
 
@@ -78,7 +87,7 @@ class Detector:
         self._live = _Live(config, class_keys(config.classes, self.names))
 
     def warm_up(self) -> None:
-        """Do what only the first image costs. WeightsError when the network is no YOLO network."""
+        """Pay the extra cost of the first image. WeightsError if the network is no YOLO network."""
         blank = np.zeros(_WARM_UP_SHAPE, np.uint8)
         with self._lock:
             for _ in range(2):
@@ -87,9 +96,12 @@ class Detector:
     def detect(self, image: NDArray[np.uint8]) -> Detections:
         """Find objects in one image.
 
-        image: (H, W, 3) RGB or (H, W) gray uint8, of any size. With a tracker, images are those of
-        one camera in their order; another size begins a new sequence. Raises ImageError for other
-        shapes and types.
+        Args:
+            image: (H, W, 3) RGB or (H, W) gray uint8, of any size. With a tracker: the next image
+                of one camera; an image of another size begins a new sequence.
+
+        Raises:
+            ImageError: For other shapes and types.
         """
         _check_image(image)
         live = self._live
@@ -97,7 +109,7 @@ class Detector:
         with self._lock:
             if self._tracker is None:
                 return _detections(self._find(image, live, confidence), None)
-            rows = self._find(image, live, self._tracker.least_confidence(confidence))
+            rows = self._find(image, live, self._tracker.min_confidence(confidence))
             tracks = self._identify(self._tracker, rows, image, confidence)
         given = rows[:, 4] > confidence
         return _detections(rows[given], tracks[given])
@@ -122,7 +134,9 @@ class Detector:
             live.config.max_detections,
         )
         rows[:, :4] = letterbox.to_image(rows[:, :4])
-        return rows[(rows[:, 2] > rows[:, 0]) & (rows[:, 3] > rows[:, 1])]  # not in the bars alone
+        return rows[
+            (rows[:, 2] > rows[:, 0]) & (rows[:, 3] > rows[:, 1])
+        ]  # without boxes in the bars only
 
     def _identify(
         self,
@@ -148,13 +162,13 @@ def _detections(rows: NDArray[np.float32], tracks: NDArray[np.int64] | None) -> 
     )
 
 
-def _load(file: ModelFile, config: DetectorConfig) -> OpenVINONetwork | Network:
-    """By OpenVINO alone where that can run it, else by ultralytics."""
+def _load(file: ModelFile, config: DetectorConfig) -> OpenVINONetwork | UltralyticsNetwork:
+    """Load a model with OpenVINO alone if that can run it, else with ultralytics."""
     if runs_alone(file):
         return OpenVINONetwork(file, config.device, config.half)
-    from dreamif_ros.detection.yolo import Network
+    from dreamif_ros.detection.yolo import UltralyticsNetwork
 
-    return Network(file, config.device, config.half)
+    return UltralyticsNetwork(file, config.device, config.half)
 
 
 def _load_tracker(name: str) -> Tracker | None:

@@ -20,7 +20,7 @@ from dreamif_model.evaluation import BASELINES, CLEAN
 from dreamif_model.pipeline import FusionPipeline
 from dreamif_model.thermal import ThermalConfig, ThermalNormalizer
 from dreamif_ros.detection.annotations import Labels, Truth
-from dreamif_ros.detection.config import class_keys
+from dreamif_ros.detection.detector_config import class_keys
 from dreamif_ros.detection.yolo import import_ultralytics
 from dreamif_ros.pictures import Picture
 from dreamif_ros.scene import Box, Scene, SceneConfig

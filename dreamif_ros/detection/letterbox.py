@@ -1,4 +1,4 @@
-"""How an image lies in a network's input: scaled to fit, centred, gray bars around it."""
+"""Places an image in a network's input: scaled to fit, centred, gray bars around it."""
 
 from __future__ import annotations
 
@@ -10,24 +10,27 @@ from numpy.typing import NDArray
 
 _BARS = 114  # the gray that YOLO networks are trained with
 
-Size = tuple[int, int]  # height, width
+HeightWidth = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Letterbox:
-    """Where the image's pixels lie; sizes are (height, width)."""
+    """Where the image's pixels lie in the input; all sizes are (height, width)."""
 
-    image: Size
-    scaled: Size  # the image in the input
-    canvas: Size  # the input
-    offset: Size  # top, left of the scaled image
+    image: HeightWidth
+    scaled: HeightWidth  # the image in the input
+    canvas: HeightWidth  # the input
+    offset: HeightWidth  # top, left of the scaled image
 
     @classmethod
-    def fit(cls, image: Size, limit: Size, stride: int | None = None) -> Letterbox:
-        """Fill ``limit`` as far as the image's shape allows, as networks are trained.
+    def fit(cls, image: HeightWidth, limit: HeightWidth, stride: int | None = None) -> Letterbox:
+        """Scale an image to fit ``limit`` and centre it, as networks are trained.
 
-        stride: bars are cut to what makes both sides multiples of it, for a network that takes any
-        size; without, the input is ``limit``.
+        Args:
+            image: Size of the image.
+            limit: Maximum size of the input.
+            stride: For a network that takes any size: cut the bars so that both sides are
+                multiples of it. None: the input has the size ``limit``.
         """
         ratio = min(limit[0] / image[0], limit[1] / image[1])
         height, width = (max(1, round(side * ratio)) for side in image)
@@ -38,7 +41,7 @@ class Letterbox:
         return cls(image, (height, width), canvas, (bars[0] // 2, bars[1] // 2))
 
     def fill(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """(H, W, 3) or (H, W) uint8 to (1, 3, h, w) uint8."""
+        """The input (1, 3, h, w) of an image (H, W, 3) or (H, W), all uint8."""
         height, width = self.scaled
         scaled = image if self.scaled == self.image else cv2.resize(image, (width, height))
         canvas = np.full((*self.canvas, 3), _BARS, np.uint8)
@@ -46,7 +49,7 @@ class Letterbox:
         return np.ascontiguousarray(canvas.transpose(2, 0, 1))[None]
 
     def to_image(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(n, 4) x1, y1, x2, y2 in the input to pixels of the image, inside of it."""
+        """Boxes (n, 4), x1, y1, x2, y2, from the input to the image, clipped to the image."""
         (top, left), (height, width) = self.offset, self.image
         scale = width / self.scaled[1], height / self.scaled[0]
         shifted = boxes - np.array([left, top, left, top], np.float32)

@@ -1,4 +1,4 @@
-"""Which file a model is, before anything tries to load, or to download, it."""
+"""Finds a model's file before anything loads it, or tries to download it."""
 
 from __future__ import annotations
 
@@ -8,23 +8,20 @@ from pathlib import Path
 from dreamif_model.errors import WeightsError
 
 _SUFFIXES = {".pt": "pt", ".onnx": "onnx", ".engine": "engine", ".torchscript": "torchscript"}
-_OPENVINO = "_openvino_model"  # by this ending ultralytics knows such a folder
+_OPENVINO = "_openvino_model"  # ultralytics recognizes such a folder by this ending
 _ACCEPTED = f"{', '.join(_SUFFIXES)} or a folder *{_OPENVINO}"
 
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A model that is there."""
+    """A model that exists."""
 
     path: Path  # absolute
     format: str  # pt, onnx, engine, torchscript or openvino
 
 
 def find_model(name: str) -> ModelFile:
-    """The file or folder of this name; a relative one lies in the current folder.
-
-    WeightsError when it is missing or empty, or of no format that is known.
-    """
+    """The model with this path; WeightsError if it is missing, empty or of an unknown format."""
     try:
         path = Path(name).expanduser().absolute()
         there = path.exists()
@@ -39,7 +36,7 @@ def find_model(name: str) -> ModelFile:
         return _folder(path)
     format_ = _SUFFIXES.get(path.suffix.lower())
     if format_ is None:
-        raise WeightsError(f"the model {path} is of no format that is known: expected {_ACCEPTED}")
+        raise WeightsError(f"the model {path} is of an unknown format: expected {_ACCEPTED}")
     if not path.stat().st_size:
         raise WeightsError(f"the model {path} is empty: copy or export it again")
     return ModelFile(path, format_)

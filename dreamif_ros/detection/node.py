@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticStatus
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.exceptions import InvalidTopicNameException
 from rclpy.validate_topic_name import validate_topic_name
@@ -15,30 +14,32 @@ from std_msgs.msg import Header
 
 from dreamif_model import ConfigError, FusionResult
 from dreamif_model.device import free_memory, settle_memory
-from dreamif_ros.detection.config import DetectorConfig
+from dreamif_ros.detection.detection_outputs import DetectionOutputs
+from dreamif_ros.detection.detection_stream import DetectionStream
 from dreamif_ros.detection.detector import Detector
-from dreamif_ros.detection.outputs import DetectionOutputs
-from dreamif_ros.detection.stream import DetectionStream
+from dreamif_ros.detection.diagnostics import detector_diagnostics
+from dreamif_ros.detection.parameters import DetectorSettings
 from dreamif_ros.detection.vision_messages import MISSING, message_type
-from dreamif_ros.diagnostics import detector_diagnostics
 from dreamif_ros.node.managed_node import ManagedNode
 from dreamif_ros.node.runtime import run_nodes
-from dreamif_ros.parameter_tables import DETECTOR_PARAMETERS
 
 FOLLOW_PERIOD_S = 0.5
 SILENCE_PERIOD_S = 3.0  # between two log lines about a silent input
-CLASS_NAMES = "class_names"  # read-only parameter: what the model can find, by class number
+CLASS_NAMES = "class_names"  # read-only parameter: the model's classes, by number
 
 
-class DetectorNode(ManagedNode):
+class DetectorNode(ManagedNode[DetectorSettings]):
     """Subscribes to images, publishes what a YOLO model finds in them.
 
-    Configured it holds the model, active also the subscription and the worker's thread. A fusion
-    node in this process may hand over its images: the topic of :meth:`listen_to` is theirs.
+    While configured it holds the model, while active also the subscription and the worker's
+    thread. A fusion node in this process may hand over its images, see :meth:`listen_to`.
+
+    Args:
+        also_known: Parameters of other nodes in this process, which share its arguments.
     """
 
     def __init__(self, also_known: Sequence[str] = ()) -> None:
-        super().__init__("detector_node", DETECTOR_PARAMETERS, also_known)
+        super().__init__("detector_node", DetectorSettings, also_known)
         self._fused_topic = ""
         self._detector: Detector | None = None
         self._outputs: DetectionOutputs | None = None
@@ -46,34 +47,37 @@ class DetectorNode(ManagedNode):
         self.every(FOLLOW_PERIOD_S, self._follow_publishers)
         self.every(SILENCE_PERIOD_S, self._report_silence)
 
-    def check(self, values: dict[str, Any]) -> None:
-        """Refuse what is no topic."""
+    def check(self, settings: DetectorSettings) -> None:
+        """Refuse an image_topic that is no topic name."""
         try:
-            validate_topic_name(values["image_topic"])
+            validate_topic_name(settings.image_topic)
         except InvalidTopicNameException as error:
             raise ConfigError(
-                f"parameter image_topic is {values['image_topic']!r}, expected the name of a "
+                f"parameter image_topic is {settings.image_topic!r}, expected the name of a "
                 f"topic: {' '.join(str(error).split())}"
             ) from None
 
     def configure(self) -> None:
         """Load the model and warm it up."""
-        if not self._values["model"]:
+        settings = self.settings
+        if not settings.model:
             raise ConfigError(
                 "parameter model is empty: give the file or folder of a YOLO model, for example "
                 "-p model:=/path/to/yolo11n_openvino_model; nothing is downloaded"
             )
-        self._detector = Detector(_config(self._values))
+        self._detector = Detector(settings.detector())
         self._detector.warm_up()
         names = self._detector.names
         self._outputs = DetectionOutputs(self, names)
         self.declare_parameter(
             CLASS_NAMES,
             [names[number] for number in sorted(names)],
-            ParameterDescriptor(description="What the model can find.", read_only=True),
+            ParameterDescriptor(
+                description="Names of the classes that the model finds.", read_only=True
+            ),
         )
         settle_memory()
-        what = f"{len(names)} classes with {self._values['model']} on {self._detector.device}"
+        what = f"{len(names)} classes with {settings.model} on {self._detector.device}"
         self.get_logger().info(f"detecting {what}")
         if not message_type():
             self.get_logger().warning(MISSING)
@@ -82,18 +86,20 @@ class DetectorNode(ManagedNode):
         """Subscribe to the images, or take those of the fusion node in this process."""
         assert self._detector
         assert self._outputs
-        topic = self.resolve_topic_name(self._values["image_topic"])
+        topic = self.resolve_topic_name(self.settings.image_topic)
         in_memory = topic == self._fused_topic
-        self._stream = DetectionStream(self, self._detector, self._outputs, self._values, in_memory)
+        self._stream = DetectionStream(
+            self, self._detector, self._outputs, self.settings, in_memory
+        )
 
     def deactivate(self) -> None:
-        """Unsubscribe, finish the image at work; the model stays loaded."""
+        """Unsubscribe and finish the image at work; the model stays loaded."""
         stream, self._stream = self._stream, None
         if stream:
             stream.close()
 
     def release(self) -> None:
-        """Let go of the model."""
+        """Free the model."""
         if self._outputs:
             self._outputs.destroy()
         self._detector = self._outputs = None
@@ -101,41 +107,36 @@ class DetectorNode(ManagedNode):
             self._undeclare_class_names()
         free_memory()
 
-    def apply(self, values: dict[str, Any]) -> None:
-        """Take the live parameters."""
+    def apply(self, settings: DetectorSettings) -> None:
+        """Take the settings that are live."""
         assert self._detector
-        self._detector.config = _config(values)
+        self._detector.config = settings.detector()
         if self._stream:
-            self._stream.apply(values)
+            self._stream.apply(settings)
 
     def clock_jumped(self) -> None:
-        """Tracks of the images before are forgotten."""
+        """Forget the tracks of earlier images."""
         if self._stream:
             self._stream.begin_sequence()
 
-    def describe(self) -> DiagnosticArray:
+    def describe(self) -> list[DiagnosticStatus]:
         """One status of the node."""
-        return detector_diagnostics(
-            self.get_fully_qualified_name(),
-            self.get_clock().now().to_msg(),
-            self.state,
-            self._detector,
-            self._stream,
-        )
+        name = self.get_fully_qualified_name()
+        return [detector_diagnostics(name, self.state, self._detector, self._stream)]
 
-    # -- As the listener of a fusion node; the last two in its worker's thread.
+    # -- As the listener of a fusion node; the last two run in its worker's thread.
 
     def listen_to(self, topic: str) -> None:
-        """Images of this topic, resolved, are handed over."""
+        """The fusion node hands over the images of this resolved topic."""
         self._fused_topic = topic
 
     def wants_fused(self) -> bool:
-        """Whether the next fused image is to be looked at."""
+        """Whether to take the next fused image."""
         stream = self._stream
         return stream is not None and stream.input is None and stream.wants()
 
     def take_fused(self, result: FusionResult, header: Header) -> None:
-        """The next image, as it lies in memory."""
+        """Take the next image as it is in memory."""
         stream = self._stream
         if stream and not stream.input:
             stream.take(header, lambda: result.fused)
@@ -156,21 +157,6 @@ class DetectorNode(ManagedNode):
     def _undeclare_class_names(self) -> None:
         self.set_descriptor(CLASS_NAMES, ParameterDescriptor(read_only=False))
         self.undeclare_parameter(CLASS_NAMES)
-
-
-def _config(values: dict[str, Any]) -> DetectorConfig:
-    classes = tuple(name.strip() for name in values["classes"].split(",") if name.strip())
-    return DetectorConfig(
-        model=values["model"],
-        device=values["device"],
-        half=values["half"],
-        confidence=values["confidence"],
-        iou=values["iou"],
-        classes=classes,
-        image_size=values["image_size"],
-        max_detections=values["max_detections"],
-        tracker=values["tracker"],
-    )
 
 
 def main(args: list[str] | None = None) -> int:

@@ -1,6 +1,6 @@
-"""YOLO networks that were exported to OpenVINO, run by OpenVINO alone: without torch.
+"""YOLO networks that were exported to OpenVINO, run by OpenVINO alone, without torch.
 
-A process that detects on a CPU so is 500 MB smaller than with ultralytics.
+A process that detects on a CPU in this way is 500 MB smaller than with ultralytics.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 from dreamif_model.backends.openvino import openvino_core
 from dreamif_model.device import check_device_name, cpu_threads
 from dreamif_model.errors import ConfigError, DeviceError, WeightsError
-from dreamif_ros.detection.letterbox import Size
+from dreamif_ros.detection.letterbox import HeightWidth
 from dreamif_ros.detection.model_file import ModelFile
 
 _MAX_METADATA = 1 << 20  # bytes
-_MAX_CANDIDATES = 30_000  # boxes above the confidence that are looked at, as ultralytics has it
-_APART = 1e6  # pixels between the boxes of two classes, which so never overlap
+_MAX_CANDIDATES = 30_000  # boxes above the confidence that are compared, as in ultralytics
+_APART = 1e6  # pixels between the boxes of two classes, so that these never overlap
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """What ``metadata.yaml`` of an exported folder says; empty where it is missing or damaged."""
+    """The contents of a folder's ``metadata.yaml``; empty if it is missing or damaged."""
     file = path / "metadata.yaml"
     try:
         if file.stat().st_size > _MAX_METADATA:
@@ -52,8 +52,19 @@ def runs_alone(file: ModelFile) -> bool:
 class OpenVINONetwork:
     """A detection network on the CPU: pixels in, boxes out.
 
-    Raises WeightsError for a file that cannot be used, DeviceError where OpenVINO is missing or
-    another device is asked for, ConfigError for ``half`` and for a device of no such name.
+    Args:
+        file: The model.
+        device: ``auto`` or ``cpu``.
+        half: Must be false.
+
+    Attributes:
+        names: Class names by number.
+        device: ``cpu``.
+
+    Raises:
+        WeightsError: If the file cannot be used.
+        DeviceError: If OpenVINO is missing, and for another device.
+        ConfigError: For ``half``, and for an unknown device name.
     """
 
     def __init__(self, file: ModelFile, device: str, half: bool) -> None:
@@ -77,7 +88,7 @@ class OpenVINONetwork:
             settings = {
                 "PERFORMANCE_HINT": "LATENCY",
                 "INFERENCE_NUM_THREADS": cpu_threads(),
-                "ENABLE_CPU_PINNING": False,  # a pinned thread waits for whoever shares its core
+                "ENABLE_CPU_PINNING": False,  # a pinned thread waits for others on its core
             }
             self._request = core.compile_model(graph, "CPU", settings).create_infer_request()
             shape = graph.input(0).partial_shape
@@ -95,11 +106,14 @@ class OpenVINONetwork:
         else:
             self._own_size = (shape[2].get_length(), shape[3].get_length())
 
-    def input_size(self, image_size: int) -> tuple[Size, int | None]:
-        """Largest (height, width) of the input, and the stride to which it may be cut, if at all.
+    def input_size(self, image_size: int) -> tuple[HeightWidth, int | None]:
+        """Maximum (height, width) of the input, and the stride that it may be cut to, if any.
 
-        image_size: the longer side that is wanted, 0 for the model's own. ConfigError where the
-        model was exported for another one.
+        Args:
+            image_size: The longer side in pixels; 0: the model's own.
+
+        Raises:
+            ConfigError: If the model was exported for another size only.
         """
         return choose_input_size(self.path, image_size, self._own_size, self._stride)
 
@@ -111,11 +125,20 @@ class OpenVINONetwork:
         keys: list[int] | None,
         limit: int,
     ) -> NDArray[np.float32]:
-        """The best boxes without their duplicates, best first.
+        """Find the best boxes, without duplicates, best first.
 
-        pixels: (1, 3, h, w) uint8 RGB. keys: of the classes that are kept, None for all. limit:
-        number of boxes at most. Returns (n, 6): x1, y1, x2, y2 in pixels of the input, score,
-        class. WeightsError when what the network gives is not what a YOLO network gives.
+        Args:
+            pixels: (1, 3, h, w) uint8 RGB.
+            confidence: Minimum score, exclusive.
+            iou: If two boxes of one class overlap more than this, the better one is kept.
+            keys: Numbers of the classes that are kept; None: all.
+            limit: Maximum number of boxes.
+
+        Returns:
+            (n, 6) x1, y1, x2, y2 in pixels of the input, score, class.
+
+        Raises:
+            WeightsError: If the network's output is not that of a YOLO network.
         """
         floats = pixels.astype(np.float32) / np.float32(255)
         found = next(iter(self._request.infer([floats], share_inputs=True).values()))
@@ -128,9 +151,9 @@ class OpenVINONetwork:
 
 
 def choose_input_size(
-    path: Path, image_size: int, own_size: Size, stride: int | None
-) -> tuple[Size, int | None]:
-    """See :meth:`OpenVINONetwork.input_size`; stride: None where the model has one size only."""
+    path: Path, image_size: int, own_size: HeightWidth, stride: int | None
+) -> tuple[HeightWidth, int | None]:
+    """See :meth:`OpenVINONetwork.input_size`; stride: None if the model has one size only."""
     if stride is None:
         if image_size not in (0, max(own_size)):
             raise ConfigError(
@@ -149,10 +172,17 @@ def select_boxes(
     keys: list[int] | None,
     limit: int,
 ) -> NDArray[np.float32]:
-    """Non-maximum suppression within each class, as ultralytics has it.
+    """Non-maximum suppression within each class, as in ultralytics.
 
-    rows: (N, 4 + classes), centre x and y, width, height, and a score per class. Returns (n, 6) as
-    :meth:`OpenVINONetwork.find`.
+    Args:
+        rows: (N, 4 + classes) centre x and y, width, height, and a score for each class.
+        confidence: As for :meth:`OpenVINONetwork.find`, and so are the others.
+        iou: See there.
+        keys: See there.
+        limit: See there.
+
+    Returns:
+        (n, 6) as :meth:`OpenVINONetwork.find`.
     """
     classes = rows[:, 4:].argmax(axis=1)
     scores = rows[np.arange(len(rows)), 4 + classes]

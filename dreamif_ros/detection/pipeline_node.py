@@ -1,7 +1,7 @@
 """Fusion and detection in one process: the fused image is handed over in memory.
 
-Both nodes keep their names, topics and parameters. A parameter that both have is given to both,
-unless its node is named: ``-p detector_node:device:=cpu``.
+Both nodes keep their names, topics and parameters. A parameter that both nodes have is given to
+both, unless the node is named: ``-p detector_node:device:=cpu``.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 import sys
 
 from dreamif_ros.detection.node import DetectorNode
+from dreamif_ros.detection.parameters import DETECTOR_PARAMETERS
 from dreamif_ros.fusion.node import FusionNode
+from dreamif_ros.fusion.parameters import FUSION_PARAMETERS
 from dreamif_ros.node.runtime import run_nodes
-from dreamif_ros.parameter_tables import DETECTOR_PARAMETERS, FUSION_PARAMETERS
 
 
 def main(args: list[str] | None = None) -> int:

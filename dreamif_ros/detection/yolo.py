@@ -1,7 +1,7 @@
-"""Networks and trackers of ultralytics (AGPL-3.0); the evaluation alone takes metrics of it, too.
+"""Networks and trackers of ultralytics (AGPL-3.0).
 
-Imported late, since it is optional, and so that it neither asks the network for anything, nor
-installs packages, nor runs code out of a weights file, nor prints, nor writes to the home folder.
+ultralytics is optional, so it is imported late. It is kept from going online, from installing
+packages, from running code in a weights file, from printing, and from writing to the home folder.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from dreamif_model.backends.openvino import openvino_core
 from dreamif_model.backends.pytorch import resolve_device
 from dreamif_model.device import check_device_name
 from dreamif_model.errors import ConfigError, DeviceError, WeightsError
-from dreamif_ros.detection.letterbox import Size
+from dreamif_ros.detection.letterbox import HeightWidth
 from dreamif_ros.detection.model_file import ModelFile
 from dreamif_ros.detection.openvino_yolo import choose_input_size
 
-_OLDEST = (8, 4, 190)  # the first that was tried
+_OLDEST = (8, 4, 190)  # older versions are untested
 _INSTALL = "pip install 'dreamif_ros[detect]' (ultralytics is AGPL-3.0)"
 _TASKS = ("detect", "segment", "pose", "obb")  # those that give boxes
 _HALF_FORMATS = ("pt", "torchscript")
@@ -41,17 +41,27 @@ _ENVIRONMENT = {
     "YOLO_AUTOINSTALL": "false",
     "ULTRALYTICS_SAFE_LOAD": "true",  # torch.load(weights_only=True), its own layers allowed
 }
-# What its import sets for the whole process and those it starts, and what is set for its import.
+# Variables that its import sets, and that are set for its import; they are restored afterwards.
 _RESTORED = ("OMP_NUM_THREADS", "NUMEXPR_MAX_THREADS", "YOLO_VERBOSE", "YOLO_CONFIG_DIR")
 
 
-class Network:
+class UltralyticsNetwork:
     """A detection network: pixels in, boxes out.
 
-    device: as for :func:`resolve_device`; auto is CUDA where there is one and the format runs
-    there. half: fp16. Raises WeightsError for a file that cannot be used, DeviceError for a device
-    that is not there or not for this format, ConfigError for ``half`` where it cannot be had and
-    for packages that are missing.
+    Args:
+        file: The model.
+        device: As for :func:`resolve_device`; auto is CUDA if there is one and the format runs
+            there.
+        half: Whether to compute in fp16.
+
+    Attributes:
+        names: Class names by number.
+        device: Name of the device that is used.
+
+    Raises:
+        WeightsError: If the file cannot be used.
+        DeviceError: For a device that is not there, or that this format cannot use.
+        ConfigError: If ``half`` is not possible, and for packages that are missing.
     """
 
     def __init__(self, file: ModelFile, device: str, half: bool) -> None:
@@ -63,8 +73,8 @@ class Network:
             )
         import_ultralytics()
         if file.format == "openvino":
-            with suppress(DeviceError):  # loading names it where it is missing
-                openvino_core()  # before ultralytics makes one, and reports it to its makers
+            with suppress(DeviceError):  # loading the model reports it if it is missing
+                openvino_core()  # before ultralytics makes one with telemetry on
         self.path = file.path
         self._backend, self.task, self._own_size = _load(file, wanted, half)
         self._device: torch.device = self._backend.device
@@ -78,12 +88,8 @@ class Network:
         free = file.format == "pt" or bool(self._backend.dynamic)
         self._stride = int(self._backend.stride) if free else None
 
-    def input_size(self, image_size: int) -> tuple[Size, int | None]:
-        """Largest (height, width) of the input, and the stride to which it may be cut, if at all.
-
-        image_size: the longer side that is wanted, 0 for the model's own. ConfigError where the
-        model was exported for another one.
-        """
+    def input_size(self, image_size: int) -> tuple[HeightWidth, int | None]:
+        """See :meth:`OpenVINONetwork.input_size`."""
         return choose_input_size(self.path, image_size, self._own_size, self._stride)
 
     @torch.inference_mode()
@@ -95,7 +101,7 @@ class Network:
         keys: list[int] | None,
         limit: int,
     ) -> NDArray[np.float32]:
-        """As :meth:`OpenVINONetwork.find`; a rotated box is given by the upright one around it."""
+        """See :meth:`OpenVINONetwork.find`; a rotated box becomes the upright one around it."""
         return self._boxes(self._predict(pixels), confidence, iou, keys, limit)
 
     def _predict(self, pixels: NDArray[np.uint8]) -> Tensor:
@@ -142,9 +148,13 @@ class Network:
 
 
 class Tracker:
-    """Follows boxes from image to image; ConfigError where its package is missing.
+    """Follows boxes from image to image.
 
-    name: ``bytetrack``, or ``botsort``, which also follows the camera's own motion.
+    Args:
+        name: ``bytetrack``, or ``botsort``, which also follows the camera's own motion.
+
+    Raises:
+        ConfigError: If a package is missing.
     """
 
     def __init__(self, name: str) -> None:
@@ -162,20 +172,27 @@ class Tracker:
         self._tracker: Any = {"bytetrack": BYTETracker, "botsort": BOTSORT}[name](self._options)
         self.follows_camera = name == "botsort"
 
-    def least_confidence(self, confidence: float) -> float:
-        """Score from which it wants boxes: weak ones keep a track that has begun alive."""
+    def min_confidence(self, confidence: float) -> float:
+        """Minimum score of the boxes that it needs: weak boxes keep existing tracks alive."""
         return min(confidence, float(self._options.track_low_thresh))
 
     def identify(
         self,
         rows: NDArray[np.float32],
-        size: Size,
+        size: HeightWidth,
         picture: NDArray[np.uint8] | None,
         confidence: float,
     ) -> NDArray[np.int64]:
-        """Identity of each row of :meth:`Network.boxes`, -1 where it is of no confirmed track.
+        """Give boxes their identities.
 
-        picture: (H, W) gray, for the camera's motion. confidence: from which a track may begin.
+        Args:
+            rows: Boxes as :meth:`UltralyticsNetwork.find` returns them, in pixels of the image.
+            size: Of the image.
+            picture: (H, W) gray, for the camera's motion; None: the tracker does not follow it.
+            confidence: Minimum score of a box that begins a track.
+
+        Returns:
+            (n,) identity of each row, -1 for a row that belongs to no confirmed track.
         """
         from ultralytics.engine.results import Boxes
 
@@ -194,7 +211,7 @@ class Tracker:
 
 @cache
 def import_ultralytics() -> None:
-    """ConfigError, with what to install, where it cannot be imported or is too old."""
+    """Import it; ConfigError with what to install if it is missing or too old."""
     os.environ.update(_ENVIRONMENT)
     try:
         with _process_left_alone(), tempfile.TemporaryDirectory() as settings:
@@ -203,7 +220,11 @@ def import_ultralytics() -> None:
             tasks: Any = importlib.import_module("ultralytics.nn.tasks")
             checks: Any = importlib.import_module("ultralytics.utils.checks")
             from ultralytics import __version__
-    except (ImportError, RuntimeError, OSError) as error:  # also of another torch's torchvision
+    except (
+        ImportError,
+        RuntimeError,
+        OSError,
+    ) as error:  # also if torchvision belongs to another torch
         raise ConfigError(f"detection cannot start ({_first_line(error)}): {_INSTALL}") from error
     version = tuple(int(part) for part in re.findall("[0-9]+", __version__)[:3])
     if version < _OLDEST:
@@ -211,7 +232,7 @@ def import_ultralytics() -> None:
             f"ultralytics {__version__} is too old, expected {'.'.join(map(str, _OLDEST))}: "
             f"{_INSTALL}"
         )
-    # Where somebody imported it before us.
+    # In case ultralytics was imported before.
     logging.getLogger("ultralytics").setLevel(logging.ERROR)
     checks.AUTOINSTALL = False
     tasks.SAFE_LOAD = True
@@ -219,7 +240,7 @@ def import_ultralytics() -> None:
 
 @contextmanager
 def _process_left_alone() -> Iterator[None]:
-    """Put back what the import of ultralytics turns off or down for the whole process."""
+    """Restore what the import of ultralytics changes for the whole process."""
     before = {name: os.environ.get(name) for name in _RESTORED}
     threads = cv2.getNumThreads()
     try:
@@ -251,7 +272,7 @@ def _device(file: ModelFile, name: str) -> torch.device:
     return device
 
 
-def _load(file: ModelFile, device: torch.device, half: bool) -> tuple[Any, str, Size]:
+def _load(file: ModelFile, device: torch.device, half: bool) -> tuple[Any, str, HeightWidth]:
     """The backend, its task and the model's own (height, width)."""
     from ultralytics.nn.autobackend import AutoBackend
 
@@ -262,7 +283,7 @@ def _load(file: ModelFile, device: torch.device, half: bool) -> tuple[Any, str, 
             device=device,
             fp16=half,
             verbose=False,
-            end2end=False,  # of a checkpoint's two heads the one before NMS, as predict takes it
+            end2end=False,  # a checkpoint has two heads: this is the one before NMS, as in predict
         )
         backend.eval()
     except ImportError as error:
@@ -281,8 +302,8 @@ def _load(file: ModelFile, device: torch.device, half: bool) -> tuple[Any, str, 
     return backend, task, size
 
 
-def _told(file: ModelFile, backend: Any) -> tuple[str, Size]:
-    """Task and input size, as a checkpoint's module or an export's metadata tells them."""
+def _told(file: ModelFile, backend: Any) -> tuple[str, HeightWidth]:
+    """Task and input size, from a checkpoint's module or an export's metadata."""
     if file.format == "pt":
         task, size = backend.model.task, backend.model.args.get("imgsz") or _DEFAULT_SIZE
     else:
@@ -304,7 +325,7 @@ def _told(file: ModelFile, backend: Any) -> tuple[str, Size]:
 
 
 def _checkpoint(path: Path) -> torch.nn.Module:
-    """The network of a .pt file, which is a pickle: only known layers are built, no code is run."""
+    """The network in a .pt file, a pickle: only known layers are built, no code is run."""
     from ultralytics.nn import tasks
 
     load: Any = tasks.load_checkpoint
@@ -314,7 +335,7 @@ def _checkpoint(path: Path) -> torch.nn.Module:
             "use torch 2.6 or newer, or a model exported to ONNX or OpenVINO"
         )
     with tempfile.TemporaryDirectory() as folder:
-        link = Path(folder) / "model.pt"  # by some names it would look for another file
+        link = Path(folder) / "model.pt"  # for some names ultralytics would look for another file
         link.symlink_to(path)
         try:
             module: torch.nn.Module = load(str(link))[0]
@@ -334,7 +355,7 @@ def _refusal(error: Exception) -> str:
 
 
 def _upright(rows: Tensor) -> Tensor:
-    """(n, 7) centre, width, height, score, class, angle to the boxes around them, (n, 6)."""
+    """Boxes (n, 6) around rotated ones (n, 7): centre, width, height, score, class, angle."""
     x, y, width, height, score, key, angle = rows[:, :7].unbind(1)
     cos, sin = angle.cos().abs(), angle.sin().abs()
     half_width = (width * cos + height * sin) / 2

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dreamif_model import Calibration, ConfigError, read_calibration
+from dreamif_model.cameras import Camera
 from dreamif_model.registration.file import cameras_from_topics
 from dreamif_model.registration.geometry import Intrinsics
 
@@ -16,28 +17,35 @@ from dreamif_model.registration.geometry import Intrinsics
 class CameraInfos:
     """Takes messages until the calibration is complete.
 
-    path: the file, or None for no registration. missing: cameras whose message has not come.
-    fault: why pairs cannot be registered now; empty where they can be, or need not.
-    clock_offset_s: seconds to add to infrared stamps. ConfigError where the file cannot be used.
+    Args:
+        path: The file, or None for no registration.
+
+    Attributes:
+        missing: Cameras whose message has not come.
+        fault: Why pairs cannot be registered now; empty if they can be, or need not.
+        clock_offset_s: Seconds to add to infrared stamps.
+
+    Raises:
+        ConfigError: If the file cannot be used.
     """
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._intrinsics: dict[str, Intrinsics] = {}
-        self.missing = cameras_from_topics(path) if path else []
+        self.missing = [Camera(name) for name in cameras_from_topics(path)] if path else []
         self.fault = self._what_is_missing()
         self.clock_offset_s = 0.0
         if path:  # whatever else is wrong with the file is said now
             anything = Intrinsics((2, 2), np.eye(3))
-            calibration = read_calibration(path, dict.fromkeys(self.missing, anything))
-            self.clock_offset_s = calibration.clock_offset_s or 0.0
+            placeholders = {camera.value: anything for camera in self.missing}
+            self.clock_offset_s = read_calibration(path, placeholders).clock_offset_s or 0.0
 
-    def take(self, camera: str, message: Any) -> Calibration | None:
-        """The calibration, with the last message that it needs; ConfigError for a bad one."""
+    def take(self, camera: Camera, message: Any) -> Calibration | None:
+        """Return the calibration if this message completes it; ConfigError for a bad message."""
         if camera not in self.missing:
             return None
         try:
-            self._intrinsics[camera] = Intrinsics.from_camera_info(message)
+            self._intrinsics[camera.value] = Intrinsics.from_camera_info(message)
         except ConfigError as error:
             raise ConfigError(f"camera_info of the {camera} camera: {error}") from None
         self.missing.remove(camera)
@@ -45,7 +53,7 @@ class CameraInfos:
         return self.calibration()
 
     def use(self, calibration: Calibration, register: Callable[[Calibration], None]) -> None:
-        """Register with what :meth:`take` gave; an error of that is raised, and stays the fault."""
+        """Register with what :meth:`take` returned; if that fails the error becomes the fault."""
         try:
             register(calibration)
         except ConfigError as error:
@@ -54,11 +62,11 @@ class CameraInfos:
         self.fault = ""
 
     def calibration(self) -> Calibration | None:
-        """None while messages are missing, or without a file."""
+        """The whole calibration; None while messages are missing, and without a file."""
         if self.missing or not self._path:
             return None
         return read_calibration(self._path, self._intrinsics)
 
     def _what_is_missing(self) -> str:
-        cameras = " and ".join(self.missing)
+        cameras = " and ".join(map(str, self.missing))
         return f"registration waits for camera_info of {cameras}" if cameras else ""

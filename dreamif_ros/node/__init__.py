@@ -1,1 +1,1 @@
-"""What every node is made of: a process, a life cycle, parameters, subscriptions, a worker."""
+"""What all nodes share: process, life cycle, parameters, subscriptions, publishers, worker."""

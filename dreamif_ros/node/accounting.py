@@ -1,4 +1,4 @@
-"""What becomes of a frame in a worker: errors are said and counted, its age is recorded."""
+"""What a worker does with every frame: log and count its errors, record its age."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from builtin_interfaces.msg import Time
 from rclpy.node import Node
 
 from dreamif_model import DreamIFError
-from dreamif_ros.node.statistics import Statistics
+from dreamif_ros.node.node_statistics import Statistics
+from dreamif_ros.stamps import to_ns, to_seconds
 
-NANOSECONDS = 1_000_000_000
-RECORDED_S = 60.0  # stamps older than this are a recording's: their age is no latency
+RECORDED_S = 60.0  # older stamps come from a recording: their age is no latency
 
 
 def survive(node: Node, statistics: Statistics, what: str, work: Callable[[], None]) -> None:
-    """Do ``work``; an input that cannot be used counts as ``refused``, anything else ``failed``."""
+    """Do ``work``. Count an input that cannot be used as ``refused``, any error as ``failed``."""
     try:
         work()
     except DreamIFError as error:
         statistics.count("refused")
         node.get_logger().error(str(error), throttle_duration_sec=1.0)
-    except Exception as error:  # the worker must outlive what nobody thought of
+    except Exception as error:  # the worker must survive every error
         if not node.context.ok():
             return  # the node is being shut down
         statistics.count("failed")
@@ -29,8 +29,7 @@ def survive(node: Node, statistics: Statistics, what: str, work: Callable[[], No
 
 
 def record_age(node: Node, statistics: Statistics, stamp: Time) -> None:
-    """How old the image of this stamp is as its result goes out."""
-    stamp_ns = stamp.sec * NANOSECONDS + stamp.nanosec
-    age_s = (node.get_clock().now().nanoseconds - stamp_ns) / NANOSECONDS
+    """Record how old the image with this stamp is when its result has been published."""
+    age_s = to_seconds(node.get_clock().now().nanoseconds - to_ns(stamp))
     if 0 <= age_s < RECORDED_S:
         statistics.add_latencies({"stamp_to_publish": age_s})

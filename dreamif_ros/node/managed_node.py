@@ -1,12 +1,12 @@
-"""The base of our managed nodes: life cycle, parameters from a table, diagnostics, the clock."""
+"""The base of our managed nodes: life cycle, settings, diagnostics, the clock."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import (  # type: ignore[attr-defined]  # Humble has no rclpy.clock_type
     Clock,
@@ -19,8 +19,9 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.qos import QoSProfile
 
 from dreamif_model import DreamIFError
-from dreamif_ros.node.parameters import Parameter, changed, declare
+from dreamif_ros.node.parameters import changed, declare
 from dreamif_ros.node.runtime import RefusedError
+from dreamif_ros.node.settings import NodeSettings
 from dreamif_ros.node.transport import QUIET_PUBLISHER
 
 DIAGNOSTICS_PERIOD_S = 1.0
@@ -31,25 +32,28 @@ SUCCESS, FAILURE, ERROR = (
     TransitionCallbackReturn.ERROR,
 )
 
+S = TypeVar("S", bound=NodeSettings)
 
-class ManagedNode(LifecycleNode, ABC):
-    """A managed node: configured it holds what is costly to make, active also what runs.
 
-    name: of the node. table: its parameters. also_known: names of parameters of other nodes in
-    this process, which share its arguments.
+class ManagedNode(LifecycleNode, ABC, Generic[S]):
+    """A managed node: while configured it holds what is costly to make, while active it works.
 
-    A subclass says what is made and what runs: :meth:`configure`, :meth:`activate`,
-    :meth:`deactivate`, :meth:`release`; and may refuse parameters (:meth:`check`) or take live
-    ones (:meth:`apply`). ``_values`` are the parameters, replaced as a whole at every change.
+    A subclass makes and frees things in :meth:`configure`, :meth:`activate`, :meth:`deactivate`
+    and :meth:`release`. It may refuse settings (:meth:`check`) and take live ones (:meth:`apply`).
+
+    Args:
+        name: Name of the node.
+        settings: Class of its settings, see :mod:`dreamif_ros.node.parameters`.
+        also_known: Parameters of other nodes in this process, which share its arguments.
+
+    Attributes:
+        settings: The parameters, replaced as a whole at every change.
     """
 
-    def __init__(
-        self, name: str, table: Sequence[Parameter], also_known: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, name: str, settings: type[S], also_known: Sequence[str] = ()) -> None:
         super().__init__(name, automatically_declare_parameters_from_overrides=True)
-        self._table = table
-        self._values = declare(self, table, also_known=also_known)
-        self.check(self._values)
+        self.settings = declare(self, settings, also_known=also_known)
+        self.check(self.settings)
         self._is_configured = False
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)  # ROS time stops with its bag
         self._diagnostics = self.create_publisher(
@@ -65,12 +69,12 @@ class ManagedNode(LifecycleNode, ABC):
         self.every(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics)
 
     def every(self, period_s: float, callback: Callable[[], None]) -> None:
-        """Call ``callback`` on a steady clock, whatever ROS time does."""
+        """Call ``callback`` again and again by a steady clock, whatever ROS time does."""
         self.create_timer(period_s, callback, clock=self._steady)
 
     def start(self) -> None:
-        """Configure and activate, as ``autostart`` asks; RefusedError where that fails."""
-        if not self._values["autostart"]:
+        """Configure and activate if ``autostart`` is set; RefusedError if that fails."""
+        if not self.settings.autostart:
             self.get_logger().info("autostart is false: waiting to be configured")
         elif self.trigger_configure() != SUCCESS or self.trigger_activate() != SUCCESS:
             raise RefusedError
@@ -81,45 +85,45 @@ class ManagedNode(LifecycleNode, ABC):
 
     @property
     def state(self) -> str:
-        """Of the life cycle: unconfigured, inactive, active or finalized."""
+        """State of the life cycle: unconfigured, inactive, active or finalized."""
         label: str = self._state_machine.current_state[1]
         return label
 
-    # -- What a subclass says.
+    # -- What a subclass defines.
 
-    def check(self, values: dict[str, Any]) -> None:  # nothing is wrong by default
-        """DreamIFError where parameters contradict each other."""
+    def check(self, settings: S) -> None:  # nothing is wrong by default
+        """Raise ConfigError if settings cannot be used."""
 
     @abstractmethod
     def configure(self) -> None:
-        """Make what is costly; DreamIFError where that fails."""
+        """Make what is costly; DreamIFError if that fails."""
 
     @abstractmethod
     def activate(self) -> None:
-        """Subscribe, and begin to work; DreamIFError where that fails."""
+        """Subscribe and begin to work; DreamIFError if that fails."""
 
     @abstractmethod
     def deactivate(self) -> None:
-        """The opposite of :meth:`activate`, from any state."""
+        """Undo :meth:`activate`, from any state."""
 
     @abstractmethod
     def release(self) -> None:
-        """The opposite of :meth:`configure`, from any state; after :meth:`deactivate`."""
+        """Undo :meth:`configure`, from any state; called after :meth:`deactivate`."""
 
-    def apply(self, values: dict[str, Any]) -> None:
-        """Take the live parameters, while configured."""
+    def apply(self, settings: S) -> None:
+        """Take the settings that are live; called while configured."""
 
     def clock_jumped(self) -> None:
         """ROS time was set back."""
 
     @abstractmethod
-    def describe(self) -> DiagnosticArray:
+    def describe(self) -> list[DiagnosticStatus]:
         """The node's diagnostics now."""
 
-    # -- Transitions. An exception out of one would be swallowed: each says itself what failed.
+    # -- Transitions. rclpy swallows an exception out of one, so each logs what failed.
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Configure; refused with the reason where that fails."""
+        """Configure, or refuse with the reason."""
         try:
             self.configure()
         except DreamIFError as error:
@@ -132,7 +136,7 @@ class ManagedNode(LifecycleNode, ABC):
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Activate; refused with the reason where that fails."""
+        """Activate, or refuse with the reason."""
         try:
             self.activate()
         except DreamIFError as error:
@@ -143,22 +147,22 @@ class ManagedNode(LifecycleNode, ABC):
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Unsubscribe; what was configured stays."""
+        """Stop the work; what was configured stays."""
         self.deactivate()
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Let go of what was configured, and of its memory on the GPU."""
+        """Free what was configured, with its memory on the GPU."""
         self._release()
         return super().on_cleanup(state)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """As from any state to the end."""
+        """Free everything, from any state."""
         self._release()
         return super().on_shutdown(state)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Let go of everything: the node can be configured again."""
+        """Free everything; the node can be configured again."""
         self._release()
         return super().on_error(state)
 
@@ -174,19 +178,21 @@ class ManagedNode(LifecycleNode, ABC):
     # -- Callbacks.
 
     def _on_parameters(self, changes: list[Any]) -> SetParametersResult:
-        """Refuse with the reason, or take over."""
+        """Take changes, or refuse them with the reason."""
         try:
-            values = changed(self._values, changes, self._table, self._is_configured)
-            self.check(values)
+            settings = changed(self.settings, changes, self._is_configured)
+            self.check(settings)
             if self._is_configured:
-                self.apply(values)
+                self.apply(settings)
         except DreamIFError as error:
             return SetParametersResult(successful=False, reason=str(error))
-        self._values = values
+        self.settings = settings
         return SetParametersResult(successful=True)
 
     def _on_clock_jump(self, _: TimeJump) -> None:
         self.clock_jumped()
 
     def _publish_diagnostics(self) -> None:
-        self._diagnostics.publish(self.describe())
+        array = DiagnosticArray(status=self.describe())
+        array.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(array)

@@ -1,12 +1,17 @@
-"""A node's parameters from a table: declared, checked, changed; as YAML and for the README."""
+"""A node's parameters, from its settings class: declared, checked, changed, documented.
+
+A settings class is a frozen dataclass whose fields are made by :func:`parameter`, or are other
+settings classes: ``sync.slop_s`` is the field ``slop_s`` of the field ``sync``.
+"""
 
 from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any, TypeVar
 
 import rclpy.parameter
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
@@ -14,27 +19,30 @@ from rclpy.node import Node
 
 from dreamif_model import ConfigError
 
-Value = bool | int | float | str
+ParameterValue = bool | int | float | str | tuple[int, ...]
+S = TypeVar("S")
 _KNOWN_TO_RCLPY = ("use_sim_time", "start_type_description_service", "qos_overrides.")
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One row: a node's parameter, what it may be, and what it means."""
+    """A node's parameter: what it may be, and what it means."""
 
     name: str
-    default: Value
+    default: ParameterValue
     description: str  # one sentence
     minimum: float | None = None
     maximum: float | None = None
     choices: tuple[str, ...] = ()
     unit: str = ""
-    live: bool = False  # may be changed while the node is configured
+    live: bool = False  # may change while the node is configured
 
-    def check(self, value: Any) -> Value:
-        """Return ``value`` as the row's type; ConfigError says what was expected."""
+    def check(self, value: Any) -> ParameterValue:
+        """Return ``value`` as the parameter's type; ConfigError says what was expected."""
+        if isinstance(self.default, tuple):
+            return self._check_list(value)
         if isinstance(self.default, float) and type(value) is int:
-            value = float(value)  # 1 where 1.0 is meant
+            value = float(value)  # 1 means 1.0
         if type(value) is not type(self.default):
             raise ConfigError(
                 f"parameter {self.name} must be {type(self.default).__name__}, got {value!r}"
@@ -45,8 +53,19 @@ class Parameter:
             )
         if not isinstance(value, str) and not self._in_range(value):
             raise ConfigError(f"parameter {self.name} is {value!r}, expected {self.range_text}")
-        checked: Value = value
+        checked: ParameterValue = value
         return checked
+
+    def _check_list(self, value: Any) -> tuple[int, ...]:
+        assert isinstance(self.default, tuple)
+        items = tuple(value) if isinstance(value, (list, tuple, array)) else ()
+        whole = all(type(item) is int and self._in_range(item) for item in items)
+        if len(items) != len(self.default) or not whole:
+            raise ConfigError(
+                f"parameter {self.name} must be {len(self.default)} whole numbers from "
+                f"{self.range_text}, got {value!r}"
+            )
+        return items
 
     def _in_range(self, value: float) -> bool:
         low = -math.inf if self.minimum is None else self.minimum
@@ -55,12 +74,12 @@ class Parameter:
 
     @property
     def range_text(self) -> str:
-        """The accepted values in words, with their unit; empty where anything goes."""
+        """The accepted values in words, with their unit; empty if anything is accepted."""
         if self.choices:
             return ", ".join(self.choices)
-        if self.minimum is not None and self.maximum is not None:
-            return f"{self.minimum:g} to {self.maximum:g} {self.unit}".strip()
-        return f"at least {self.minimum:g} {self.unit}".strip() if self.minimum is not None else ""
+        if self.minimum is None or self.maximum is None:
+            return ""
+        return f"{self.minimum:g} to {self.maximum:g} {self.unit}".strip()
 
     def descriptor(self, read_only: bool) -> ParameterDescriptor:
         """What ``ros2 param describe`` shows."""
@@ -69,11 +88,11 @@ class Parameter:
             description=self.description,
             additional_constraints=self.range_text,
             read_only=read_only,
-            dynamic_typing=True,  # 1 is taken where 1.0 is meant
+            dynamic_typing=True,  # 1 is accepted as 1.0
         )
         if self.minimum is None or self.maximum is None:
             return descriptor
-        if isinstance(self.default, int):
+        if isinstance(self.default, (int, tuple)):
             bounds = IntegerRange(from_value=int(self.minimum), to_value=int(self.maximum))
             descriptor.integer_range = [bounds]
         else:
@@ -82,91 +101,132 @@ class Parameter:
         return descriptor
 
 
-def declare(
-    node: Node,
-    table: Sequence[Parameter],
-    read_only: bool = False,
-    also_known: Sequence[str] = (),
-) -> dict[str, Any]:
-    """Declare a table on a node and return its values, checked.
+def parameter(
+    default: ParameterValue,
+    description: str,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    *,
+    choices: tuple[str, ...] = (),
+    unit: str = "",
+    live: bool = False,
+) -> Any:
+    """A field of a settings class; the arguments are those of :class:`Parameter`."""
+    row = Parameter("", default, description, minimum, maximum, choices, unit, live)
+    return field(default=default, metadata={"parameter": row})
 
-    The node must be created with ``automatically_declare_parameters_from_overrides=True``: so
-    a misspelt name in a YAML file is seen here, where rclpy would ignore it. ConfigError for an
-    unknown name, a wrong type or a value out of range. also_known: names of other nodes in the
-    process, which are given to this one too where nobody says whose they are.
+
+def table(settings: type[Any]) -> tuple[Parameter, ...]:
+    """All parameters of a settings class."""
+    return tuple(row for row, _ in _walk(settings()))
+
+
+def _walk(settings: Any, prefix: str = "") -> Iterator[tuple[Parameter, ParameterValue]]:
+    """Each parameter of settings, and its value there."""
+    for item in fields(settings):
+        name, value = prefix + item.name, getattr(settings, item.name)
+        if is_dataclass(value):
+            yield from _walk(value, f"{name}.")
+        else:
+            yield replace(item.metadata["parameter"], name=name), value
+
+
+def build(kind: type[S], values: Mapping[str, Any], prefix: str = "") -> S:
+    """Settings with these values, by parameter name; ConfigError if they contradict each other."""
+    arguments = {}
+    for item in fields(kind):  # type: ignore[arg-type]  # mypy has no name for a dataclass's type
+        name = prefix + item.name
+        if is_dataclass(item.default):
+            arguments[item.name] = build(type(item.default), values, f"{name}.")
+        else:
+            arguments[item.name] = values[name]
+    return kind(**arguments)
+
+
+def declare(
+    node: Node, kind: type[S], read_only: bool = False, also_known: Sequence[str] = ()
+) -> S:
+    """Declare the parameters of a settings class on a node; returns the settings, checked.
+
+    The node must be created with ``automatically_declare_parameters_from_overrides=True``, so that
+    a misspelt name in a YAML file is seen here; rclpy would ignore it.
+
+    Args:
+        node: The node that gets the parameters.
+        kind: The settings class.
+        read_only: Whether no parameter may change later.
+        also_known: Parameters of other nodes in this process. Those that came without a node's
+            name were given to this node as well; they are dropped here.
+
+    Raises:
+        ConfigError: For an unknown name, a wrong type, a value out of range and values that
+            contradict each other.
     """
+    rows = table(kind)
     given = {name: p.value for name, p in node.get_parameters_by_prefix("").items()}
     given = {n: value for n, value in given.items() if not n.startswith(_KNOWN_TO_RCLPY)}
-    own = [row.name for row in table]
+    own = [row.name for row in rows]
     for name in [name for name in given if name in also_known and name not in own]:
         node.undeclare_parameter(name)
         del given[name]
     _refuse_unknown(given, [*own, *also_known])
-    values = {row.name: row.check(given.get(row.name, row.default)) for row in table}
-    for row in table:
+    values = {row.name: row.check(given.get(row.name, row.default)) for row in rows}
+    for row in rows:
         if node.has_parameter(row.name):
             node.undeclare_parameter(row.name)
         descriptor = row.descriptor(read_only)
         node.declare_parameter(row.name, values[row.name], descriptor, ignore_override=True)
-    return values
+    return build(kind, values)
 
 
-def changed(
-    values: Mapping[str, Any],
-    changes: Iterable[rclpy.parameter.Parameter[Any]],
-    table: Sequence[Parameter],
-    configured: bool,
-) -> dict[str, Any]:
-    """``values`` with changes of a running node, checked; those of other tables do not matter.
+def changed(settings: S, changes: Iterable[rclpy.parameter.Parameter[Any]], configured: bool) -> S:
+    """``settings`` with changes, checked; parameters that are not of this class are ignored.
 
-    ConfigError for a bad value, and for one that a configured node cannot take.
+    Raises:
+        ConfigError: For a bad value, and for a change that a configured node cannot take.
     """
-    rows = {row.name: row for row in table}
-    new = dict(values)
+    rows = {row.name: (row, value) for row, value in _walk(settings)}
+    values = {name: value for name, (_, value) in rows.items()}
     for change in changes:
-        row = rows.get(change.name)
-        if row is None:
+        if change.name not in rows:
             continue
-        new[row.name] = row.check(change.value)
-        if configured and not row.live and new[row.name] != values[row.name]:
+        row, before = rows[change.name]
+        values[row.name] = row.check(change.value)
+        if configured and not row.live and values[row.name] != before:
             raise ConfigError(
                 f"parameter {row.name} cannot change while the node is configured: deactivate "
-                "and clean up first, or start it anew"
+                "and clean up first, or restart the node"
             )
-    return new
+    return build(type(settings), values)
 
 
-def group(values: dict[str, Any], prefix: str) -> dict[str, Any]:
-    """The values named ``prefix.*``, without the prefix: keyword arguments of a config."""
-    start = f"{prefix}."
-    return {n.removeprefix(start): value for n, value in values.items() if n.startswith(start)}
-
-
-def as_yaml(node_name: str, table: Sequence[Parameter]) -> str:
+def as_yaml(node_name: str, rows: Sequence[Parameter]) -> str:
     """A parameter file with every default, described."""
     lines = [
         f"# Every parameter of {node_name} with its default.",
         "/**:  # in every namespace",
         "  ros__parameters:",
     ]
-    for row in table:
+    for row in rows:
         accepted = f" ({row.range_text})" if row.range_text else ""
         default = f'"{row.default}"' if isinstance(row.default, str) else _yaml(row.default)
         lines += [f"    # {row.description}{accepted}", f"    {row.name}: {default}"]
     return "\n".join(lines) + "\n"
 
 
-def _yaml(value: Value) -> str:
+def _yaml(value: ParameterValue) -> str:
+    if isinstance(value, tuple):
+        return str(list(value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def as_markdown(table: Sequence[Parameter]) -> str:
-    """The README's table of parameters."""
+def as_markdown(rows: Sequence[Parameter]) -> str:
+    """The table of parameters in the documents."""
     lines = [
         "| parameter | default | accepts | live | meaning |",
         "| --- | --- | --- | --- | --- |",
     ]
-    for row in table:
+    for row in rows:
         shown = f"`{_yaml(row.default)}`" if row.default != "" else ""
         live = "yes" if row.live else ""
         lines.append(f"| `{row.name}` | {shown} | {row.range_text} | {live} | {row.description} |")

@@ -1,4 +1,4 @@
-"""Publishers of our nodes: names as image_transport has them, images encoded as they say."""
+"""Makes publishers, with topic names like those of image_transport, and encodes images."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ JPEG = "jpeg"
 
 
 def advertise(node: LifecycleNode, kind: type[Any], topic: str) -> Any:
-    """A lifecycle publisher; ``<base>/compressed`` follows the remapped base topic.
+    """A life-cycle publisher; ``<base>/compressed`` follows the remapped base topic.
 
-    Reliable, which every subscriber can hear, unless the user's ``qos_overrides`` say otherwise.
+    It is reliable, which matches every subscriber, unless ``qos_overrides`` of the user change it.
     """
     base, compressed, _ = topic.partition("/compressed")
     name = node.resolve_topic_name(base) + compressed if compressed else topic

@@ -1,4 +1,4 @@
-"""The user's ``qos_overrides``: quality of service by parameter, as every ROS node takes it.
+"""The user's ``qos_overrides``: quality of service by parameter, as in every ROS node.
 
 ``qos_overrides.<topic>.<subscription or publisher>.<policy>``, the topic resolved and remapped.
 """
@@ -21,9 +21,9 @@ def qos_overrides(
 ) -> dict[str, Any]:
     """The policies that the user gave for a resolved topic: keyword arguments of a QoSProfile.
 
-    The node must be created with ``automatically_declare_parameters_from_overrides=True``. Not
-    rclpy's own overriding options: they declare every policy, after which a value that the user
-    gave cannot be told from a default. ConfigError for anything that is no policy.
+    The node must be created with ``automatically_declare_parameters_from_overrides=True``. This
+    does not use rclpy's own overriding options: they declare every policy, so that a user's value
+    looks like a default. ConfigError for an unknown policy or value.
     """
     prefix = f"qos_overrides.{topic}.{kind}"
     given = node.get_parameters_by_prefix(prefix)

@@ -1,4 +1,4 @@
-"""Starts and stops a process of nodes: DDS settings, one-line errors, clean exit on a signal."""
+"""Runs nodes as a process: DDS settings, one-line errors, clean exit on a signal."""
 
 from __future__ import annotations
 
@@ -17,20 +17,24 @@ from dreamif_model import DreamIFError
 from dreamif_ros.node.transport import choose_dds_settings
 
 HELP = (
-    "a ROS 2 node: parameters are given as --ros-args -p name:=value or --params-file FILE; "
-    "once it runs, ros2 param describe tells what each means"
+    "a ROS 2 node: give parameters as --ros-args -p name:=value or --params-file FILE; "
+    "while it runs, ros2 param describe explains each of them"
 )
 
 
 class RefusedError(Exception):
-    """A node cannot start, and has logged why."""
+    """A node cannot start, and has logged the reason."""
 
 
 def run_nodes(create: Sequence[Callable[[], Node]], args: list[str] | None = None) -> int:
-    """Create nodes in one process and spin them until SIGINT or SIGTERM; returns the exit status.
+    """Create nodes in one process and spin them until SIGINT or SIGTERM.
 
-    0 after a signal, 1 when a node refused to start: one line on stderr says why. A node may
-    have ``start()``, called before they spin, and ``stop()``, which ends its threads.
+    A node may have ``start()``, which is called before they spin, and ``stop()``, which must end
+    its threads.
+
+    Returns:
+        The exit status: 0 after a signal, 1 if a node refused to start, for a reason that is one
+        line on stderr, 2 for unknown arguments.
     """
     given = sys.argv[1:] if args is None else args
     if {"-h", "--help"} & set(given):
@@ -39,7 +43,7 @@ def run_nodes(create: Sequence[Callable[[], Node]], args: list[str] | None = Non
     dds = choose_dds_settings()
     try:
         rclpy.init(args=args)
-    except Exception as error:  # rclpy has no common base for malformed ROS arguments
+    except Exception as error:  # rclpy has no common base class for malformed arguments
         print(f"cannot start: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     unknown = remove_ros_args(["", *given])[1:]
@@ -58,7 +62,7 @@ def run_nodes(create: Sequence[Callable[[], Node]], args: list[str] | None = Non
                 node.start()
         _spin(executor)
     except RefusedError:
-        return 1 if rclpy.ok() else 0  # a signal while it started is no refusal
+        return 1 if rclpy.ok() else 0  # a signal during the start is no refusal
     except (DreamIFError, ParameterException) as error:
         get_logger("dreamif_ros").fatal(str(error))
         return 1
@@ -67,7 +71,7 @@ def run_nodes(create: Sequence[Callable[[], Node]], args: list[str] | None = Non
     except Exception:
         if rclpy.ok():
             raise
-        # A signal while the nodes were being created: their context is gone, nothing is wrong.
+        # A signal came while the nodes were being created: their context is gone, nothing is wrong.
     finally:
         for node in nodes:
             if hasattr(node, "stop"):
@@ -78,7 +82,7 @@ def run_nodes(create: Sequence[Callable[[], Node]], args: list[str] | None = Non
 
 
 def _spin(executor: SingleThreadedExecutor) -> None:
-    """Spin until the context ends: spin() raises or, where that is during a callback, returns."""
+    """Spin until the context ends: then spin() raises, or returns if a callback was at work."""
     while rclpy.ok():
         try:
             executor.spin()

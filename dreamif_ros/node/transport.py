@@ -1,4 +1,4 @@
-"""What makes large images arrive: DDS settings of the sender, reliability of the receiver."""
+"""Makes large images arrive: DDS settings of the sender, reliability of the receiver."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ except ImportError:  # Humble
     from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
 
 # With Fast DDS defaults nearly all best-effort images of 0.9 MB are lost between two processes.
-# Larger socket buffers deliver them and still talk to every other process, unlike LARGE_DATA.
+# Larger socket buffers deliver them, and unlike LARGE_DATA they can talk to every other process.
 BUILTIN_TRANSPORTS = "DEFAULT?sockets_size=32MB"
-# Localhost-only discovery ignores that variable, but not a profiles file. Kilted reads the
-# first name, Jazzy and Humble the second.
+# Localhost-only discovery ignores that variable, but it reads a profiles file. Kilted takes its
+# name from the first of these variables, Jazzy and Humble from the second.
 PROFILES_FILE = Path(__file__).parent / "fastdds_localhost.xml"
 PROFILES_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
 
 MESSAGE_TYPES: dict[str, type[Any]] = {"raw": Image, "compressed": CompressedImage}
-TRANSPORTS = tuple(MESSAGE_TYPES)  # as image_transport names them
+TRANSPORTS = tuple(MESSAGE_TYPES)  # with the names of image_transport
 RELIABLE, BEST_EFFORT = QoSReliabilityPolicy.RELIABLE, QoSReliabilityPolicy.BEST_EFFORT
 NUMBERS_MESSAGES = hasattr(Subscription, "CallbackType")  # not Humble
 INPUT_DEPTH = 10  # messages; the callbacks only store, so this covers a stall of 0.3 s at 30 Hz
-# Without rclpy's warnings: its executor looks at each event at each message, 0.4 ms per pair. The
-# other side of a topic warns as well, and what loses messages is cured by the next follow().
+# These switch off rclpy's warnings: its executor looks at each event at each message, which costs
+# 0.4 ms per pair. The other side of a topic warns as well, and the next follow() ends the cause.
 QUIET_PUBLISHER = PublisherEventCallbacks(use_default_callbacks=False)
 QUIET_SUBSCRIPTION = SubscriptionEventCallbacks(use_default_callbacks=False)
-# Fast DDS gives up the shared memory by which a process hears others once that has stood still for
-# a second or two. It is made anew when the process goes on, but senders that race for it may leave
-# the process with one that is deleted: with two senders, stopped for 5 s, in 6 of 22 trials. Who
-# listens to a port holds its lock file open.
+# Fast DDS gives up the shared memory of a process that stood still for a second or two. When the
+# process goes on, new shared memory is made, but senders that race for it may leave the process
+# with one that is deleted: in 6 of 22 trials with two senders and a stop of 5 s. A process that
+# listens to a port holds the port's lock file open.
 _PORT_LOCK = re.compile(r"(/dev/shm/fast(?:dds|rtps)_port\d+)_el")
 
 
 def choose_dds_settings(environment: MutableMapping[str, str] = os.environ) -> str:
-    """Set what large images need where the user has set nothing; return a line for the log.
+    """Set what large images need, unless the user has set it; return a line for the log.
 
-    Takes effect for nodes created later in this process and in its children.
+    It takes effect for nodes that are created later in this process and in its children.
     """
     own = [
         name
@@ -74,10 +74,10 @@ def _is_localhost_only(environment: MutableMapping[str, str]) -> bool:
 
 
 def input_topic(node: Node, base: str, transport: str) -> str:
-    """The topic to subscribe to for images of ``base`` by ``raw`` or ``compressed`` transport.
+    """The topic that carries the images of ``base`` by ``raw`` or ``compressed`` transport.
 
-    As image_transport does, the transport is appended to the remapped name: with
-    ``image_raw:=/cam/image`` the compressed images are those of ``/cam/image/compressed``.
+    As in image_transport, the transport is appended to the remapped name: with
+    ``image_raw:=/cam/image`` the compressed images are on ``/cam/image/compressed``.
     """
     return base if transport == "raw" else f"{node.resolve_topic_name(base)}/{transport}"
 
@@ -85,7 +85,7 @@ def input_topic(node: Node, base: str, transport: str) -> str:
 def subscribe_images(
     node: Node, base: str, transport: str, callback: Callable[[Any], None]
 ) -> FollowingSubscription:
-    """Subscribe to a camera's images: ``Image`` or, by transport, ``CompressedImage`` messages."""
+    """Subscribe to images: ``Image`` or ``CompressedImage`` messages, by transport."""
     topic = input_topic(node, base, transport)
     return FollowingSubscription(node, MESSAGE_TYPES[transport], topic, callback)
 
@@ -104,14 +104,16 @@ def has_lost_shared_memory() -> bool:
 class FollowingSubscription:
     """A subscription whose reliability follows the topic's publishers.
 
-    A best-effort subscription hears every publisher but loses most of a reliable one's large
-    images; a reliable one gets them all but never hears a best-effort publisher. So: reliable
-    when every publisher is, else best effort. Call :meth:`follow` now and then.
+    A best-effort subscription matches every publisher but loses most large images of a reliable
+    one. A reliable subscription gets them all but never matches a best-effort publisher. So this
+    one is reliable if every publisher is, else best effort. Call :meth:`follow` now and then.
 
     The user's parameters ``qos_overrides.<topic>.subscription.reliability``, ``depth`` and
-    ``history`` win, ConfigError where their values are no policy; a given reliability stays.
+    ``history`` take precedence; ConfigError for bad values. A reliability that is given stays.
 
-    lost: messages that were lost on their way, or overran a full queue.
+    Attributes:
+        topic: The resolved and remapped topic.
+        lost: Messages that were lost on their way, or that found a full queue.
     """
 
     def __init__(
@@ -119,8 +121,8 @@ class FollowingSubscription:
     ) -> None:
         self._node, self._type, self._callback = node, message_type, callback
         self.lost = LostMessages()
-        self._name = topic  # before remapping, which happens at every subscribing
-        self.topic: str = node.resolve_topic_name(topic)  # resolved and remapped
+        self._name = topic  # before remapping, which every subscription does again
+        self.topic: str = node.resolve_topic_name(topic)
         overrides = qos_overrides(node, self.topic, "subscription")
         self._follows = "reliability" not in overrides
         policies = {"depth": INPUT_DEPTH, "reliability": BEST_EFFORT}
@@ -128,7 +130,7 @@ class FollowingSubscription:
         self._subscription = self._subscribe()
 
     def follow(self) -> None:
-        """Subscribe anew where the publishers' reliability has changed."""
+        """Subscribe again if the publishers' reliability has changed."""
         publishers = [p for p in self._publishers() if p.topic_type == self._type_name]
         if not self._follows or not publishers:
             return
@@ -141,7 +143,7 @@ class FollowingSubscription:
             self._node.get_logger().info(f"{self.topic}: subscribed {wanted.name.lower()}")
 
     def describe_publishers(self) -> str:
-        """Who publishes the topic and how, for a line about a silent input."""
+        """Which nodes publish the topic and how, for a line about a silent input."""
         publishers = self._publishers()
         compressed = f"{self.topic}/compressed"
         if not publishers and self._type is Image and self._node.count_publishers(compressed):
@@ -151,17 +153,17 @@ class FollowingSubscription:
         return f"{len(publishers)} publisher(s): {', '.join(map(self._describe, publishers))}"
 
     def describe_silence(self) -> str:
-        """What may be the reason when nothing comes: the publishers, and whether we are deaf."""
+        """Why nothing may come: the publishers, and whether this process lost its shared memory."""
         publishers = self.describe_publishers()
         if not self._publishers() or not has_lost_shared_memory():
             return publishers
         return (
             f"{publishers}; this process stood still for seconds and Fast DDS gave up "
-            "its shared memory: if the publisher is well, restart this node"
+            "its shared memory: if the publisher works, restart this node"
         )
 
     def destroy(self) -> None:
-        """End the subscription, for good."""
+        """End the subscription; it does not follow any more."""
         self._follows = False
         self._node.destroy_subscription(self._subscription)
 
@@ -185,12 +187,12 @@ class FollowingSubscription:
         return f"{self._type.__module__.partition('.')[0]}/msg/{self._type.__name__}"
 
     def _describe(self, publisher: TopicEndpointInfo) -> str:
-        """One publisher, and why nothing of it can arrive where that is so."""
+        """One publisher, and why none of its messages can arrive, if that is so."""
         name = f"{publisher.node_namespace.rstrip('/')}/{publisher.node_name}"
         offered = publisher.qos_profile.reliability
         text = f"{name} ({offered.name.lower()}, {publisher.topic_type})"
         if publisher.topic_type != self._type_name:
             return f"{text}, expected {self._type_name}"
         if offered == BEST_EFFORT and self._qos.reliability == RELIABLE:
-            return f"{text}, not heard by this reliable subscription"
+            return f"{text}, which this reliable subscription does not match"
         return text

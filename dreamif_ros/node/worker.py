@@ -1,4 +1,4 @@
-"""One thread that always works on the newest item; what it never gets to is counted."""
+"""One thread that always works on the newest item."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ T = TypeVar("T")
 class NewestWorker(Generic[T]):
     """Calls ``process`` with the newest item offered, one at a time, off the caller's thread.
 
-    ``process`` must handle its own errors; an exception from it ends the process's thread.
-    name: of the thread, as debuggers show it.
+    Args:
+        process: What to do with an item. It must handle its own errors: an exception ends the
+            thread.
+        name: Name of the thread, as debuggers show it.
     """
 
     def __init__(self, process: Callable[[T], None], name: str) -> None:
@@ -25,7 +27,7 @@ class NewestWorker(Generic[T]):
         self._thread.start()
 
     def offer(self, item: T) -> bool:
-        """Put ``item`` next in line; True when it took the place of one not yet begun."""
+        """Put ``item`` next in line; True if it replaced one that was not yet begun."""
         with self._condition:
             superseded = self._item is not None
             self._item = item

@@ -8,8 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
-from dreamif_ros.scene.camera import Matrix
-from dreamif_ros.scene.painting import Body, Color, Figure, Material, Part
+from dreamif_ros.scene.painting import Body, Figure, LinearColor, Material, Part
+from dreamif_ros.scene.pinhole import DoubleArray
 
 _STRIDE_M = 1.45  # two steps
 TRAFFIC_CYCLE_S = 12.0
@@ -131,7 +131,7 @@ class Car:
 
     lane_x: float
     oncoming: bool
-    paint: Color
+    paint: LinearColor
     offset_s: float = 0.0
     parked_at: float | None = None
     lights_on: bool = True
@@ -155,7 +155,7 @@ class Car:
         """Return the body at a time."""
         return Figure(self._body, _to_world(_CAR_POINTS, self.pose(time_s)))
 
-    def lamps(self, time_s: float) -> Matrix:
+    def lamps(self, time_s: float) -> DoubleArray:
         """Return its two lamps (2, 3) at the end that the camera sees."""
         return _to_world(_HEADLIGHTS if self.oncoming else _TAILLIGHTS, self.pose(time_s))
 
@@ -164,7 +164,7 @@ class Car:
         return Body(_car_parts(self))
 
 
-def _to_world(local: Matrix, pose: Pose) -> Matrix:
+def _to_world(local: DoubleArray, pose: Pose) -> DoubleArray:
     """Turn and move points (right, up, forward) (N, 3) to a pose."""
     sin, cos = math.sin(pose.heading), math.cos(pose.heading)
     right, up, forward = local.T
@@ -182,7 +182,7 @@ _JOINT_RADII = np.array([
 # fmt: on
 
 
-def _joints(distance: float, *, walking: bool) -> Matrix:
+def _joints(distance: float, *, walking: bool) -> DoubleArray:
     """Return the joints (N, 3) of a person 1.78 m tall as right, up, forward in metres."""
     phase = 2 * math.pi * distance / _STRIDE_M
     swing = 0.46 if walking else 0.05
@@ -207,7 +207,7 @@ def _joints(distance: float, *, walking: bool) -> Matrix:
     return joints
 
 
-def _leg(joints: Matrix, side: int, hip: float, angle: float, bend: float) -> None:
+def _leg(joints: DoubleArray, side: int, hip: float, angle: float, bend: float) -> None:
     x = 0.085 * (2 * side - 1)
     knee = (x, hip - 0.43 * math.cos(angle), 0.43 * math.sin(angle))
     shin = angle - bend
@@ -219,7 +219,7 @@ def _leg(joints: Matrix, side: int, hip: float, angle: float, bend: float) -> No
     joints[21 + side] = (1.3 * x, hip - 0.38 * math.cos(angle), 0.38 * math.sin(angle))
 
 
-def _arm(joints: Matrix, side: int, shoulder: float, angle: float) -> None:
+def _arm(joints: DoubleArray, side: int, shoulder: float, angle: float) -> None:
     sign = 2 * side - 1
     elbow = (sign * 0.225, shoulder - 0.29 * math.cos(angle), 0.29 * math.sin(angle))
     fore = angle + 0.35
@@ -258,35 +258,35 @@ _TEMPERATURES = {
 _SHADES = {"roof": 1.0, "trunk": 1.0, "hood": 1.0, "side": 0.45, "nose": 0.6, "tail": 0.6}
 _AMBIENT_C = 8.0
 _WHEEL_CORNERS = 14
-Corners = list[tuple[float, float, float]]
+FaceCorners = list[tuple[float, float, float]]
 
 
-def _front_quad(left: float, right: float, low: float, high: float) -> Corners:
+def _front_quad(left: float, right: float, low: float, high: float) -> FaceCorners:
     """Return a quad on the nose, clockwise as seen from ahead."""
     return [(right, high, 2.15), (left, high, 2.15), (left, low, 2.17), (right, low, 2.17)]
 
 
-def _rear_quad(left: float, right: float, low: float, high: float) -> Corners:
+def _rear_quad(left: float, right: float, low: float, high: float) -> FaceCorners:
     """Return a quad on the tail, clockwise as seen from behind."""
     return [(left, high, -2.17), (right, high, -2.17), (right, low, -2.17), (left, low, -2.17)]
 
 
-def _wheel(side: int, forward: float, radius: float) -> Corners:
+def _wheel(side: int, forward: float, radius: float) -> FaceCorners:
     turn = -side * np.linspace(0, 2 * np.pi, _WHEEL_CORNERS, endpoint=False)
     return [
         (side * 0.885, 0.33 + radius * math.sin(a), forward + radius * math.cos(a)) for a in turn
     ]
 
 
-def _side_window(side: int, corners: list[tuple[float, float]]) -> Corners:
+def _side_window(side: int, corners: list[tuple[float, float]]) -> FaceCorners:
     """Return a window; corners (forward, up) run clockwise as seen from the right."""
     ordered = corners if side > 0 else corners[::-1]
     return [(side * (0.83 - 0.45 * (up - 1.0) + 0.01), up, f) for f, up in ordered]
 
 
-def _car_shapes() -> list[tuple[str, Corners]]:
+def _car_shapes() -> list[tuple[str, FaceCorners]]:
     """Name the faces of a car in drawing order, with their corners (right, up, forward)."""
-    shapes: list[tuple[str, Corners]] = [
+    shapes: list[tuple[str, FaceCorners]] = [
         ("shadow", [(-1.0, 0.0, -2.3), (-1.0, 0.0, 2.3), (1.0, 0.0, 2.3), (1.0, 0.0, -2.3)]),
         ("under", [(-0.8, 0.02, -2.0), (-0.8, 0.02, 2.0), (0.8, 0.02, 2.0), (0.8, 0.02, -2.0)]),
     ]

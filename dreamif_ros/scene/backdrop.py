@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dreamif_ros.scene.camera import Camera, FloatArray
-from dreamif_ros.scene.materials import Hits, Surface, Textures, facade, ground, sky
+from dreamif_ros.scene.materials import Appearance, Hits, Textures, facade, ground, sky
+from dreamif_ros.scene.pinhole import FloatArray, Pinhole
 from dreamif_ros.scene.props import paint_props
 from dreamif_ros.scene.street import LightMap, Street
 
@@ -38,7 +38,7 @@ class Backdrop:
     depth: FloatArray
 
 
-def render_backdrop(street: Street, camera: Camera, *, thermal: bool) -> Backdrop:
+def render_backdrop(street: Street, camera: Pinhole, *, thermal: bool) -> Backdrop:
     """Render the street without its actors, as radiance or, when `thermal`, as temperature."""
     factor = 2 if camera.width * camera.height * 4 <= _MAX_SUPERSAMPLED_PIXELS else 1
     big = camera.supersampled(factor)
@@ -49,7 +49,7 @@ def render_backdrop(street: Street, camera: Camera, *, thermal: bool) -> Backdro
     return Backdrop(np.asarray(small, dtype=np.float32), depth[middle, middle].copy())
 
 
-def _cast(street: Street, camera: Camera, *, thermal: bool) -> tuple[FloatArray, FloatArray]:
+def _cast(street: Street, camera: Pinhole, *, thermal: bool) -> tuple[FloatArray, FloatArray]:
     """Return the image and the depth of all that is built."""
     rays = camera.rays()
     origin = camera.position.astype(np.float32)
@@ -68,7 +68,7 @@ def _cast(street: Street, camera: Camera, *, thermal: bool) -> tuple[FloatArray,
     return image, depth
 
 
-def _surface(street: Street, number: int, hits: Hits, textures: Textures) -> Surface:
+def _surface(street: Street, number: int, hits: Hits, textures: Textures) -> Appearance:
     if number == SKY:
         return sky(hits, textures)
     if number == GROUND:
@@ -77,7 +77,7 @@ def _surface(street: Street, number: int, hits: Hits, textures: Textures) -> Sur
     return facade(hits, street.buildings[building], textures.table[building], textures)
 
 
-def _lit(street: Street, hits: Hits, surface: Surface, light_map: LightMap) -> FloatArray:
+def _lit(street: Street, hits: Hits, surface: Appearance, light_map: LightMap) -> FloatArray:
     """Return the radiance (N, 3) that reaches the camera through the haze."""
     if not np.isfinite(hits.depth).all():  # the sky
         return surface.emission

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dreamif_ros.scene.actors import Car
-from dreamif_ros.scene.camera import Camera, Matrix
+from dreamif_ros.scene.pinhole import DoubleArray, Pinhole
 
 _SPRITE = 129
 _POOL_M = 13.0
@@ -17,7 +17,7 @@ _NEAREST_POOL_M = 3.0
 class GlarePainter:
     """Adds the lights of cars to tone mapped images (H, W, 3)."""
 
-    def __init__(self, camera: Camera) -> None:
+    def __init__(self, camera: Pinhole) -> None:
         self._camera = camera
         self._scale = camera.height / 480.0
         self._headlight = _tinted(_flare(rays=True), (255, 246, 222))
@@ -88,7 +88,7 @@ def _add(
     cv2.addWeighted(window, 1.0, light, strength, 0.0, dst=window)
 
 
-def _flare(rays: bool) -> Matrix:
+def _flare(rays: bool) -> DoubleArray:
     """Return a glare (S, S) in [0, 1] that is 0 at the border."""
     axis = np.linspace(-1, 1, _SPRITE)
     x, y = np.meshgrid(axis, axis)
@@ -102,18 +102,18 @@ def _flare(rays: bool) -> Matrix:
     return np.asarray(np.clip(glare, 0, 1) * np.clip(4 * (1 - radius), 0, 1))
 
 
-def _pool() -> Matrix:
+def _pool() -> DoubleArray:
     """Return the light (64, 64) on the road, the first row at the car, in [0, 1]."""
     ahead, across = np.linspace(0, 1, 64)[:, None], np.linspace(-1, 1, 64)[None, :]
     beams = np.exp(-(((np.abs(across) - 0.33) / 0.30) ** 2))
     return np.asarray(beams * np.clip(ahead * 9, 0, 1) * (1 - ahead) ** 1.3 * (1 - across**2))
 
 
-def _tinted(light: Matrix, color: tuple[int, int, int]) -> NDArray[np.uint8]:
+def _tinted(light: DoubleArray, color: tuple[int, int, int]) -> NDArray[np.uint8]:
     return np.asarray(np.rint(light[..., None] * np.array(color)), dtype=np.uint8)
 
 
-def _pool_corners(car: Car, time_s: float) -> Matrix | None:
+def _pool_corners(car: Car, time_s: float) -> DoubleArray | None:
     """Return the corners (4, 3) of the lit road: at the car, then ahead; None if behind us."""
     pose = car.pose(time_s)
     direction = -1.0 if car.oncoming else 1.0

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dreamif_ros.scene.camera import FloatArray
+from dreamif_ros.scene.pinhole import FloatArray
 from dreamif_ros.scene.street import (
     CROSSING,
     PARK,
@@ -34,7 +34,7 @@ class Hits:
 
 
 @dataclass(frozen=True)
-class Surface:
+class Appearance:
     """What the hits show: linear RGB (N, 3), degrees Celsius (N,), wetness (N,) in [0, 1.5]."""
 
     albedo: FloatArray
@@ -73,7 +73,7 @@ class Textures:
         return remap(field, np.mod(u, 256), np.mod(v, 256), cv2.BORDER_WRAP)
 
 
-def sky(hits: Hits, textures: Textures) -> Surface:
+def sky(hits: Hits, textures: Textures) -> Appearance:
     """Return a clear night sky with the glow of a town, thin clouds and stars."""
     length = np.linalg.norm(hits.rays, axis=1)
     up = hits.rays[:, 1] / length
@@ -86,12 +86,12 @@ def sky(hits: Hits, textures: Textures) -> Surface:
     stars = np.clip(grain - 2.75, 0, 1) * np.clip((up - 0.10) * 6, 0, 1) * (1 - clouds)
     radiance += stars[:, None] * np.array([0.50, 0.55, 0.65], dtype=np.float32)
     temperature = -8 + 12 * np.exp(-np.maximum(up, 0) / 0.11) + 2.5 * clouds
-    return Surface(
+    return Appearance(
         np.zeros_like(hits.rays), radiance.astype(np.float32), temperature.astype(np.float32)
     )
 
 
-def ground(hits: Hits, textures: Textures) -> Surface:
+def ground(hits: Hits, textures: Textures) -> Appearance:
     """Return the road with its markings, pavements, and the grass of the park."""
     x, z = hits.points[:, 0], hits.points[:, 2]
     across = np.abs(x)
@@ -126,7 +126,7 @@ def ground(hits: Hits, textures: Textures) -> Surface:
     temperature[manhole] = 17.0
     wet = np.where(road, np.clip(0.55 + 0.45 * patches, 0.1, 1.3), 0.12) * (1 + 0.25 * grain)
     wet[park] = 0.0
-    return Surface(
+    return Appearance(
         albedo,
         np.zeros_like(albedo),
         temperature.astype(np.float32),
@@ -148,7 +148,7 @@ def _near_multiple(value: FloatArray, step: float, half_width: float) -> Mask:
     return np.asarray(np.abs(np.mod(value + step / 2, step) - step / 2) < half_width)
 
 
-def facade(hits: Hits, building: Building, table: FloatArray, textures: Textures) -> Surface:
+def facade(hits: Hits, building: Building, table: FloatArray, textures: Textures) -> Appearance:
     """Return the wall of a building with its shop; `table` (32, 64, 3) tells of its windows."""
     along = np.where(hits.axis == 0, hits.points[:, 2], hits.points[:, 0]).astype(np.float32)
     y = hits.points[:, 1]
@@ -163,14 +163,14 @@ def facade(hits: Hits, building: Building, table: FloatArray, textures: Textures
     temperature = building.temperature + 0.25 * stains + 0.08 * grain
     # Floor slabs leak heat: a thermal bridge.
     temperature += np.where(ledge, 0.9, 0.0) + 0.8 * np.exp(-y / 1.5)
-    wall = Surface(albedo, np.zeros_like(albedo), temperature.astype(np.float32))
+    wall = Appearance(albedo, np.zeros_like(albedo), temperature.astype(np.float32))
     if building.windows:
         _add_windows(wall, building, table, along, y)
     return wall
 
 
 def _add_windows(
-    wall: Surface, building: Building, table: FloatArray, along: FloatArray, y: FloatArray
+    wall: Appearance, building: Building, table: FloatArray, along: FloatArray, y: FloatArray
 ) -> None:
     """Put windows into a wall, in place, at coordinates (N,) along it and up."""
     albedo, emission, temperature = wall.albedo, wall.emission, wall.temperature

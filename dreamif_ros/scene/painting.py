@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dreamif_ros.scene.camera import NEAR_M, Camera, FloatArray, Matrix
+from dreamif_ros.scene.pinhole import NEAR_M, DoubleArray, FloatArray, Pinhole
 
-Color = tuple[float, float, float]
+LinearColor = tuple[float, float, float]
 
 _FRACTION_BITS = 4
 _MAX_COORDINATE = 20_000  # keeps fixed-point coordinates far from overflow
@@ -30,9 +30,9 @@ class Material:
     radiance that does not depend on the light around; `opacity` is in [0, 1].
     """
 
-    albedo: Color
+    albedo: LinearColor
     temperature: float
-    emission: Color = (0.0, 0.0, 0.0)
+    emission: LinearColor = (0.0, 0.0, 0.0)
     opacity: float = 1.0
 
 
@@ -53,25 +53,25 @@ class Body:
     """
 
     parts: tuple[Part, ...]
-    radii: Matrix | None = None
+    radii: DoubleArray | None = None
 
     @cached_property
-    def albedo(self) -> Matrix:
+    def albedo(self) -> DoubleArray:
         """Linear RGB (parts, 3)."""
         return np.array([part.material.albedo for part in self.parts])
 
     @cached_property
-    def emission(self) -> Matrix:
+    def emission(self) -> DoubleArray:
         """Linear RGB radiance (parts, 3)."""
         return np.array([part.material.emission for part in self.parts])
 
     @cached_property
-    def temperature(self) -> Matrix:
+    def temperature(self) -> DoubleArray:
         """Degrees Celsius (parts,)."""
         return np.array([part.material.temperature for part in self.parts])
 
     @cached_property
-    def opacity(self) -> Matrix:
+    def opacity(self) -> DoubleArray:
         """Opacity (parts,) in [0, 1]."""
         return np.array([part.material.opacity for part in self.parts])
 
@@ -96,7 +96,7 @@ class Figure:
     """A body at an instant: `points` (N, 3) in metres in the world."""
 
     body: Body
-    points: Matrix
+    points: DoubleArray
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class Patch:
     pixels: NDArray[Any]
 
 
-def extent(figure: Figure, camera: Camera) -> tuple[Matrix, Matrix] | None:
+def extent(figure: Figure, camera: Pinhole) -> tuple[DoubleArray, DoubleArray] | None:
     """Return the corners (x, y) around a figure in pixels; None when it is behind the camera."""
     points = camera.to_camera(figure.points)
     ahead = points[:, 2] > NEAR_M
@@ -132,7 +132,7 @@ def extent(figure: Figure, camera: Camera) -> tuple[Matrix, Matrix] | None:
 
 
 def outlines(
-    figure: Figure, camera: Camera, shift: tuple[int, int] = (0, 0), factor: int = 1
+    figure: Figure, camera: Pinhole, shift: tuple[int, int] = (0, 0), factor: int = 1
 ) -> Iterator[Outline]:
     """Yield the visible parts in drawing order, moved by -`shift` and enlarged by `factor`."""
     points = camera.to_camera(figure.points)
@@ -141,7 +141,7 @@ def outlines(
     return _polygons(figure.body, points, camera, (shift, factor))
 
 
-def draw(figure: Figure, camera: Camera, colors: NDArray[Any]) -> Patch | None:
+def draw(figure: Figure, camera: Pinhole, colors: NDArray[Any]) -> Patch | None:
     """Draw a figure, antialiased, on a transparent patch; None when it is out of sight.
 
     `colors` (parts, C) are premultiplied, the last channel is the opacity; the patch has the
@@ -168,7 +168,7 @@ def fill(image: NDArray[Any], polygon: NDArray[np.int32], color: Any) -> None:
     cv2.fillPoly(image, [polygon], color, shift=_FRACTION_BITS)
 
 
-def fixed_point(pixels: Matrix) -> NDArray[np.int32]:
+def fixed_point(pixels: DoubleArray) -> NDArray[np.int32]:
     """Turn pixel coordinates into those that `fill` takes."""
     limited = np.clip(pixels, -_MAX_COORDINATE, _MAX_COORDINATE)
     return np.rint(limited * (1 << _FRACTION_BITS)).astype(np.int32)
@@ -196,7 +196,11 @@ def blend(
 
 
 def _hulls(
-    body: Body, radii: Matrix, points: Matrix, camera: Camera, window: tuple[tuple[int, int], int]
+    body: Body,
+    radii: DoubleArray,
+    points: DoubleArray,
+    camera: Pinhole,
+    window: tuple[tuple[int, int], int],
 ) -> Iterator[Outline]:
     depths = points[:, 2]
     if depths.min() <= NEAR_M:  # nobody walks into the camera
@@ -210,7 +214,7 @@ def _hulls(
 
 
 def _polygons(
-    body: Body, points: Matrix, camera: Camera, window: tuple[tuple[int, int], int]
+    body: Body, points: DoubleArray, camera: Pinhole, window: tuple[tuple[int, int], int]
 ) -> Iterator[Outline]:
     if points[:, 2].min() > NEAR_M:
         pixels = _in_window(camera.to_pixels(points), window)
@@ -226,7 +230,7 @@ def _polygons(
                 yield Outline(index, fixed_point(pixels))
 
 
-def _in_window(pixels: Matrix, window: tuple[tuple[int, int], int]) -> Matrix:
+def _in_window(pixels: DoubleArray, window: tuple[tuple[int, int], int]) -> DoubleArray:
     shift, factor = window
     return (pixels - shift) * factor + (factor - 1) / 2
 
@@ -235,13 +239,13 @@ def _far_apart(points: Sequence[int]) -> list[int]:
     return [points[len(points) * third // 3] for third in range(3)]
 
 
-def _clockwise(corners: Matrix) -> NDArray[np.bool_]:
+def _clockwise(corners: DoubleArray) -> NDArray[np.bool_]:
     """Tell whether triangles (N, 3, 2) run clockwise in the image."""
     first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     return np.asarray(first[:, 0] * second[:, 1] > first[:, 1] * second[:, 0])
 
 
-def _clip_near(polygon: Matrix) -> Matrix:
+def _clip_near(polygon: DoubleArray) -> DoubleArray:
     """Cut away what lies nearer than NEAR_M of a polygon (N, 3) in camera coordinates."""
     kept = []
     for start, end in zip(polygon, np.roll(polygon, -1, axis=0), strict=True):

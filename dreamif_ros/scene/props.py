@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dreamif_ros.scene.camera import Camera, FloatArray, Matrix
 from dreamif_ros.scene.painting import Body, Figure, Material, Part, fill, fixed_point, outlines
+from dreamif_ros.scene.pinhole import DoubleArray, FloatArray, Pinhole
 from dreamif_ros.scene.street import Lamp, Sign, Street, Tree
 
 _METAL = Material((0.10, 0.10, 0.11), 7.4)
@@ -19,7 +19,7 @@ _TEXEL_M = 0.005
 _GLOW_M = 6.5
 
 
-def paint_props(street: Street, camera: Camera, image: FloatArray, depth: FloatArray) -> None:
+def paint_props(street: Street, camera: Pinhole, image: FloatArray, depth: FloatArray) -> None:
     """Paint the props, from far to near, in place.
 
     `image` is radiance (H, W, 3) or temperature (H, W); `depth` is (H, W) in metres.
@@ -47,7 +47,7 @@ def _distance(thing: Lamp | Sign | Tree) -> float:
     return thing.centre[2] if isinstance(thing, Sign) else thing.z
 
 
-def sign_corners(sign: Sign) -> Matrix:
+def sign_corners(sign: Sign) -> DoubleArray:
     """Return the corners (4, 3) of a sign: top left, top right, bottom right, bottom left."""
     ways = np.array([(-1, 1, 0), (1, 1, 0), (1, -1, 0), (-1, -1, 0)])
     return np.array(sign.centre) + ways * (sign.size[0] / 2, sign.size[1] / 2, 0.0)
@@ -57,7 +57,7 @@ class _Layers:
     """The image and the depth that props are painted into."""
 
     def __init__(
-        self, street: Street, camera: Camera, image: FloatArray, depth: FloatArray
+        self, street: Street, camera: Pinhole, image: FloatArray, depth: FloatArray
     ) -> None:
         self._street = street
         self._camera = camera
@@ -105,7 +105,7 @@ class _Layers:
                 centre = self._camera.to_pixels(point)[0]
                 self._add_glow(lamp, centre, scale)
 
-    def _add_glow(self, lamp: Lamp, centre: Matrix, scale: float) -> None:
+    def _add_glow(self, lamp: Lamp, centre: DoubleArray, scale: float) -> None:
         """Add the glow of a lamp at a pixel, `scale` pixels per metre."""
         limits = zip(centre, (self._camera.width, self._camera.height), strict=True)
         (left, right), (top, bottom) = (
@@ -133,7 +133,7 @@ class _Layers:
         return np.asarray(cv2.GaussianBlur(cone, (0, 0), max(0.2 * scale, 0.6)), dtype=np.float32)
 
 
-def _cone_outline(lamp: Lamp, drop: float) -> Matrix:
+def _cone_outline(lamp: Lamp, drop: float) -> DoubleArray:
     """Return the outline (3, 3) of a light cone down to a part `drop` of its height."""
     half, y = 2.6 * drop, lamp.y * (1 - drop)
     rim = ((0, 0.0, lamp.y), (1, half, y), (-1, half, y))

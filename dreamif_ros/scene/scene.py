@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 
 from dreamif_ros.scene.actors import Car, Pedestrian
 from dreamif_ros.scene.backdrop import Backdrop, render_backdrop
-from dreamif_ros.scene.camera import (
+from dreamif_ros.scene.glare import GlarePainter
+from dreamif_ros.scene.painting import Figure, Patch, blend, draw, extent
+from dreamif_ros.scene.pinhole import (
     NEAR_M,
-    Camera,
+    DoubleArray,
     FloatArray,
-    Matrix,
+    Pinhole,
     infrared_camera,
     infrared_to_visible,
     visible_camera,
 )
-from dreamif_ros.scene.glare import GlarePainter
-from dreamif_ros.scene.painting import Figure, Patch, blend, draw, extent
 from dreamif_ros.scene.props import sign_corners
 from dreamif_ros.scene.sensors import InfraredSensor, VisibleSensor, counts, tone
 from dreamif_ros.scene.street import LightMap, make_street
@@ -98,7 +98,7 @@ class _ActorPainter:
 
     def __init__(
         self,
-        camera: Camera,
+        camera: Pinhole,
         depths: FloatArray,
         colors: Callable[[_Shot], NDArray[Any]],
         *,
@@ -164,7 +164,7 @@ class Scene:
         return self._config
 
     @property
-    def homography(self) -> Matrix:
+    def homography(self) -> DoubleArray:
         """The matrix (3, 3) that maps an infrared pixel to the visible pixel."""
         return self._homography.copy()
 
@@ -269,7 +269,7 @@ def _check_homography(homography: tuple[tuple[float, float, float], ...]) -> Non
         raise ValueError(f"homography is {homography}, expected an invertible 3x3 matrix")
 
 
-def _shot(actor: Pedestrian | Car, time_s: float, camera: Camera) -> _Shot:
+def _shot(actor: Pedestrian | Car, time_s: float, camera: Pinhole) -> _Shot:
     figure = actor.figure(time_s)
     depths = camera.to_camera(figure.points)[:, 2]
     if depths.max() <= NEAR_M:
@@ -294,7 +294,7 @@ def _heat(shot: _Shot) -> FloatArray:
     return np.stack([premultiplied, body.opacity], axis=1).astype(np.float32)
 
 
-def _clipped(label: str, corners: Matrix, camera: Camera) -> Box | None:
+def _clipped(label: str, corners: DoubleArray, camera: Pinhole) -> Box | None:
     """Return the box around pixels (N, 2), clipped to the image; None if little is left."""
     left, top = np.maximum(corners.min(axis=0), 0)
     right, bottom = np.minimum(corners.max(axis=0), (camera.width - 1, camera.height - 1))

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dreamif_ros.scene.camera import FloatArray, Matrix
+from dreamif_ros.scene.pinhole import DoubleArray, FloatArray
 
 Integer = TypeVar("Integer", np.int8, np.int16)
 
@@ -19,13 +19,13 @@ _MARGIN = 64  # how far, in pixels, a noise field may be shifted
 _NOISE_UNIT = 24.0  # steps of a noise field per standard deviation
 
 
-def tone(radiance: FloatArray | Matrix) -> FloatArray:
+def tone(radiance: FloatArray | DoubleArray) -> FloatArray:
     """Map linear radiance to display values in [0, 255]: a soft shoulder, then gamma."""
     exposed = 1.0 - np.exp(-1.9 * np.maximum(radiance, 0.0))
     return np.asarray(255.0 * exposed**_GAMMA, dtype=np.float32)
 
 
-def counts(celsius: FloatArray | Matrix) -> FloatArray:
+def counts(celsius: FloatArray | DoubleArray) -> FloatArray:
     """Turn degrees Celsius into thermal counts of 0.01 K."""
     return np.asarray((celsius + _ZERO_CELSIUS_K) * COUNTS_PER_KELVIN, dtype=np.float32)
 

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 
 from dreamif_ros.scene.actors import Car, Clothes, Loop, Pedestrian
-from dreamif_ros.scene.camera import FloatArray, Matrix
-from dreamif_ros.scene.painting import Color, Material
+from dreamif_ros.scene.painting import LinearColor, Material
+from dreamif_ros.scene.pinhole import DoubleArray, FloatArray
 
 ROAD_HALF_WIDTH = 4.5
 PAVEMENT_EDGE = 8.5
@@ -20,8 +20,8 @@ END_OF_STREET = 104.0
 _REACH_M = 35.0  # farther along the street a lamp does not count
 _FOLD = 1024
 _AMBIENT_LIGHT = np.array([0.0030, 0.0042, 0.0080], dtype=np.float32)
-_SODIUM: Color = (1.0, 0.66, 0.34)
-_WARM_WHITE: Color = (1.0, 0.80, 0.56)
+_SODIUM: LinearColor = (1.0, 0.66, 0.34)
+_WARM_WHITE: LinearColor = (1.0, 0.80, 0.56)
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Building:
     z0: float
     z1: float
     height: float
-    wall: Color
+    wall: LinearColor
     temperature: float
     shop: bool = False
     windows: bool = True
@@ -46,7 +46,7 @@ class Lamp:
     x: float
     y: float
     z: float
-    color: Color
+    color: LinearColor
     power: float
     cone: float  # exponent of the cosine to the downward direction; 0 shines everywhere
     post_x: float | None = None
@@ -69,8 +69,8 @@ class Sign:
     text: str
     centre: tuple[float, float, float]
     size: tuple[float, float]
-    board: Color
-    ink: Color
+    board: LinearColor
+    ink: LinearColor
     glow: float  # radiance of its white, from its own lamp or from retroreflection
     octagon: bool = False
     post: bool = True
@@ -88,7 +88,9 @@ class Street:
     pedestrians: tuple[Pedestrian, ...]
     cars: tuple[Car, ...]
 
-    def light(self, points: FloatArray | Matrix, normals: FloatArray | None = None) -> FloatArray:
+    def light(
+        self, points: FloatArray | DoubleArray, normals: FloatArray | None = None
+    ) -> FloatArray:
         """Return the linear RGB irradiance (N, 3) at points (N, 3), of surfaces or of bodies."""
         total = np.tile(_AMBIENT_LIGHT, (len(points), 1))
         places = points.astype(np.float32)
@@ -117,7 +119,7 @@ class LightMap:
     _STEP_M = 0.25
     _LEFT_M, _WIDTH_M = -10.0, 40.0
 
-    def __init__(self, street: Street, y: float, normal: Color | None = None) -> None:
+    def __init__(self, street: Street, y: float, normal: LinearColor | None = None) -> None:
         x = np.arange(self._LEFT_M, self._LEFT_M + self._WIDTH_M, self._STEP_M)
         z = np.arange(0.0, END_OF_STREET + 4.0, self._STEP_M)
         grid_z, grid_x = np.meshgrid(z, x, indexing="ij")
@@ -179,7 +181,7 @@ def _buildings(rng: np.random.Generator) -> tuple[Building, ...]:
 
 
 def _row(rng: np.random.Generator, side: int, z: float) -> list[Building]:
-    walls: list[Color] = [
+    walls: list[LinearColor] = [
         (0.30, 0.15, 0.10),
         (0.36, 0.30, 0.22),
         (0.26, 0.25, 0.25),
@@ -252,21 +254,21 @@ def _signs(rng: np.random.Generator) -> tuple[Sign, ...]:
     )
 
 
-def _cloth(rng: np.random.Generator, colors: list[Color], temperature: float) -> Material:
+def _cloth(rng: np.random.Generator, colors: list[LinearColor], temperature: float) -> Material:
     color = colors[int(rng.integers(len(colors)))]
     return Material(color, temperature + float(rng.uniform(-1.0, 1.0)))
 
 
 def _clothes(rng: np.random.Generator, dark: bool) -> Clothes:
-    bright: list[Color] = [
+    bright: list[LinearColor] = [
         (0.55, 0.08, 0.06),
         (0.08, 0.22, 0.50),
         (0.60, 0.45, 0.10),
         (0.12, 0.33, 0.18),
         (0.55, 0.55, 0.52),
     ]
-    dull: list[Color] = [(0.03, 0.03, 0.035), (0.04, 0.035, 0.03), (0.02, 0.03, 0.04)]
-    skins: list[Color] = [(0.50, 0.32, 0.24), (0.38, 0.22, 0.14), (0.16, 0.09, 0.06)]
+    dull: list[LinearColor] = [(0.03, 0.03, 0.035), (0.04, 0.035, 0.03), (0.02, 0.03, 0.04)]
+    skins: list[LinearColor] = [(0.50, 0.32, 0.24), (0.38, 0.22, 0.14), (0.16, 0.09, 0.06)]
     return Clothes(
         skin=_cloth(rng, skins, 32.5),
         hair=_cloth(rng, [(0.03, 0.02, 0.015), (0.12, 0.07, 0.03), (0.2, 0.2, 0.2)], 26.5),
@@ -307,7 +309,7 @@ def _pedestrians(rng: np.random.Generator) -> tuple[Pedestrian, ...]:
 
 
 def _cars(rng: np.random.Generator) -> tuple[Car, ...]:
-    paints: list[Color] = [
+    paints: list[LinearColor] = [
         (0.30, 0.02, 0.02),
         (0.03, 0.08, 0.28),
         (0.45, 0.45, 0.46),
@@ -316,7 +318,7 @@ def _cars(rng: np.random.Generator) -> tuple[Car, ...]:
         (0.35, 0.28, 0.10),
     ]
 
-    def paint() -> Color:
+    def paint() -> LinearColor:
         return paints[int(rng.integers(len(paints)))]
 
     lag = float(rng.uniform(0.0, 0.8))

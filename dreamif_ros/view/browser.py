@@ -1,4 +1,4 @@
-"""One browser that looks: gets the newest picture of each stream when it has shown the last."""
+"""One browser: it gets the next picture of a stream only after it has shown the last one."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from aiohttp import WSMsgType, web
 
 
 @dataclass
-class Stream:
-    """The newest picture of one topic, counted, encoded once for everybody."""
+class PictureStream:
+    """The newest picture of one topic, encoded once for all browsers."""
 
     number: int = 0
     jpeg: bytes = b""
@@ -22,28 +22,40 @@ class Stream:
 class Browser:
     """The websocket of one page.
 
-    Down go pictures, binary: one byte with the stream's place, then the JPEG; and states, as JSON
-    text. Up come JSON objects: ``{"watch": [places]}`` names the streams that are looked at,
-    ``{"shown": place}`` tells that a picture was shown. A picture is sent only after that, so
-    that none waits in a buffer anywhere, however slow the browser or the network is.
+    The server sends pictures as binary messages, one byte with the stream's index and then the
+    JPEG, and states as JSON text. The page sends JSON objects: ``{"watch": [indices]}`` names the
+    streams that it shows, ``{"shown": index}`` confirms that a picture was shown. The next picture
+    is sent only after that, so that no picture waits in a buffer, however slow the browser or the
+    network is.
+
+    Args:
+        socket: The websocket.
+        streams: All streams of the page.
+        on_watch: Called when the browser shows other streams than before.
+
+    Attributes:
+        watched: Indices of the streams that the browser shows.
     """
 
     def __init__(
-        self, socket: web.WebSocketResponse, streams: Sequence[Stream], on_watch: Callable[[], None]
+        self,
+        socket: web.WebSocketResponse,
+        streams: Sequence[PictureStream],
+        on_watch: Callable[[], None],
     ) -> None:
         self._socket, self._streams, self._on_watch = socket, streams, on_watch
         self.watched: set[int] = set()
-        self._sent = [0] * len(streams)  # number of the picture that was sent last
-        self._showing: set[int] = set()  # places of pictures that were sent and not yet shown
+        self._sent = [0] * len(streams)  # number of the last picture sent, by stream
+        self._showing: set[int] = set()  # streams whose picture was sent and not yet shown
         self._state, self._news = "", asyncio.Event()
 
     def tell(self, state: str | None = None) -> None:
-        """There is a new picture, or a new state."""
+        """Send the new picture, or the new state, as soon as possible."""
         self._state = state or self._state
         self._news.set()
 
     async def run(self) -> None:
-        """Serve the page until it leaves."""
+        """Serve the page until it is closed."""
         sending = asyncio.create_task(self._send())
         try:
             await self._receive()
@@ -54,7 +66,7 @@ class Browser:
             self._on_watch()
 
     async def leave(self) -> None:
-        """Close the connection: the server ends."""
+        """Close the connection because the server ends."""
         await self._socket.close(code=1001, message=b"the server ends")
 
     async def _receive(self) -> None:
@@ -63,7 +75,7 @@ class Browser:
                 await self._socket.close(code=1003, message=b"expected watch or shown")
 
     def _take(self, text: str) -> bool:
-        """Follow one message; False where it is none of those in the class's description."""
+        """Follow one message of the page; False if it is not one that the class describes."""
         try:
             request = json.loads(text)
         except ValueError:
@@ -71,17 +83,17 @@ class Browser:
         if not isinstance(request, dict):
             return False
         watch, shown = request.get("watch"), request.get("shown")
-        if isinstance(watch, list) and all(map(self._is_place, watch)):
+        if isinstance(watch, list) and all(map(self._is_index, watch)):
             self.watched = set(watch)
             self._on_watch()
-        elif self._is_place(shown):
+        elif self._is_index(shown):
             self._showing.discard(shown)
         else:
             return False
         self._news.set()
         return True
 
-    def _is_place(self, value: Any) -> bool:
+    def _is_index(self, value: Any) -> bool:
         return type(value) is int and 0 <= value < len(self._streams)
 
     async def _send(self) -> None:
@@ -91,12 +103,12 @@ class Browser:
             if self._state:
                 state, self._state = self._state, ""
                 await self._socket.send_str(state)
-            for place in sorted(self.watched - self._showing):
-                await self._send_picture(place)
+            for index in sorted(self.watched - self._showing):
+                await self._send_picture(index)
 
-    async def _send_picture(self, place: int) -> None:
-        stream = self._streams[place]
-        if stream.jpeg and stream.number > self._sent[place]:
-            self._sent[place] = stream.number
-            self._showing.add(place)
-            await self._socket.send_bytes(bytes([place]) + stream.jpeg)
+    async def _send_picture(self, index: int) -> None:
+        stream = self._streams[index]
+        if stream.jpeg and stream.number > self._sent[index]:
+            self._sent[index] = stream.number
+            self._showing.add(index)
+            await self._socket.send_bytes(bytes([index]) + stream.jpeg)

@@ -1,4 +1,4 @@
-"""The ROS side of the page: one node, spun in a thread of its own."""
+"""The ROS side of the page: one node that spins in its own thread."""
 
 from __future__ import annotations
 
@@ -26,22 +26,27 @@ from std_msgs.msg import String
 
 from dreamif_model.errors import ConfigError
 from dreamif_ros.node.transport import QUIET_SUBSCRIPTION, choose_dds_settings
-from dreamif_ros.view.health import Health, HealthLine, Status
-from dreamif_ros.view.topics import ImageTopic, publishing_nodes
+from dreamif_ros.view.image_topic import ImageTopic, publishing_nodes
+from dreamif_ros.view.node_health import Health, HealthLine, NodeStatus
 
 LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
 DIAGNOSTICS_QOS = QoSProfile(depth=10)
 UPDATE_PERIOD_S = 0.1
 FOLLOW_PERIOD_S = 0.5
 REFUSALS = (InvalidNamespaceException, InvalidTopicNameException, ParameterException)
-SPIN_S = 0.2  # a request to stop is seen within this time
+SPIN_S = 0.2  # a request to stop is noticed within this time
 
 
 class ViewNode(Node):
-    """Image topics that are looked at or not, the fusion mode, and the nodes' health.
+    """The image topics, the fusion mode, and the health of the nodes that publish them.
 
-    on_image: called with a topic's place in ``names`` for each of its images, in the thread that
-    spins. ConfigError where a name is no topic's.
+    Args:
+        context: ROS context of the node.
+        names: Image topics.
+        transport: ``raw`` or ``compressed``.
+        namespace: Namespace of the node and of relative topics.
+        on_image: Called with a topic's index in ``names`` for each of its images, in the thread
+            that spins.
     """
 
     def __init__(
@@ -61,8 +66,8 @@ class ViewNode(Node):
         )
         self.get_logger().set_level(LoggingSeverity.WARN)
         self.topics = [
-            ImageTopic(self, name, transport, partial(on_image, place))
-            for place, name in enumerate(names)
+            ImageTopic(self, name, transport, partial(on_image, index))
+            for index, name in enumerate(names)
         ]
         self._health, self._lock = Health(), threading.Lock()
         self._mode, self._mode_nodes = "", frozenset[str]()
@@ -76,23 +81,23 @@ class ViewNode(Node):
             DIAGNOSTICS_QOS,
             event_callbacks=QUIET_SUBSCRIPTION,
         )
-        steady = Clock(clock_type=ClockType.STEADY_TIME)  # ROS time stands still with its bag
+        steady = Clock(clock_type=ClockType.STEADY_TIME)  # ROS time stops with a bag
         self.create_timer(UPDATE_PERIOD_S, self._update, clock=steady)
         self.create_timer(FOLLOW_PERIOD_S, self._follow, clock=steady)
 
     def mode(self) -> str:
-        """What the fused image is made of now; empty while no node says so, or it fell silent."""
-        said = [line["level"] for line in self.health() if line["name"] in self._mode_nodes]
-        return self._mode if self._mode_nodes and set(said) != {"stale"} else ""
+        """What the fused image is made of now; empty if no node reports it any more."""
+        levels = {line["level"] for line in self.health() if line["name"] in self._mode_nodes}
+        return self._mode if self._mode_nodes and levels != {"stale"} else ""
 
     def health(self) -> list[HealthLine]:
-        """What the nodes that publish these topics say of themselves."""
+        """What the nodes that publish these topics report about themselves."""
         with self._lock:
             return self._health.lines(time.monotonic())
 
     @property
     def mode_topic(self) -> str:
-        """The full name of ``fusion_mode``."""
+        """The full name of the topic ``fusion_mode``."""
         name: str = self._modes.topic_name
         return name
 
@@ -128,8 +133,8 @@ def spinning_node(
 ) -> Iterator[ViewNode]:
     """A :class:`ViewNode` that spins in a thread until the block ends.
 
-    on_failure: called in that thread when it ends early. ConfigError for ROS arguments, a
-    namespace or topic names that ROS does not take.
+    ``on_failure`` is called in that thread if it ends early; the other arguments are those of the
+    node. ConfigError for ROS arguments, a namespace or topic names that ROS refuses.
     """
     choose_dds_settings()
     context, stop = Context(), threading.Event()
@@ -157,8 +162,8 @@ def _initialize(context: Context, ros_args: Sequence[str]) -> None:
     arguments = ["--ros-args", *ros_args] if ros_args else []
     try:
         rclpy.init(args=arguments, context=context, signal_handler_options=SignalHandlerOptions.NO)
-    except Exception as error:  # rclpy has no common base for malformed ROS arguments
-        raise ConfigError(f"ROS does not take these arguments: {_one_line(error)}") from None
+    except Exception as error:  # rclpy has no common base class for malformed arguments
+        raise ConfigError(f"ROS refuses these arguments: {_one_line(error)}") from None
 
 
 def _spin(node: ViewNode, stop: threading.Event, on_failure: Callable[[Exception], object]) -> None:
@@ -173,9 +178,9 @@ def _spin(node: ViewNode, stop: threading.Event, on_failure: Callable[[Exception
         executor.shutdown()
 
 
-def _plain(status: DiagnosticStatus, now_s: float) -> Status:
+def _plain(status: DiagnosticStatus, now_s: float) -> NodeStatus:
     topics = [item.value for item in status.values if item.key == "topic"]
-    return Status(
+    return NodeStatus(
         name=status.name,
         level=int.from_bytes(status.level, "little"),
         text=status.message,
@@ -185,4 +190,4 @@ def _plain(status: DiagnosticStatus, now_s: float) -> Status:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(" ^")  # which pointed to a letter above
+    return " ".join(str(error).split()).rstrip(" ^")  # the ^ pointed to a letter in the line above

@@ -1,4 +1,4 @@
-"""What a topic carries, as a JPEG that a browser shows."""
+"""Makes JPEG pictures for a browser out of image messages."""
 
 from __future__ import annotations
 
@@ -14,16 +14,18 @@ from dreamif_ros.images import codec
 from dreamif_ros.images.compressed import Format, compress_jpeg
 from dreamif_ros.pictures import Picture, gray_to_rgb
 
-QUALITY = 80  # of the JPEG; the page is for looking, not for measuring
+QUALITY = 80  # of the JPEG: the page is to look at, not to measure
 DEEP_ENCODINGS = ("mono16", "16UC1", "32FC1")
-TALLEST = 2  # times as high as wide may a picture be: a JPEG has an end, and so has a page
-SHARES = ThermalConfig(mode="fixed", low=0.0, high=1.0)  # of a dominance map
+MAX_HEIGHT = 2  # times the maximum width: JPEGs and pages cannot be of any height
+SHARES = ThermalConfig(mode="fixed", low=0.0, high=1.0)  # for dominance maps
 
 
 class Painter:
     """Paints the images of one topic; keeps the thermal range between them.
 
-    shares: the images are ``32FC1`` shares in [0, 1] rather than °C. width: pixels, at most.
+    Args:
+        width: Maximum width of the picture, in pixels.
+        shares: Whether ``32FC1`` images are shares in [0, 1], not °C.
     """
 
     def __init__(self, width: int, shares: bool = False) -> None:
@@ -31,7 +33,7 @@ class Painter:
         self._normalizer = ThermalNormalizer(SHARES if shares else None)
 
     def paint(self, message: codec.ImageMessage) -> bytes:
-        """A JPEG file of the image; ImageError where it is none that can be shown."""
+        """The image as a JPEG file; ImageError if it cannot be shown."""
         if _is_deep(message):
             gray = self._normalizer.normalize(codec.decode_infrared(message))
             return self._compress(gray_to_rgb(gray))
@@ -45,9 +47,9 @@ class Painter:
             raise ImageError(f"the image cannot be shown: {error.err}") from None
 
     def _fitted(self, picture: NDArray[Any]) -> Picture:
-        """Scaled down where it is too large, never up."""
+        """Scale a picture down if it is too large."""
         height, width = picture.shape[:2]
-        share = min(1.0, self._width / width, TALLEST * self._width / height)
+        share = min(1.0, self._width / width, MAX_HEIGHT * self._width / height)
         if share == 1.0:
             return picture
         size = (max(1, round(share * width)), max(1, round(share * height)))
@@ -55,7 +57,7 @@ class Painter:
 
 
 def _is_deep(message: codec.ImageMessage) -> bool:
-    """Whether it has more than 8 bits per pixel: something to normalize first."""
+    """Whether the image has more than 8 bits per pixel and must be normalized first."""
     if hasattr(message, "format"):
         return Format(message.format).is_deep
     return message.encoding in DEEP_ENCODINGS

@@ -19,16 +19,16 @@ from aiohttp import web
 
 from dreamif_model.errors import DreamIFError, ImageError
 from dreamif_ros.images import codec
-from dreamif_ros.view.browser import Browser, Stream
+from dreamif_ros.view.browser import Browser, PictureStream
 from dreamif_ros.view.node import ViewNode, spinning_node
 from dreamif_ros.view.painter import Painter
 
 PAGE = Path(__file__).parent / "page"
-FILES = {"/": "index.html", "/view.css": "view.css", "/view.js": "view.js"}  # all that is served
+FILES = {"/": "index.html", "/view.css": "view.css", "/view.js": "view.js"}  # nothing else is sent
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 STATE_PERIOD_S = 0.5
-HEARTBEAT_S = 10.0  # a browser that does not answer for half of it is gone
-LONGEST_REQUEST = 1024  # bytes of what a page sends
+HEARTBEAT_S = 10.0  # a browser that does not answer within half of it is gone
+MAX_REQUEST = 1024  # bytes of one message of a page
 SHARES = ("dominance/infrared", "dominance/visible")
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -45,8 +45,14 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class ViewConfig:
     """What is shown and where.
 
-    names: image topics. transport: ``raw`` or ``compressed``. rate_hz, width: the most pictures
-    per second and pixels across that a browser gets of a stream. port: 0 takes a free one.
+    names: Image topics.
+    transport: ``raw`` or ``compressed``.
+    namespace: Namespace of the topics.
+    ros_args: Arguments for ROS, such as remappings.
+    host: Address to listen on.
+    port: 0 takes a free one.
+    rate_hz: Maximum rate of the pictures of a stream.
+    width: Maximum width of a picture, in pixels.
     """
 
     names: Sequence[str]
@@ -62,9 +68,13 @@ class ViewConfig:
 def serve(config: ViewConfig, on_ready: Callable[[str, bool], None]) -> None:
     """Show the page until SIGINT or SIGTERM.
 
-    on_ready: called with the page's address, and whether only this machine can reach it.
-    DreamIFError where the address is not to be had, ConfigError where ROS does not take a name or
-    an argument.
+    Args:
+        config: What is shown and where.
+        on_ready: Called with the page's address, and whether only this machine can reach it.
+
+    Raises:
+        DreamIFError: If the address is not free.
+        ConfigError: If ROS refuses a name or an argument.
     """
     asyncio.run(_serve(config, on_ready))
 
@@ -93,7 +103,7 @@ async def _serve(config: ViewConfig, on_ready: Callable[[str, bool], None]) -> N
             config.transport,
             config.namespace,
             config.ros_args,
-            on_image=lambda place: loop.call_soon_threadsafe(view.on_image, place),
+            on_image=lambda index: loop.call_soon_threadsafe(view.on_image, index),
             on_failure=lambda error: loop.call_soon_threadsafe(end, error),
         ) as node,
     ):
@@ -103,7 +113,7 @@ async def _serve(config: ViewConfig, on_ready: Callable[[str, bool], None]) -> N
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only programs on this machine can reach an address."""
+    """Whether only this machine can reach an address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -111,28 +121,31 @@ def is_loopback(host: str) -> bool:
 
 
 class View:
-    """The streams, the browsers that show them, and the application that brings them together.
+    """Paints the streams and sends them to the browsers.
 
-    local: only this machine can connect, by a name of its own: another name in a request is a web
-    site's that had itself resolved to this machine (DNS rebinding).
+    Args:
+        config: What is shown.
+        local: Whether only this machine can connect. A request must then have a name of this
+            machine: another name belongs to a web site that made its own name resolve to this
+            machine (DNS rebinding).
     """
 
     def __init__(self, config: ViewConfig, local: bool) -> None:
         codec.use_one_thread()
         self._config, self._local = config, local
         self._node: ViewNode | None = None
-        self._streams = [Stream() for _ in config.names]
+        self._streams = [PictureStream() for _ in config.names]
         self._painters = [Painter(config.width, n.endswith(SHARES)) for n in config.names]
         self._fresh = [asyncio.Event() for _ in config.names]
         self._browsers: set[Browser] = set()
         self._worker = ThreadPoolExecutor(1, "view-painter")
 
-    def on_image(self, place: int) -> None:
-        """An image came on the topic at this place."""
-        self._fresh[place].set()
+    def on_image(self, index: int) -> None:
+        """An image came on the topic with this index."""
+        self._fresh[index].set()
 
     def application(self) -> web.Application:
-        """What answers requests; nothing but the three files and the websocket."""
+        """The web application: the three files and the websocket."""
         app = web.Application(middlewares=[self._guard])
         for path in FILES:
             app.router.add_get(path, _send_file)
@@ -141,7 +154,7 @@ class View:
 
     @asynccontextmanager
     async def working(self, node: ViewNode) -> AsyncIterator[None]:
-        """Paint pictures and tell states, until the block ends."""
+        """Paint pictures and send states, until the block ends."""
         self._node = node
         tasks = [asyncio.create_task(self._paint(k)) for k in range(len(self._streams))]
         tasks.append(asyncio.create_task(self._tell_states()))
@@ -154,17 +167,17 @@ class View:
             self._worker.shutdown()
 
     async def disconnect(self) -> None:
-        """Say goodbye to every browser."""
+        """Close every browser's connection."""
         await asyncio.gather(*(browser.leave() for browser in self._browsers))
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Refuse what another web site had the browser send."""
+        """Refuse requests that another web site made the browser send."""
         host, origin = request.headers.get("Host", ""), request.headers.get("Origin")
         if self._local and not self._is_own(_hostname(host)):
             return web.Response(status=403, text=f"{host[:100]} is no name of this machine\n")
         if origin is not None and origin != f"{request.scheme}://{host}":
-            return web.Response(status=403, text="asked for by another site\n")
+            return web.Response(status=403, text="another site sent this request\n")
         response = await handler(request)
         if not response.prepared:
             response.headers.update(HEADERS)
@@ -175,7 +188,7 @@ class View:
 
     async def _live(self, request: web.Request) -> web.StreamResponse:
         connection = web.WebSocketResponse(
-            heartbeat=HEARTBEAT_S, compress=False, max_msg_size=LONGEST_REQUEST
+            heartbeat=HEARTBEAT_S, compress=False, max_msg_size=MAX_REQUEST
         )
         await connection.prepare(request)
         browser = Browser(connection, self._streams, self._look)
@@ -189,43 +202,43 @@ class View:
         return connection
 
     def _look(self) -> None:
-        """Subscribe to what some browser watches, and to nothing else."""
+        """Subscribe to what any browser shows, and to nothing else."""
         assert self._node
-        for place, topic in enumerate(self._node.topics):
-            watched = self._watched(place)
+        for index, topic in enumerate(self._node.topics):
+            watched = self._watched(index)
             topic.look(watched)
             if not watched:
-                self._streams[place].jpeg = b""  # old by the time when somebody looks again
+                self._streams[index].jpeg = b""  # it will be old when the stream is shown again
 
-    def _watched(self, place: int) -> bool:
-        return any(place in browser.watched for browser in self._browsers)
+    def _watched(self, index: int) -> bool:
+        return any(index in browser.watched for browser in self._browsers)
 
-    async def _paint(self, place: int) -> None:
-        """Paint the newest image of a topic again and again, not more often than is asked."""
+    async def _paint(self, index: int) -> None:
+        """Paint the newest image of a topic again and again, up to the maximum rate."""
         assert self._node
-        loop, topic = asyncio.get_running_loop(), self._node.topics[place]
+        loop, topic = asyncio.get_running_loop(), self._node.topics[index]
         while True:
-            await self._fresh[place].wait()
-            self._fresh[place].clear()
+            await self._fresh[index].wait()
+            self._fresh[index].clear()
             due_s = loop.time() + 1 / self._config.rate_hz
             message = topic.newest
             if message is not None:
-                paint = self._painters[place].paint
+                paint = self._painters[index].paint
                 try:
                     jpeg = await loop.run_in_executor(self._worker, paint, message)
                 except ImageError as error:
                     topic.refusal = str(error)
-                except Exception as error:  # the stream must outlive what nobody thought of
+                except Exception as error:  # the stream must survive every error
                     topic.refusal = f"the image cannot be shown: {error!r}"
                 else:
                     topic.refusal = ""
-                    self._show(place, jpeg)
+                    self._show(index, jpeg)
             await asyncio.sleep(due_s - loop.time())
 
-    def _show(self, place: int, jpeg: bytes) -> None:
-        if not self._watched(place):
-            return  # the last one left while it was painted
-        stream = self._streams[place]
+    def _show(self, index: int, jpeg: bytes) -> None:
+        if not self._watched(index):
+            return  # the last browser left during the painting
+        stream = self._streams[index]
         stream.number, stream.jpeg = stream.number + 1, jpeg
         for browser in self._browsers:
             browser.tell()
@@ -239,7 +252,7 @@ class View:
                     browser.tell(state)
 
     def _state(self) -> str:
-        """Everything beside the pictures, as JSON."""
+        """Everything but the pictures, as JSON."""
         assert self._node
         names = zip(self._config.names, self._node.topics, strict=True)
         return json.dumps(
@@ -254,7 +267,7 @@ class View:
 
 @asynccontextmanager
 async def _running(view: View, node: ViewNode, listening: socket.socket) -> AsyncIterator[None]:
-    """The server, from its first answer until the last browser has left."""
+    """Serve until the block ends and the last browser is disconnected."""
     runner = web.AppRunner(view.application(), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
@@ -285,7 +298,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _address(listening: socket.socket, host: str) -> str:
-    """What a browser on this machine opens."""
+    """The address that a browser on this machine opens."""
     port = listening.getsockname()[1]
     everywhere = host in ("0.0.0.0", "::", "")
     name = "127.0.0.1" if everywhere else f"[{host}]" if ":" in host else host
@@ -293,7 +306,7 @@ def _address(listening: socket.socket, host: str) -> str:
 
 
 def _hostname(host: str) -> str:
-    """Without the port; empty where it is malformed."""
+    """The host without its port; empty if it is malformed."""
     try:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:

@@ -16,7 +16,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
 from dreamif_model import FusionPipeline, ThermalConfig
-from dreamif_ros.diagnostics import DROPS_OF_MESSAGES, DROPS_OF_PAIRS
+from dreamif_ros.fusion.diagnostics import DROPS_OF_MESSAGES, DROPS_OF_PAIRS
 from dreamif_ros.node.lost_messages import LostMessages
 from helpers import camera_source
 from helpers.camera_source import Settings, picture

@@ -4,8 +4,11 @@ import random
 from dataclasses import dataclass
 from statistics import mean
 
+from dreamif_model.cameras import Camera
+
 MS = 1_000_000  # nanoseconds
 PERIOD_MS = 1000 / 30
+CAMERAS = {"i": Camera.INFRARED, "v": Camera.VISIBLE}  # by the letters of a trace
 
 
 @dataclass(frozen=True)
@@ -66,8 +69,7 @@ def play(synchronizer, arrivals):
     """Feed a trace; the pairs with the time of the message that gave them out."""
     emissions = []
     for arrival in arrivals:
-        add = synchronizer.add_infrared if arrival.side == "i" else synchronizer.add_visible
-        for pair in add(arrival.stamp_ns, arrival.stamp_ns):
+        for pair in synchronizer.add(CAMERAS[arrival.side], arrival.stamp_ns, arrival.stamp_ns):
             emissions.append(Emission(arrival.time_ns, pair.infrared, pair.visible))
     return emissions
 
@@ -101,8 +103,7 @@ def feed(synchronizer, messages):
     """Feed (arrival order) `("i" | "v", stamp_ms)`; returns the pairs as stamps in ms."""
     pairs = []
     for side, stamp in messages:
-        add = synchronizer.add_infrared if side == "i" else synchronizer.add_visible
-        pairs += [(pair.infrared, pair.visible) for pair in add(round(stamp * MS), stamp)]
+        pairs += map(tuple, synchronizer.add(CAMERAS[side], round(stamp * MS), stamp))
     return pairs
 
 

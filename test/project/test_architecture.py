@@ -70,7 +70,7 @@ def modules(*prefixes):
 def test_the_walk_sees_imports():
     """These rules are worth nothing if the walk finds nothing."""
     assert {"cv2", "dreamif_model.engine"} <= imports("dreamif_model.pipeline")
-    assert "dreamif_ros.images.codec" in imports("dreamif_ros.fusion.fuser")
+    assert "dreamif_ros.images.codec" in imports("dreamif_ros.fusion.fusion_stream")
     assert "cv_bridge" in imports("dreamif_ros.images.codec")  # inside a function
     assert "cv_bridge" not in imports("dreamif_ros.images.codec", inside_functions=False)
 
@@ -166,16 +166,32 @@ def test_only_lpips_needs_torch_of_what_is_no_network(module):
     assert ("torch" in tops(module)) == (module == "dreamif_model.metrics.lpips")
 
 
-@pytest.mark.parametrize("name", ["fusion.health", "node.statistics", "node.worker", "pairing"])
-def test_pure_modules_import_the_standard_library_only(name):
-    assert tops(f"dreamif_ros.{name}") - set(sys.stdlib_module_names) == set()
+@pytest.mark.parametrize(
+    "name", ["fusion.camera_health", "node.node_statistics", "node.worker", "pairing", "stamps"]
+)
+def test_pure_modules_import_the_standard_library_and_the_vocabulary_only(name):
+    vocabulary = {"dreamif_model.cameras", "dreamif_ros.stamps"}
+    others = imports(f"dreamif_ros.{name}") - vocabulary
+    assert {module.split(".")[0] for module in others} <= set(sys.stdlib_module_names)
+
+
+@pytest.mark.parametrize("module", modules("dreamif_ros.fusion", "dreamif_ros.node"))
+def test_the_fusion_node_knows_nothing_of_the_detector(module):
+    assert not {name for name in imports(module) if name.startswith("dreamif_ros.detection")}
+
+
+@pytest.mark.parametrize("module", modules("dreamif_ros.node"))
+def test_what_every_node_is_made_of_knows_no_node(module):
+    ours = {name for name in imports(module) if name.startswith("dreamif_ros.")}
+    assert {name.split(".")[1] for name in ours} <= {"node", "images", "stamps"}
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        *("fusion.node", "fusion.stream", "fusion.fuser", "fusion.outputs"),
-        *("detection.node", "detection.pipeline_node", "detection.stream", "detection.outputs"),
+        *("fusion.node", "fusion.fusion_stream", "fusion.partners", "fusion.fuser"),
+        *("fusion.fusion_outputs", "detection.node", "detection.pipeline_node"),
+        *("detection.detection_stream", "detection.detection_outputs"),
     ],
 )
 def test_the_node_only_translates(name):
@@ -225,7 +241,11 @@ def test_only_some_modules_of_the_detection_know_ros():
         or "dreamif_ros.images.ros_messages" in imports(module)
     }
     assert with_ros == {
-        f"dreamif_ros.detection.{name}" for name in ("node", "outputs", "stream", "vision_messages")
+        f"dreamif_ros.detection.{name}"
+        for name in (
+            *("detection_outputs", "detection_stream", "diagnostics", "image_decoder"),
+            *("node", "vision_messages"),
+        )
     }
 
 

@@ -6,7 +6,7 @@ import pytest
 from helpers import ROOT
 from helpers.camera_rig import CAMERAS, unaccounted
 
-from dreamif_ros.diagnostics import DROPS_OF_MESSAGES, DROPS_OF_PAIRS
+from dreamif_ros.fusion.diagnostics import DROPS_OF_MESSAGES, DROPS_OF_PAIRS
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 

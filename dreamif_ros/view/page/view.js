@@ -1,8 +1,8 @@
 "use strict";
 
 const RETRY_MS = 1000;
-const SILENT_S = 2; // a stream's rate is of the last two seconds
-const SERVER_SILENT_MS = 4000; // states come twice a second: without one for so long the server is gone
+const SILENT_S = 2; // a rate is measured over the last two seconds
+const SERVER_SILENT_MS = 4000; // states come twice a second: without one for this time the server is gone
 const LEVELS = { ok: "ok", warn: "warn", error: "error", stale: "warn" };
 const MODES = { fused: "ok", visible_only: "warn", infrared_only: "warn", none: "error" };
 
@@ -18,7 +18,7 @@ function element(tag, className, parent) {
   return made;
 }
 
-// Texts come from ROS: they are only ever written as text, never as markup.
+// Texts come from ROS: they are only written as text, never as markup.
 function write(target, text) {
   if (target.textContent !== text) target.textContent = text;
 }
@@ -27,7 +27,7 @@ function classify(target, base, level) {
   target.className = `${base} ${level}`;
 }
 
-function addTile(place) {
+function addTile(index) {
   const root = element("section", "stream waiting", byId("streams"));
   const button = element("button", "picture", root);
   button.type = "button";
@@ -45,13 +45,13 @@ function addTile(place) {
   };
   tile.rate = element("b", "", tile.numbers);
   tile.rest = tile.numbers.appendChild(document.createTextNode(""));
-  button.addEventListener("click", () => enlarge(place));
+  button.addEventListener("click", () => enlarge(index));
   tiles.push(tile);
 }
 
-function enlarge(place) {
+function enlarge(index) {
   tiles.forEach((tile, k) => {
-    const large = k === place && !tile.root.classList.contains("large");
+    const large = k === index && !tile.root.classList.contains("large");
     tile.root.classList.toggle("large", large);
     tile.button.setAttribute("aria-pressed", String(large));
     if (large) tile.root.scrollIntoView({ block: "nearest" });
@@ -70,10 +70,10 @@ function numbersOf(stream) {
   return parts.join(" · ");
 }
 
-function showStream(tile, stream, place, own) {
+function showStream(tile, stream, index, own) {
   const shown = !tile.root.classList.contains("waiting");
   tile.name.data = stream.name;
-  write(tile.key, place < 9 ? `${place + 1}` : "");
+  write(tile.key, index < 9 ? `${index + 1}` : "");
   tile.button.title = stream.topic;
   tile.button.setAttribute("aria-label", `${stream.name}: enlarge`);
   write(tile.notice, stream.problem || (shown ? "" : "waiting for the first image"));
@@ -109,14 +109,14 @@ function showHealth(state, lines) {
 
 function showState(state) {
   if (tiles.length > state.streams.length) {
-    location.reload(); // another server, with fewer streams
+    location.reload(); // this is another server, with fewer streams
     return;
   }
   while (tiles.length < state.streams.length) addTile(tiles.length);
   const topics = new Set(state.streams.map((stream) => stream.topic));
-  state.streams.forEach((stream, place) => {
+  state.streams.forEach((stream, index) => {
     const own = state.health.filter((line) => line.topic === stream.topic && isNews(line));
-    showStream(tiles[place], stream, place, own);
+    showStream(tiles[index], stream, index, own);
   });
   showHealth(state, state.health.filter((line) => !topics.has(line.topic)));
   const mode = byId("mode");
@@ -125,8 +125,8 @@ function showState(state) {
 }
 
 async function showPicture(data) {
-  const place = new Uint8Array(data, 0, 1)[0];
-  const tile = tiles[place];
+  const index = new Uint8Array(data, 0, 1)[0];
+  const tile = tiles[index];
   try {
     const picture = await createImageBitmap(new Blob([new Uint8Array(data, 1)]));
     if (tile.canvas.width !== picture.width || tile.canvas.height !== picture.height) {
@@ -137,16 +137,16 @@ async function showPicture(data) {
     picture.close();
     tile.root.classList.remove("waiting");
   } finally {
-    say({ shown: place }); // the server sends the next one only now
+    send({ shown: index }); // only now the server sends the next picture
   }
 }
 
-function say(what) {
-  if (socket && socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(what));
+function send(message) {
+  if (socket && socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message));
 }
 
 function watch() {
-  say({ watch: document.hidden ? [] : tiles.map((_, place) => place) });
+  send({ watch: document.hidden ? [] : tiles.map((_, index) => index) });
 }
 
 function connected(yes) {
@@ -193,8 +193,8 @@ function giveUpSilentServer() {
 document.addEventListener("visibilitychange", watch);
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey) return;
-  const place = Number(event.key) - 1;
-  if (Number.isInteger(place) && place >= 0 && place < tiles.length) enlarge(place);
+  const index = Number(event.key) - 1;
+  if (Number.isInteger(index) && index >= 0 && index < tiles.length) enlarge(index);
   if (event.key === "Escape") enlarge(-1);
 });
 setInterval(giveUpSilentServer, 1000);

@@ -75,7 +75,7 @@ def test_the_fuse_command(tmp_path, rng):
         "dreamif_model.benchmark",
         "dreamif_ros.cli.benchmark",
         "dreamif_ros.cli.export",
-        "dreamif_ros.parameter_tables",
+        "dreamif_ros.fusion.parameters",
     ],
 )
 def test_modules_that_others_import(module):

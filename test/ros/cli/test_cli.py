@@ -402,7 +402,9 @@ def test_train_names_a_bad_option(folders, options, words, capfd):
 
 def test_a_verb_that_needs_ros_says_so_where_there_is_none(monkeypatch, capfd):
     monkeypatch.setitem(sys.modules, "rclpy", None)
-    for name in [name for name in sys.modules if name.startswith("dreamif_ros.simulation.demo")]:
+    for name in [
+        name for name in sys.modules if name.startswith("dreamif_ros.simulation.demo_run")
+    ]:
         monkeypatch.delitem(sys.modules, name)
     assert cli.main(["demo", "--seconds", "1"]) == 1
     assert "needs ROS 2 and there is no rclpy" in capfd.readouterr().err

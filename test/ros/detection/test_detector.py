@@ -281,7 +281,7 @@ def alone(model):
 
 @pytest.fixture(scope="module")
 def theirs(model):
-    return yolo.Network(find_model(model), "cpu", half=False)
+    return yolo.UltralyticsNetwork(find_model(model), "cpu", half=False)
 
 
 @pytest.mark.parametrize(
@@ -564,8 +564,8 @@ def test_damaged_files(checkpoints, tmp_path, name):
     ("name", "content", "message"),
     [
         ("none.pt", b"", "none.pt is empty"),
-        ("notes.txt", b"text", r"no format that is known: expected .pt, .onnx"),
-        ("network.safetensors", b"text", "no format that is known"),
+        ("notes.txt", b"text", r"an unknown format: expected .pt, .onnx"),
+        ("network.safetensors", b"text", "an unknown format"),
     ],
 )
 def test_files_that_are_no_model(tmp_path, name, content, message):
@@ -799,8 +799,8 @@ def test_a_weak_box_keeps_a_track_alive_but_begins_none():
     tracker.reset()
     weak = [tracker.identify(rows((10, 0.2)), (200, 400), None, 0.25).tolist() for _ in range(3)]
     assert weak == [[-1]] * 3
-    assert tracker.least_confidence(0.25) == pytest.approx(0.1)
-    assert tracker.least_confidence(0.05) == pytest.approx(0.05)
+    assert tracker.min_confidence(0.25) == pytest.approx(0.1)
+    assert tracker.min_confidence(0.05) == pytest.approx(0.05)
 
 
 def shifted(picture, pixels):

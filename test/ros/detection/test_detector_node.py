@@ -28,9 +28,9 @@ from dreamif_ros.images import codec
 from dreamif_ros.images.ros_messages import ROS_MESSAGES
 
 ultralytics = pytest.importorskip("ultralytics", reason="needs ultralytics (extra detect)")
-from dreamif_ros.detection.config import DetectorConfig  # noqa: E402
+from dreamif_ros.detection.detection_stream import RateLimit  # noqa: E402
 from dreamif_ros.detection.detector import UNTRACKED, Detections, Detector  # noqa: E402
-from dreamif_ros.detection.stream import RateLimit  # noqa: E402
+from dreamif_ros.detection.detector_config import DetectorConfig  # noqa: E402
 
 pytestmark = pytest.mark.realtime
 

@@ -236,7 +236,7 @@ class TestCommand:
             (["--device", "cuda:99"], DreamIFError, "cuda:99"),
             (["--detector", "/nowhere.pt"], DreamIFError, "there is no model /nowhere.pt"),
             (["--detector", "/nowhere.pt", "--ray", "host:1"], DreamIFError, "there is no model"),
-            (["--detector", __file__], DreamIFError, "is of no format that is known"),
+            (["--detector", __file__], DreamIFError, "is of an unknown format"),
             (["--json", "/"], ConfigError, "--json / is a folder"),
         ],
     )

@@ -8,12 +8,13 @@ from helpers.ros_processes import client, parameters, running, spin_until
 from sensor_msgs.msg import CameraInfo
 
 from dreamif_model import ConfigError, FusionPipeline, read_calibration
+from dreamif_model.cameras import Camera
 from dreamif_ros.fusion.camera_infos import CameraInfos
 from dreamif_ros.images import codec
 
 pytestmark = pytest.mark.realtime
 
-CAMERAS = {
+CALIBRATION = {
     "model": "cameras",
     "infrared": "camera_info",
     "visible": "camera_info",
@@ -32,7 +33,7 @@ def info(**changes):
 
 def write(folder, **changes):
     path = folder / "calibration.yaml"
-    path.write_text(yaml.safe_dump(CAMERAS | changes))
+    path.write_text(yaml.safe_dump(CALIBRATION | changes))
     return path
 
 
@@ -40,21 +41,21 @@ def test_the_calibration_is_complete_with_the_last_message(tmp_path):
     infos = CameraInfos(write(tmp_path))
     assert (infos.missing, infos.clock_offset_s) == (["infrared", "visible"], 0.25)
     assert infos.calibration() is None
-    assert infos.take("infrared", info()) is None
-    calibration = infos.take("visible", info())
+    assert infos.take(Camera.INFRARED, info()) is None
+    calibration = infos.take(Camera.VISIBLE, info())
     assert calibration.visible_size == (64, 48)
     found = calibration.to_infrared(np.array([[10.0, 20.0]]), (64, 48), (64, 48))
     np.testing.assert_allclose(found, [[18.0, 20.0]], atol=1e-6)
     assert infos.missing == []
-    assert infos.take("visible", info()) is None  # only once
+    assert infos.take(Camera.VISIBLE, info()) is None  # only once
 
 
 def test_a_calibration_that_cannot_be_used_stays_the_fault(tmp_path):
     infos = CameraInfos(write(tmp_path))
     assert infos.fault == "registration waits for camera_info of infrared and visible"
-    infos.take("infrared", info())
+    infos.take(Camera.INFRARED, info())
     assert infos.fault == "registration waits for camera_info of visible"
-    calibration = infos.take("visible", info())
+    calibration = infos.take(Camera.VISIBLE, info())
     assert infos.fault  # it is not registered yet
 
     def refuse(_):
@@ -72,7 +73,7 @@ def test_an_uncalibrated_camera_is_refused(tmp_path):
     infos = CameraInfos(write(tmp_path))
     message = CameraInfo(width=64, height=48)  # k is zero: never calibrated
     with pytest.raises(ConfigError, match="camera_info of the infrared camera: "):
-        infos.take("infrared", message)
+        infos.take(Camera.INFRARED, message)
     assert infos.missing == ["infrared", "visible"]
 
 
@@ -114,8 +115,8 @@ def test_the_node_registers_with_the_cameras_own_infos(tmp_path):
         rig.send(*rig.good_pair(), infrared_late_ns=-250_000_000)
         rig.wait(2)
         infos = CameraInfos(path)
-        infos.take("infrared", info())
-        pipeline = FusionPipeline("average", "cpu", registration=infos.take("visible", info()))
+        infos.take(Camera.INFRARED, info())
+        pipeline = FusionPipeline("average", "cpu", registration=infos.take(Camera.VISIBLE, info()))
         expected = pipeline.fuse(visible=VISIBLE, infrared=INFRARED)
         np.testing.assert_array_equal(
             codec.decode_visible(rig.heard["fused/image_raw"][1]), expected.fused

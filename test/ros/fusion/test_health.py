@@ -2,7 +2,8 @@
 
 import pytest
 
-from dreamif_ros.fusion.health import (
+from dreamif_model.cameras import Both, Camera
+from dreamif_ros.fusion.camera_health import (
     FAULTS,
     CameraWatch,
     FusionMode,
@@ -12,8 +13,7 @@ from dreamif_ros.fusion.health import (
     find_faults,
     severity,
 )
-
-SECOND = 1_000_000_000
+from dreamif_ros.stamps import NANOSECONDS as SECOND
 
 
 def feed(watch, start_s, seconds, rate_hz=30.0, content=None, stamp_ns=None, ahead_s=0.0):
@@ -130,38 +130,34 @@ def test_stamps_that_never_meet_are_the_infrared_cameras_fault():
     infrared, visible = CameraWatch(0.0), CameraWatch(0.0)
     feed(infrared, 0.0, 1.0, ahead_s=-10.0)
     end = feed(visible, 0.0, 1.0)
-    of_infrared, of_visible = find_faults(infrared, visible, end)
-    assert of_visible is None
-    assert of_infrared.kind == "stale"
-    assert of_infrared.text.startswith("its stamps are 10.000 s behind the visible camera's")
+    faults = find_faults(Both(infrared, visible), end)
+    assert faults.visible is None
+    assert faults.infrared.kind == "stale"
+    assert faults.infrared.text.startswith("its stamps are 10.000 s behind the visible camera's")
     for watch in (infrared, visible):
         watch.paired(end)
-    assert find_faults(infrared, visible, end) == (None, None)
+    assert find_faults(Both(infrared, visible), end) == Both(None, None)
 
 
-@pytest.mark.parametrize("stands", ["infrared", "visible"])
+@pytest.mark.parametrize("stands", Camera)
 def test_without_pairs_stamps_that_stand_still_are_to_blame(stands):
     """As soon as there are no pairs: the other camera is not blamed in between."""
-    watches = {"infrared": CameraWatch(0.0), "visible": CameraWatch(0.0)}
-    for name, watch in watches.items():
-        feed(watch, 0.0, 0.51, stamp_ns=5 if name == stands else None)
-    of_both = dict(zip(watches, find_faults(*watches.values(), 0.51), strict=True))
-    assert of_both == {"infrared": None, "visible": None}
-    for name, watch in watches.items():
-        feed(watch, 0.51, 0.2, stamp_ns=5 if name == stands else None)
-    of_both = dict(zip(watches, find_faults(*watches.values(), 0.71), strict=True))
-    assert {name: fault and fault.text for name, fault in of_both.items()} == {
-        "infrared": None,
-        "visible": None,
-        stands: "its stamps stand still",
-    }
+    watches = Both(CameraWatch(0.0), CameraWatch(0.0))
+    for camera, watch in watches.items():
+        feed(watch, 0.0, 0.51, stamp_ns=5 if camera is stands else None)
+    assert find_faults(watches, 0.51) == Both(None, None)
+    for camera, watch in watches.items():
+        feed(watch, 0.51, 0.2, stamp_ns=5 if camera is stands else None)
+    faults = find_faults(watches, 0.71)
+    assert faults[stands].text == "its stamps stand still"
+    assert faults[stands.other] is None
 
 
 def test_a_camera_that_returns_is_given_time_to_find_partners():
     infrared, visible = CameraWatch(0.0), CameraWatch(0.0)
     feed(visible, 0.0, 5.0)
     end = feed(infrared, 4.8, 0.2)
-    assert find_faults(infrared, visible, end) == (None, None)
+    assert find_faults(Both(infrared, visible), end) == Both(None, None)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +176,7 @@ def test_a_camera_that_returns_is_given_time_to_find_partners():
 )
 def test_the_better_camera_is_used_and_equals_are_fused(infrared, visible, mode):
     of = {None: Severity.NONE, **FAULTS}
-    assert choose_mode(of[infrared], of[visible]) is FusionMode(mode)
+    assert choose_mode(Both(of[infrared], of[visible])) is FusionMode(mode)
 
 
 def test_no_fault_has_no_severity():

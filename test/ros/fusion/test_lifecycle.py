@@ -12,7 +12,7 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from std_msgs.msg import String
 
 from dreamif_ros.fusion import node as fusion_node
-from dreamif_ros.parameter_tables import FUSION_PARAMETERS
+from dreamif_ros.fusion.parameters import FUSION_PARAMETERS
 
 pytestmark = pytest.mark.realtime
 

@@ -11,7 +11,7 @@ import yaml
 from helpers import ROOT
 from helpers.ros_processes import spin_until
 
-from dreamif_ros.detection import outputs as detection_outputs
+from dreamif_ros.detection import detection_outputs
 
 CONFIG = ROOT / "config"
 STREAMS = {

@@ -1,19 +1,19 @@
 """The tables of parameters: checks, YAML, and what a node does with them."""
 
 import pytest
+import rclpy.parameter
 import yaml
 from helpers import ROOT
 
 from dreamif_model import ConfigError
+from dreamif_ros.detection.parameters import DETECTOR_PARAMETERS
+from dreamif_ros.fusion.parameters import FUSION_PARAMETERS, FusionSettings
 from dreamif_ros.node import parameters
 from dreamif_ros.node.parameters import Parameter
-from dreamif_ros.parameter_tables import (
-    DETECTOR_PARAMETERS,
-    FUSION_PARAMETERS,
-    SIMULATION_PARAMETERS,
-)
+from dreamif_ros.simulation.parameters import SIMULATION_PARAMETERS
 
-ROWS = {row.name: row for row in (*FUSION_PARAMETERS, *SIMULATION_PARAMETERS)}
+TABLES = (FUSION_PARAMETERS, DETECTOR_PARAMETERS, SIMULATION_PARAMETERS)
+ROWS = {row.name: row for table in TABLES for row in table}
 
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
@@ -61,9 +61,44 @@ def test_the_documents_have_the_table(path, table):
     assert parameters.as_markdown(table) in (ROOT / path).read_text()
 
 
-def test_group_takes_one_prefix():
-    values = {"sync.slop_s": 0.1, "sync.queue_size": 3, "variant": "nano"}
-    assert parameters.group(values, "sync") == {"slop_s": 0.1, "queue_size": 3}
+DEFAULTS = {row.name: row.default for row in FUSION_PARAMETERS}
+
+
+def test_settings_have_the_values_in_their_groups():
+    assert parameters.build(FusionSettings, DEFAULTS) == FusionSettings()
+    values = DEFAULTS | {"variant": "tiny", "sync.slop_s": 0.1, "thermal.hot_black": True}
+    settings = parameters.build(FusionSettings, values)
+    assert (settings.variant, settings.sync.slop_s, settings.thermal.hot_black) == (
+        "tiny",
+        0.1,
+        True,
+    )
+    assert (settings.sync.queue_size, settings.health) == (10, FusionSettings().health)
+
+
+def changes(**values):
+    return [rclpy.parameter.Parameter(n.replace("__", "."), value=v) for n, v in values.items()]
+
+
+def test_changes_make_new_settings():
+    before = FusionSettings()
+    given = changes(sync__slop_s=1, weights="w", use_sim_time=True)
+    after = parameters.changed(before, given, configured=False)
+    assert (after.sync.slop_s, after.weights) == (1.0, "w")
+    assert before == FusionSettings()
+
+
+def test_a_configured_node_takes_live_changes_only():
+    settings = FusionSettings()
+    live = parameters.changed(settings, changes(jpeg_quality=50, variant="nano"), configured=True)
+    assert live.jpeg_quality == 50  # variant has this value already
+    with pytest.raises(ConfigError, match="parameter variant cannot change while the node is con"):
+        parameters.changed(settings, changes(variant="tiny"), configured=True)
+
+
+def test_values_that_contradict_each_other_are_refused():
+    with pytest.raises(ConfigError, match=r"thermal low \(0.0\) must be below high \(-5.0\)"):
+        parameters.changed(FusionSettings(), changes(thermal__high=-5.0), configured=True)
 
 
 def test_a_row_without_limits_takes_anything():

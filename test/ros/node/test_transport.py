@@ -190,7 +190,7 @@ def test_a_deaf_process_is_named_where_somebody_publishes(monkeypatch):
         assert subscription.describe_silence() == "it has no publisher"
         camera_node.create_publisher(Image, TOPIC, 1)
         assert spin_until(node, lambda: node.count_publishers(TOPIC))
-        words = "its shared memory: if the publisher is well, restart this node"
+        words = "its shared memory: if the publisher works, restart this node"
         assert words in subscription.describe_silence()
         monkeypatch.setattr(transport, "has_lost_shared_memory", lambda: False)
         assert subscription.describe_silence() == subscription.describe_publishers()
@@ -261,7 +261,7 @@ def test_a_users_reliability_wins(given, asked, offered, heard):
         assert comes_true(node, subscription, lambda: reliability(node) == [asked])
         publisher.publish(Image())
         assert stays_true(node, subscription, lambda: reliability(node) == [asked])
-        unheard = "not heard by this reliable subscription"
+        unheard = "which this reliable subscription does not match"
         assert (unheard in subscription.describe_publishers()) == (not heard)
     assert len(messages) == heard
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from dreamif_ros.node.statistics import Statistics
+from dreamif_ros.node.node_statistics import Statistics
 from dreamif_ros.node.worker import NewestWorker
 
 

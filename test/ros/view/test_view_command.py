@@ -15,7 +15,7 @@ from dreamif_model import ImageError
 from dreamif_model.thermal import ThermalNormalizer
 from dreamif_ros import cli
 from dreamif_ros.images.ros_messages import ROS_MESSAGES
-from dreamif_ros.view.health import Health, Status
+from dreamif_ros.view.node_health import Health, NodeStatus
 from dreamif_ros.view.painter import Painter
 
 pytest.importorskip("aiohttp", reason="needs aiohttp (extra view)")
@@ -53,10 +53,10 @@ def test_a_port_in_use_is_one_line(monkeypatch, capfd):
         (["--rate", "0"], 2, "--rate is 0, expected 0.1 to 60 Hz"),
         (["--rate", "nan"], 2, "--rate is nan"),
         (["--width", "0"], 2, "--width is 0, expected 16 to 4096 px"),
-        (["--topic", *"abcdefghijklmnopq"], 2, "--topic has 17 names, expected 16 at most"),
+        (["--topic", *"abcdefghijklmnopq"], 2, "--topic has 17 names, expected at most 16"),
         (["--topic", "no topic", "--port", "0"], 2, "no topic"),
         (["--namespace", "1x", "--port", "0"], 2, "1x"),
-        (["--port", "0", "--ros-args", "-r", "nonsense"], 2, "ROS does not take"),
+        (["--port", "0", "--ros-args", "-r", "nonsense"], 2, "ROS refuses these arguments"),
         (["--host", "127.0.0.1.nowhere.invalid"], 1, "cannot listen on 127.0.0.1.nowhere.invalid"),
     ],
 )
@@ -169,7 +169,7 @@ def test_what_is_no_image_is_refused(message, words):
 
 
 def status(name, level=0, text="ok", received_s=10.0, topic=""):
-    return Status(name=name, level=level, text=text, topic=topic, received_s=received_s)
+    return NodeStatus(name=name, level=level, text=text, topic=topic, received_s=received_s)
 
 
 def test_health_is_of_the_nodes_that_are_followed():

@@ -1,7 +1,7 @@
-"""Whether a camera can be believed, and what to fuse when one cannot. Knows nothing of ROS.
+"""Whether a camera can be trusted, and what to fuse if one cannot. Knows nothing of ROS.
 
-A :class:`CameraWatch` is told of every message of its camera and names what is wrong with it;
-:func:`choose_mode` turns what is wrong with either into a :class:`FusionMode`.
+A :class:`CameraWatch` takes notice of every message of its camera and names what is wrong with it.
+:func:`choose_mode` turns what is wrong with both cameras into a :class:`FusionMode`.
 """
 
 from __future__ import annotations
@@ -12,22 +12,25 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum
 from statistics import median
 
-LEAST_REPEATS = 3  # messages that tell a frozen or blank camera from a chance repetition
+from dreamif_model.cameras import Both
+from dreamif_ros.stamps import to_seconds
+
+MIN_REPEATS = 3  # messages that tell a frozen or blank camera from a chance repetition
 SLOW_PERIODS = 3.0  # a slow camera is silent after so many of its own periods
-RHYTHM = 16  # recent intervals that tell a camera's period
+RECENT_INTERVALS = 16  # their median is a camera's period
 
 
 class Severity(IntEnum):
-    """How little a camera with a fault is worth."""
+    """How bad a camera's fault is."""
 
     NONE = 0
-    DOUBTFUL = 1  # there are pictures, but they tell nothing new
+    DOUBTFUL = 1  # there are images, but they show nothing new
     UNUSABLE = 2
 
 
 FAULTS = {
     "silent": Severity.UNUSABLE,  # no messages
-    "stale": Severity.UNUSABLE,  # messages whose stamps stand still, or meet no partner
+    "stale": Severity.UNUSABLE,  # stamps that stand still or find no partner
     "broken": Severity.UNUSABLE,  # messages that are no image
     "frozen": Severity.DOUBTFUL,  # the same picture over and over: a thermal shutter
     "blank": Severity.DOUBTFUL,  # one gray level everywhere: a cap on the lens
@@ -36,7 +39,7 @@ FAULTS = {
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with a camera: one of :data:`FAULTS`, and words for people."""
+    """What is wrong with a camera: one of :data:`FAULTS`, and an explanation for people."""
 
     kind: str
     text: str
@@ -51,50 +54,50 @@ class FusionMode(str, Enum):
     NONE = "none"  # neither camera gives an image
 
 
-def find_faults(
-    infrared: CameraWatch, visible: CameraWatch, now_s: float
-) -> tuple[Fault | None, Fault | None]:
-    """What is wrong with the infrared and with the visible camera now.
+def find_faults(watches: Both[CameraWatch], now_s: float) -> Both[Fault | None]:
+    """What is wrong with each camera now.
 
-    Where both send but no pairs are made, the infrared stamps are to blame: the fused image is
-    the visible camera's, with its header. Unless one camera's stamps stand still: it is to blame.
+    If both cameras send but no pairs are made, the infrared stamps are to blame: the fused image
+    is the visible camera's, with its header. If the stamps of one camera stand still, that camera
+    is to blame instead.
     """
-    of_infrared, of_visible = infrared.fault(now_s), visible.fault(now_s)
-    both = (infrared, visible)
-    pairs_are_due = all(watch.is_heard(now_s) and not watch.stands_still() for watch in both)
-    if pairs_are_due and all(watch.lacks_partners(now_s) for watch in both):
-        ahead_s = infrared.ahead_of(visible)
-        of_infrared = Fault(
+    faults = watches.map(lambda watch: watch.fault(now_s))
+    pairs_are_due = all(watch.is_heard(now_s) and not watch.stands_still() for watch in watches)
+    if pairs_are_due and all(watch.lacks_partners(now_s) for watch in watches):
+        ahead_s = watches.infrared.ahead_of(watches.visible)
+        faults.infrared = Fault(
             "stale",
             f"its stamps are {abs(ahead_s):.3f} s {'ahead of' if ahead_s > 0 else 'behind'} the "
             "visible camera's: see sync.slop_s and sync.infrared_offset_s",
         )
-    return of_infrared, of_visible
+    return faults
 
 
-def choose_mode(infrared: Severity, visible: Severity) -> FusionMode:
-    """Fuse equals; of two unequal cameras only the better one is believed.
+def choose_mode(severities: Both[Severity]) -> FusionMode:
+    """Fuse both if they are equally good; if not, use the better camera alone.
 
     Two doubtful cameras are fused: there is nothing better, and a test bench that repeats one
     pair is no fault.
     """
+    infrared, visible = severities
     if infrared == visible:
         return FusionMode.NONE if visible == Severity.UNUSABLE else FusionMode.FUSED
     return FusionMode.VISIBLE_ONLY if visible < infrared else FusionMode.INFRARED_ONLY
 
 
 def severity(fault: Fault | None) -> Severity:
-    """Of a fault, or of none."""
+    """How bad a fault is; NONE without a fault."""
     return FAULTS[fault.kind] if fault else Severity.NONE
 
 
 @dataclass(frozen=True)
 class HealthConfig:
-    """Limits in seconds; 0 switches a check off.
+    """Time limits in seconds; 0 switches a check off.
 
-    timeout_s: without a message, or with messages that no partner is found for, for so long (or
-    for three of the camera's own periods) a camera is silent or stale. frozen_s: with the same
-    picture for so long it is frozen. blank_s: with one gray level for so long it is blank.
+    timeout_s: A camera is silent after so long without a message, and stale after so long without
+    a pair. A slow camera is given three of its own periods.
+    frozen_s: A camera is frozen after so long with the same picture.
+    blank_s: A camera is blank after so long with one gray level everywhere.
     """
 
     timeout_s: float = 0.5
@@ -102,21 +105,21 @@ class HealthConfig:
     blank_s: float = 0.5
 
 
-class _Run:
-    """Since when, and for how many messages in a row, something has been so."""
+class _Streak:
+    """Since when, and for how many messages in a row, something has been true."""
 
     def __init__(self) -> None:
         self.since_s, self.length = 0.0, 0
 
-    def tell(self, so: bool, now_s: float) -> None:
-        if not so:
+    def note(self, is_true: bool, now_s: float) -> None:
+        if not is_true:
             self.length = 0
         elif not self.length:
             self.since_s = now_s
-        self.length += so
+        self.length += is_true
 
     def lasts(self, now_s: float, limit_s: float) -> bool:
-        return 0 < limit_s <= now_s - self.since_s and self.length >= LEAST_REPEATS
+        return 0 < limit_s <= now_s - self.since_s and self.length >= MIN_REPEATS
 
 
 class CameraWatch:
@@ -127,24 +130,24 @@ class CameraWatch:
         self._lock = threading.Lock()
         self._started_s = self._paired_s = started_s
         self._received_s: float | None = None
-        self._intervals: deque[float] = deque(maxlen=RHYTHM)
+        self._intervals: deque[float] = deque(maxlen=RECENT_INTERVALS)
         self._content: object = None
         self._stamp_ns: int | None = None
-        self._ahead_s = 0.0  # of the newest stamp before the moment it came
-        self._same_picture, self._same_stamp, self._blank = _Run(), _Run(), _Run()
+        self._ahead_s = 0.0  # newest stamp minus the time at which it came
+        self._same_picture, self._same_stamp, self._blank = _Streak(), _Streak(), _Streak()
         self._refusal = ""
 
     def received(self, now_s: float, stamp_ns: int, content: object) -> None:
-        """A message came; ``content`` are its bytes, compared with those before."""
+        """A message came; ``content`` is its bytes, which are compared with the last message's."""
         with self._lock:
             if self._received_s is None or self._is_silent(now_s):
-                self._paired_s = now_s  # a camera that comes is given time to find partners
+                self._paired_s = now_s  # a camera that comes back is given time to find partners
             if self._received_s is not None:
                 self._intervals.append(now_s - self._received_s)
             self._received_s = now_s
-            self._ahead_s = stamp_ns / 1e9 - now_s
-            self._same_picture.tell(content == self._content, now_s)
-            self._same_stamp.tell(stamp_ns == self._stamp_ns, now_s)
+            self._ahead_s = to_seconds(stamp_ns) - now_s
+            self._same_picture.note(content == self._content, now_s)
+            self._same_stamp.note(stamp_ns == self._stamp_ns, now_s)
             self._content, self._stamp_ns = content, stamp_ns
 
     def paired(self, now_s: float) -> None:
@@ -153,9 +156,9 @@ class CameraWatch:
             self._paired_s = now_s
 
     def seen(self, now_s: float, blank: bool) -> None:
-        """A message was an image; ``blank``: of one gray level everywhere."""
+        """A message was an image; ``blank``: it has one gray level everywhere."""
         with self._lock:
-            self._blank.tell(blank, now_s)
+            self._blank.note(blank, now_s)
 
     def accepted(self) -> None:
         """An image could be used."""
@@ -163,7 +166,7 @@ class CameraWatch:
             self._refusal = ""
 
     def refused(self, reason: str) -> None:
-        """A message was no image, or none that can be fused."""
+        """A message was no image, or an image that cannot be fused."""
         with self._lock:
             self._refusal = reason
 
@@ -173,11 +176,11 @@ class CameraWatch:
             return not self._is_silent(now_s)
 
     def unheard_s(self, now_s: float) -> float:
-        """How long its first message has been waited for; 0 once it came."""
+        """How long the node has waited for the first message; 0 once it came."""
         return now_s - self._started_s if self._received_s is None else 0.0
 
     def fault(self, now_s: float) -> Fault | None:
-        """What is wrong with the camera now, the worst first."""
+        """The worst that is wrong with the camera now."""
         with self._lock:
             if self._is_silent(now_s):
                 return Fault("silent", self._silence(now_s))
@@ -188,7 +191,7 @@ class CameraWatch:
             return self._doubt(now_s)
 
     def doubt(self, now_s: float) -> Fault | None:
-        """What is wrong with its pictures, whether or not they come."""
+        """What is wrong with its pictures, whether or not they still come."""
         with self._lock:
             return self._doubt(now_s)
 
@@ -198,12 +201,12 @@ class CameraWatch:
             return 0 < self._patience_s() < now_s - self._paired_s
 
     def stands_still(self) -> bool:
-        """Whether its newest stamps are one and the same, for however short a time."""
+        """Whether its newest stamps are all the same, for however short a time."""
         with self._lock:
-            return self._same_stamp.length >= LEAST_REPEATS
+            return self._same_stamp.length >= MIN_REPEATS
 
     def ahead_of(self, other: CameraWatch) -> float:
-        """Seconds that its stamps are ahead of the other camera's, by when both came."""
+        """How many seconds its stamps are ahead of the other camera's, at equal arrival."""
         return self._ahead_s - other._ahead_s
 
     def _doubt(self, now_s: float) -> Fault | None:
@@ -223,6 +226,6 @@ class CameraWatch:
         return f"no image for {now_s - self._received_s:.1f} s"
 
     def _patience_s(self) -> float:
-        if not self.config.timeout_s or len(self._intervals) < LEAST_REPEATS:
+        if not self.config.timeout_s or len(self._intervals) < MIN_REPEATS:
             return self.config.timeout_s
         return max(self.config.timeout_s, SLOW_PERIODS * median(self._intervals))

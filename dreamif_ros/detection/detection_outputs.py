@@ -1,4 +1,4 @@
-"""The detector's publishers: what nobody subscribes to is neither drawn nor sent."""
+"""The detector's publishers. What nobody subscribes to is neither drawn nor sent."""
 
 from __future__ import annotations
 
@@ -19,9 +19,13 @@ _IMAGES = {"detections/image": "rgb8", "detections/image/compressed": JPEG}
 
 
 class DetectionOutputs:
-    """Lifecycle publishers of the detections and of the image with their boxes.
+    """Life-cycle publishers of the detections and of the image with their boxes.
 
-    names: of the classes. Without vision_msgs only the image is published.
+    Without vision_msgs only the image is published.
+
+    Args:
+        node: The node that publishes.
+        names: Class names by number.
     """
 
     def __init__(self, node: LifecycleNode, names: Mapping[int, str]) -> None:
@@ -33,7 +37,7 @@ class DetectionOutputs:
         }
 
     def wanted(self) -> bool:
-        """Whether somebody subscribes."""
+        """Whether anybody subscribes."""
         return any(publisher.get_subscription_count() for publisher in self._publishers())
 
     def publish(
@@ -43,7 +47,7 @@ class DetectionOutputs:
         header: Header,
         quality: int,
     ) -> None:
-        """Send what is wanted under ``header``; ``draw`` gives the image with boxes, RGB."""
+        """Send what is wanted under ``header``; ``draw`` returns the image with boxes, RGB."""
         if self._detections is not None and self._detections.get_subscription_count():
             self._detections.publish(ROS_MESSAGES.detections(detections, self._names, header))
         drawn = cache(draw)
@@ -52,7 +56,7 @@ class DetectionOutputs:
                 publisher.publish(image_message(drawn(), _IMAGES[topic], header, quality))
 
     def destroy(self) -> None:
-        """Take the topics back."""
+        """Destroy the publishers."""
         for publisher in self._publishers():
             self._node.destroy_lifecycle_publisher(publisher)
 

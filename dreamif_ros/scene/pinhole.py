@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
-Matrix = NDArray[np.float64]
+DoubleArray = NDArray[np.float64]
 
 NEAR_M = 0.6
 _POSITION = (1.7, 2.75, 0.0)
@@ -22,30 +22,30 @@ _FOCAL_PER_HEIGHT = 1.15
 
 
 @dataclass(frozen=True)
-class Camera:
+class Pinhole:
     """A pinhole with square pixels: `intrinsic` (3, 3), `rotation` world to camera (3, 3)."""
 
     width: int
     height: int
-    intrinsic: Matrix
-    rotation: Matrix
-    position: Matrix
+    intrinsic: DoubleArray
+    rotation: DoubleArray
+    position: DoubleArray
 
     @property
     def focal(self) -> float:
         """Pixels per metre at one metre of depth."""
         return math.sqrt(abs(float(np.linalg.det(self.intrinsic[:2, :2]))))
 
-    def to_camera(self, points: Matrix) -> Matrix:
+    def to_camera(self, points: DoubleArray) -> DoubleArray:
         """Turn world points (N, 3) into camera coordinates (N, 3); the third is the depth."""
         return (points - self.position) @ self.rotation.T
 
-    def to_pixels(self, points: Matrix) -> Matrix:
+    def to_pixels(self, points: DoubleArray) -> DoubleArray:
         """Project camera coordinates (N, 3), depth > 0, to pixels (N, 2)."""
         homogeneous = points @ self.intrinsic.T
         return homogeneous[:, :2] / homogeneous[:, 2:]
 
-    def project(self, points: Matrix) -> Matrix:
+    def project(self, points: DoubleArray) -> DoubleArray:
         """Project world points (N, 3) that lie before the camera to pixels (N, 2)."""
         return self.to_pixels(self.to_camera(points))
 
@@ -56,11 +56,11 @@ class Camera:
         to_world = self.rotation.T @ np.linalg.inv(self.intrinsic)
         return (pixels @ to_world.T).astype(np.float32)
 
-    def supersampled(self, factor: int) -> Camera:
+    def supersampled(self, factor: int) -> Pinhole:
         """Return the same view with `factor` times as many pixels along each side."""
         offset = (factor - 1) / 2
         zoom = np.array([[factor, 0, offset], [0, factor, offset], [0, 0, 1]], dtype=np.float64)
-        return Camera(
+        return Pinhole(
             self.width * factor,
             self.height * factor,
             zoom @ self.intrinsic,
@@ -69,7 +69,7 @@ class Camera:
         )
 
 
-def visible_camera(size: tuple[int, int]) -> Camera:
+def visible_camera(size: tuple[int, int]) -> Pinhole:
     """Return the visible camera for `size` (width, height), on a gantry above the street."""
     width, height = size
     focal = _FOCAL_PER_HEIGHT * height
@@ -82,18 +82,18 @@ def visible_camera(size: tuple[int, int]) -> Camera:
     right = np.array([cos_y, 0.0, sin_y])
     down = np.array([sin_y * sin_p, -cos_p, -cos_y * sin_p])
     rotation = np.stack([right, down, forward])
-    return Camera(width, height, intrinsic, rotation, np.array(_POSITION))
+    return Pinhole(width, height, intrinsic, rotation, np.array(_POSITION))
 
 
-def infrared_camera(visible: Camera, size: tuple[int, int], homography: Matrix) -> Camera:
+def infrared_camera(visible: Pinhole, size: tuple[int, int], homography: DoubleArray) -> Pinhole:
     """Return the infrared camera through the same pinhole; `homography` is infrared to visible."""
     intrinsic = np.linalg.inv(homography) @ visible.intrinsic
-    return Camera(size[0], size[1], intrinsic, visible.rotation, visible.position)
+    return Pinhole(size[0], size[1], intrinsic, visible.rotation, visible.position)
 
 
 def infrared_to_visible(
     infrared_size: tuple[int, int], visible_size: tuple[int, int], misalignment: float
-) -> Matrix:
+) -> DoubleArray:
     """Return the homography (3, 3) infrared pixel to visible pixel.
 
     The infrared image covers the whole visible one (sizes of another shape see more at two

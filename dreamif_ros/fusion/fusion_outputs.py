@@ -1,11 +1,14 @@
-"""The fusion node's publishers: what nobody subscribes to is neither encoded nor sent."""
+"""Where fused images go: to publishers, and to a listener in this process.
+
+What nobody subscribes to is neither encoded nor sent.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
@@ -16,7 +19,21 @@ from dreamif_model import FusionResult
 from dreamif_model.overlay import dominance_overlay
 from dreamif_ros.node.publishing import JPEG, advertise, advertise_image, image_message
 
-Picture = Callable[[FusionResult], NDArray[Any]]
+TOPIC = "fused/image_raw"
+Draw = Callable[[FusionResult], NDArray[Any]]
+
+
+class Listener(Protocol):
+    """Takes fused images in memory."""
+
+    def listen_to(self, topic: str) -> None:
+        """Called once, before the first image, with the resolved topic of the same images."""
+
+    def wants_fused(self) -> bool:
+        """Whether it can use the next image; called for each image, in the worker's thread."""
+
+    def take_fused(self, result: FusionResult, header: Header) -> None:
+        """Take an image that it wanted, in the worker's thread; must return at once."""
 
 
 def _fused(result: FusionResult) -> NDArray[Any]:
@@ -35,9 +52,9 @@ def _overlay(result: FusionResult) -> NDArray[Any]:
     return dominance_overlay(result.fused, result.dominance_infrared, result.dominance_visible)
 
 
-_IMAGES: dict[str, tuple[Picture, str]] = {  # by topic: what, and in which encoding
-    "fused/image_raw": (_fused, "rgb8"),
-    "fused/image_raw/compressed": (_fused, JPEG),
+_IMAGES: dict[str, tuple[Draw, str]] = {  # by topic: the image and its encoding
+    TOPIC: (_fused, "rgb8"),
+    f"{TOPIC}/compressed": (_fused, JPEG),
     "dominance/infrared": (_dominance_infrared, "32FC1"),
     "dominance/visible": (_dominance_visible, "32FC1"),
     "dominance/overlay": (_overlay, "bgr8"),
@@ -45,7 +62,7 @@ _IMAGES: dict[str, tuple[Picture, str]] = {  # by topic: what, and in which enco
 }
 
 
-class Outputs:
+class FusionOutputs:
     """Lifecycle publishers of the fused image, its camera_info and the dominance maps."""
 
     def __init__(self, node: LifecycleNode) -> None:
@@ -57,20 +74,30 @@ class Outputs:
         self._camera_info = advertise(node, CameraInfo, "fused/camera_info")
 
     def wanted(self) -> bool:
-        """Whether somebody subscribes to an image."""
+        """Whether anybody subscribes to an image."""
         return any(publisher.get_subscription_count() for publisher in self._images.values())
 
     def publish(
         self, result: FusionResult, header: Header, info: CameraInfo | None, quality: int
     ) -> dict[str, float]:
-        """Send what is wanted under ``header``; returns the seconds of encode and publish."""
+        """Send what is wanted under ``header``.
+
+        Args:
+            result: The fused image and its dominance maps.
+            header: The header of every message.
+            info: The visible camera's info, which is published with this header; None: unknown.
+            quality: Of JPEG, 1 to 100.
+
+        Returns:
+            Seconds that encoding and publishing took.
+        """
         seconds = {"encode": 0.0, "publish": 0.0}
-        drawn = cache(lambda picture: picture(result))  # once, however many encodings it has
+        drawn = cache(lambda draw: draw(result))  # once, however many encodings are wanted
         for topic, publisher in self._images.items():
             if publisher.get_subscription_count():
                 started = time.perf_counter()
-                picture, encoding = _IMAGES[topic]
-                message = image_message(drawn(picture), encoding, header, quality)
+                draw, encoding = _IMAGES[topic]
+                message = image_message(drawn(draw), encoding, header, quality)
                 encoded = time.perf_counter()
                 publisher.publish(message)
                 seconds["encode"] += encoded - started
@@ -81,6 +108,6 @@ class Outputs:
         return seconds
 
     def destroy(self) -> None:
-        """Take the topics back."""
+        """Destroy the publishers."""
         for publisher in (*self._images.values(), self._camera_info):
             self._node.destroy_lifecycle_publisher(publisher)

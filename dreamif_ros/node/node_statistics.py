@@ -20,7 +20,7 @@ class Statistics:
         self._moments: dict[str, deque[float]] = {}
 
     def count(self, name: str) -> None:
-        """One more of ``name``; its rate follows from the moments of the newest ones."""
+        """Count one more ``name``, and remember when, for its rate."""
         with self._lock:
             self._counts[name] += 1
             self._moments.setdefault(name, deque(maxlen=WINDOW)).append(time.monotonic())
@@ -37,20 +37,20 @@ class Statistics:
             return dict(self._counts)
 
     def rate_hz(self, name: str, over_s: float = 2.0) -> float:
-        """Events per second of ``name`` in the last ``over_s`` seconds."""
+        """How often per second ``name`` was counted in the last ``over_s`` seconds."""
         since = time.monotonic() - over_s
         with self._lock:
             recent = sum(moment >= since for moment in self._moments.get(name, ()))
         return recent / over_s
 
     def seconds_since(self, name: str) -> float | None:
-        """Age of the newest ``name``, or None when there was none."""
+        """Seconds since ``name`` was last counted; None if it never was."""
         with self._lock:
             moments = self._moments.get(name)
             return time.monotonic() - moments[-1] if moments else None
 
     def percentiles_ms(self) -> dict[str, tuple[float, float]]:
-        """Per stage: median and 99th percentile in milliseconds."""
+        """Median and 99th percentile of each stage, in milliseconds."""
         with self._lock:
             samples = {stage: sorted(values) for stage, values in self._seconds.items()}
         return {

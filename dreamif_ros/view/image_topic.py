@@ -1,4 +1,4 @@
-"""One image topic of the page: subscribed to only while somebody looks, newest message only."""
+"""One image topic of the page: its newest message, subscribed to only while a page shows it."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from rclpy.node import Node
 from rclpy.validate_topic_name import validate_topic_name
 
 from dreamif_ros.images import codec
-from dreamif_ros.node.statistics import Statistics
+from dreamif_ros.node.accounting import RECORDED_S
+from dreamif_ros.node.node_statistics import Statistics
 from dreamif_ros.node.transport import FollowingSubscription, input_topic, subscribe_images
+from dreamif_ros.stamps import to_seconds
 
-HINTS = ("set image_transport to compressed", "start with --compressed")  # a node's, and ours
-SILENT_S = 2.0  # without an image for so long, the page says why
-OLDEST_S = 60.0  # stamps older than this are a recording's: their age is no latency
-LATENCY = "stamp to here"
+HINTS = ("set image_transport to compressed", "start with --compressed")  # a node's hint, ours
+SILENT_S = 2.0  # after this time without an image the page shows the reason
+LATENCY = "stamp to arrival"
 
 
 class TopicReport(TypedDict):
-    """What the page says beside a stream; None where nothing is known."""
+    """What the page shows beside a stream; None if it is not known."""
 
     topic: str
     rate_hz: float | None
@@ -31,9 +32,9 @@ class TopicReport(TypedDict):
 
 
 class ImageTopic:
-    """The newest image of a topic, and how they come.
+    """The newest image of a topic, and how often and how late images come.
 
-    Only :meth:`look` and the reading of ``newest`` are for other threads than the executor's.
+    Threads other than the executor's may only call :meth:`look` and read ``newest``.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class ImageTopic:
         self._statistics, self._since_s, self._publishers = Statistics(), 0.0, ""
 
     def look(self, wanted: bool) -> None:
-        """Somebody looks, or nobody any more; takes effect with the next :meth:`update`."""
+        """Whether any page shows the topic; takes effect with the next :meth:`update`."""
         self._wanted = wanted
 
     def update(self) -> None:
@@ -65,7 +66,7 @@ class ImageTopic:
             self._subscription = self.newest = None
 
     def follow(self) -> None:
-        """Follow the publishers' quality of service; find out who they are, if none is heard."""
+        """Follow the publishers' reliability, and note which nodes they are."""
         if self._subscription:
             self._subscription.follow()
             self._publishers = self._subscription.describe_publishers().replace(*HINTS)
@@ -90,8 +91,8 @@ class ImageTopic:
 
     def _take(self, message: Any) -> None:
         self._statistics.count("images")
-        age_s = time.time() - codec.stamp_ns(message) / 1e9
-        if 0 <= age_s < OLDEST_S:
+        age_s = time.time() - to_seconds(codec.stamp_ns(message))
+        if 0 <= age_s < RECORDED_S:
             self._statistics.add_latencies({LATENCY: age_s})
         self.newest = message
         self._on_image()
@@ -112,7 +113,7 @@ def publishing_nodes(node: Node, topic: str) -> set[str]:
 
 
 def _describe(message: codec.ImageMessage) -> str:
-    """Size and encoding, as the message says them itself."""
+    """Size and encoding, from the message itself."""
     if hasattr(message, "format"):
         return str(message.format)
     return f"{message.width}×{message.height} {message.encoding}"

@@ -1,6 +1,6 @@
-"""The demo: simulated cameras and the fusion node as processes of their own, and a listener.
+"""Runs the demo: simulated cameras and the fusion node, each a process, and a listener.
 
-Everything goes over real DDS, in a namespace of its own, so that it meets no other node.
+All messages go over real DDS, in an own namespace, so that no other node takes part.
 """
 
 from __future__ import annotations
@@ -24,21 +24,22 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import Image
 
+from dreamif_model.cameras import Camera
 from dreamif_model.errors import DreamIFError
 from dreamif_model.thermal import ThermalNormalizer
 from dreamif_ros.images import codec
 from dreamif_ros.node.transport import choose_dds_settings
 from dreamif_ros.pictures import Picture, gray_to_rgb
 
-NAMESPACE = f"/dreamif_demo_{os.getpid()}"  # two demos on one network do not meet
+NAMESPACE = f"/dreamif_demo_{os.getpid()}"  # two demos on one network stay apart
 START_TIMEOUT_S = 60.0  # until the first fused frame: imports, weights, the scene
-LAST_REPORTS_S = 10.0  # diagnostics come once a second; at most so long for two that are alike
+LAST_REPORTS_S = 10.0  # maximum wait for two equal reports; there is one a second
 STOP_TIMEOUT_S = 10.0
 
 
 @dataclass
-class Recording:
-    """What the listener heard, by stamp in nanoseconds."""
+class DemoRecording:
+    """What the listener received, by stamp in nanoseconds."""
 
     infrared: dict[int, Image] = field(default_factory=dict)
     visible: dict[int, Image] = field(default_factory=dict)
@@ -66,22 +67,30 @@ class Recording:
 
 def run_demo(
     seconds: float, variant: str, device: str, log: Path, rate_hz: float = 30.0
-) -> Recording:
-    """Run both nodes, cameras at ``rate_hz``, until ``seconds`` of fused frames are recorded.
+) -> DemoRecording:
+    """Run both nodes and record fused frames.
 
-    Their output goes to ``log``. DreamIFError when a node ends early or nothing is fused.
+    Args:
+        seconds: How long to record.
+        variant: Model variant.
+        device: Compute device.
+        log: File for the output of the nodes.
+        rate_hz: Rate of both cameras.
+
+    Raises:
+        DreamIFError: If a node ends early, or if nothing is fused.
     """
-    environment = dict(os.environ)  # of the nodes, which choose their DDS settings themselves
+    environment = dict(os.environ)  # for the nodes, which choose their own DDS settings
     choose_dds_settings()
     camera_arguments = []
-    for camera in ("infrared", "visible"):
+    for camera in Camera:
         camera_arguments += ["-p", f"{camera}.rate_hz:={float(rate_hz)}"]
     node_arguments = ["-p", f"variant:={variant}", "-p", f"device:={device}"]
     with (
         log.open("w") as output,
         _listener() as listener,
-        _node("fusion_node", node_arguments, output, environment) as fusion,
-        _node("simulated_cameras", camera_arguments, output, environment) as cameras,
+        _node("dreamif_ros.fusion.node", node_arguments, output, environment) as fusion,
+        _node("dreamif_ros.simulation.node", camera_arguments, output, environment) as cameras,
     ):
         _wait_for_first_frame(listener, (fusion, cameras), log)
         listener.listen(seconds)
@@ -94,11 +103,10 @@ class _Listener:
     """Records inputs, outputs and diagnostics."""
 
     def __init__(self, node: Node, executor: SingleThreadedExecutor) -> None:
-        self.recording = Recording()
+        self.recording = DemoRecording()
         self._node, self._executor = node, executor
-        inputs = {"infrared": self.recording.infrared, "visible": self.recording.visible}
-        for name, images in inputs.items():
-            self._record(f"{name}/image_raw", images, qos_profile_sensor_data)
+        self._record("infrared/image_raw", self.recording.infrared, qos_profile_sensor_data)
+        self._record("visible/image_raw", self.recording.visible, qos_profile_sensor_data)
         self._record("fused/image_raw", self.recording.fused, QoSProfile(depth=10))
         self._record("dominance/overlay", self.recording.overlay, QoSProfile(depth=10))
         node.create_subscription(
@@ -111,9 +119,9 @@ class _Listener:
         while (left := end - time.monotonic()) > 0:
             self._executor.spin_once(timeout_sec=left)
 
-    def listen_until_counts_rest(self, at_most_s: float) -> None:
-        """Take messages until two reports of the node in a row count the same images."""
-        end, before = time.monotonic() + at_most_s, None
+    def listen_until_counts_rest(self, max_s: float) -> None:
+        """Take messages until two reports of the node in a row have the same counts."""
+        end, before = time.monotonic() + max_s, None
         while time.monotonic() < end:
             state = self.recording.state
             counts = {key: value for key, value in state.items() if value.isdigit()}
@@ -152,10 +160,10 @@ def _listener() -> Iterator[_Listener]:
 
 @contextmanager
 def _node(
-    name: str, arguments: list[str], output: Any, environment: dict[str, str]
+    module: str, arguments: list[str], output: Any, environment: dict[str, str]
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A node of this package as a process, ended with the block."""
-    command = [sys.executable, "-m", f"dreamif_ros.{name}", "--ros-args"]
+    """A node of this package as a process that ends with the block."""
+    command = [sys.executable, "-m", module, "--ros-args"]
     command += ["-r", f"__ns:={NAMESPACE}", *arguments]
     process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
     try:
@@ -187,4 +195,4 @@ def _wait_for_first_frame(
 
 
 def _last_line(log: Path) -> str:
-    return (log.read_text().strip().splitlines() or ["it said nothing"])[-1]
+    return (log.read_text().strip().splitlines() or ["it logged nothing"])[-1]

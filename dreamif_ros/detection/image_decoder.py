@@ -1,4 +1,4 @@
-"""The pixels that a detector looks at, of whatever a camera or the fusion publishes."""
+"""Turns every kind of image message into the 8-bit pixels that a detector takes."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from dreamif_model.thermal import ThermalNormalizer
 from dreamif_ros.images import codec
 
 
-class FrameDecoder:
-    """Turns messages into (H, W, 3) RGB or (H, W) gray, uint8; thermal counts and °C normalized.
+class ImageDecoder:
+    """Decodes messages to uint8 and normalizes thermal counts and °C.
 
-    max_megapixels: a larger image is an ImageError.
+    Args:
+        max_megapixels: Larger images are refused.
     """
 
     def __init__(self, max_megapixels: float) -> None:
@@ -21,7 +22,7 @@ class FrameDecoder:
         self._normalizer = ThermalNormalizer()
 
     def decode(self, message: codec.ImageMessage) -> NDArray[np.uint8]:
-        """The picture of a message; ImageError for what is none."""
+        """(H, W, 3) RGB or (H, W) gray, uint8; ImageError for a message that cannot be that."""
         image = codec.decode(message, self.max_megapixels)
         if image.dtype == np.uint8:
             return image

@@ -1,4 +1,4 @@
-"""What a detector is asked to do."""
+"""How a detector is used."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from numbers import Integral, Real
 from dreamif_model.errors import ConfigError
 
 TRACKERS = ("none", "bytetrack", "botsort")
-LIVE = ("confidence", "iou", "classes", "max_detections")  # what may change while a detector lives
+LIVE = ("confidence", "iou", "classes", "max_detections")  # fields that may change later
 
 
 @dataclass(frozen=True)
 class DetectorConfig:
-    """A model file and how it is used; ConfigError for a value out of range."""
+    """A model and how it is used; ConfigError for a value out of range."""
 
     model: str  # a .pt, .onnx, .engine or .torchscript file, or a folder *_openvino_model
     device: str = "auto"  # auto, cpu, cuda or cuda:N
     half: bool = False  # fp16 of a .pt or .torchscript on CUDA; exports have their own precision
-    confidence: float = 0.25  # boxes above this score are given
-    iou: float = 0.7  # of two boxes of one class that overlap more, the better one is given
-    classes: tuple[str, ...] = ()  # names of the classes that are given; empty: all
-    image_size: int = 0  # longer side that the network sees, up to its stride; 0: the model's own
-    max_detections: int = 300  # the best so many boxes; a model without NMS may give fewer
+    confidence: float = 0.25  # minimum score of a box, exclusive
+    iou: float = 0.7  # if two boxes of one class overlap more than this, the better one is kept
+    classes: tuple[str, ...] = ()  # names of the classes that are kept; empty: all
+    image_size: int = 0  # longer side of the network's input, in pixels; 0: the model's own
+    max_detections: int = 300  # maximum number of boxes, the best ones
     tracker: str = "none"  # one of TRACKERS
 
     def __post_init__(self) -> None:
@@ -41,7 +41,7 @@ class DetectorConfig:
 
 
 def check_live(old: DetectorConfig, new: DetectorConfig) -> None:
-    """ConfigError where anything but LIVE differs."""
+    """ConfigError if a field that is not in LIVE differs."""
     names = (field.name for field in fields(DetectorConfig) if field.name not in LIVE)
     fixed = [name for name in names if getattr(old, name) != getattr(new, name)]
     if fixed:
@@ -49,7 +49,7 @@ def check_live(old: DetectorConfig, new: DetectorConfig) -> None:
 
 
 def class_keys(classes: tuple[str, ...], names: Mapping[int, str]) -> list[int] | None:
-    """Keys of the classes that are kept, None for all; ConfigError for one the model lacks."""
+    """Numbers of the classes that are kept, None for all; ConfigError for an unknown class."""
     for name in classes:
         if name not in names.values():
             raise ConfigError(f"the model has no class {name!r}: {_hint(name, names)}")

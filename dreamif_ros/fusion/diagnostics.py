@@ -1,0 +1,104 @@
+"""The state of the fusion node, as ``diagnostic_msgs``."""
+
+from __future__ import annotations
+
+from diagnostic_msgs.msg import DiagnosticStatus
+
+from dreamif_model import FusionPipeline
+from dreamif_model.cameras import Camera
+from dreamif_model.device import memory_mib
+from dreamif_ros.fusion.camera_health import Fault, FusionMode
+from dreamif_ros.fusion.fusion_stream import FusionStream
+from dreamif_ros.node.diagnostic_status import DiagnosticValue, latencies, status
+
+DROPS_OF_PAIRS = ("superseded", "unwatched", "refused", "failed")
+DROPS_OF_MESSAGES = ("no_partner", "too_old", "duplicate", "cleared")
+
+
+def fusion_diagnostics(
+    node: str,
+    state: str,
+    pipeline: FusionPipeline | None,
+    stream: FusionStream | None,
+    mode: FusionMode | None,
+) -> list[DiagnosticStatus]:
+    """One status of the node with all values and, while it is active, one of each camera.
+
+    Args:
+        node: Full name of the node.
+        state: Its life-cycle state.
+        pipeline: What it fuses with, while configured.
+        stream: What it receives and publishes, while active.
+        mode: The fusion mode that was declared last, if any.
+    """
+    values: dict[str, DiagnosticValue] = {"lifecycle state": state}
+    if pipeline:
+        values |= _model_values(pipeline)
+    if not stream:
+        return [status(node, values, message=f"{state}: not fusing")]
+    values |= {"fusion mode": mode.value if mode else "starting", **_stream_values(stream)}
+    faults = stream.faults()
+    warnings = [f"{camera} is {fault.kind}" for camera, fault in faults.items() if fault]
+    whole = status(node, values, [*warnings, *_warnings(stream)], is_error=mode is FusionMode.NONE)
+    return [whole, *(_camera_status(node, c, fault, stream) for c, fault in faults.items())]
+
+
+def _model_values(pipeline: FusionPipeline) -> dict[str, DiagnosticValue]:
+    engine = pipeline.engine
+    values: dict[str, DiagnosticValue] = {
+        "variant": engine.variant,
+        "backend": engine.backend.name,
+        "device": engine.backend.device,
+        "precision": engine.backend.precision,
+    }
+    memory = memory_mib(engine.backend.device)
+    return values | {f"{where} memory (MiB)": size for where, size in memory.items()}
+
+
+def _stream_values(stream: FusionStream) -> dict[str, DiagnosticValue]:
+    """What became of every message and pair, rates, and the latency of each stage."""
+    counts, pairing = stream.statistics.counts(), stream.partners.counts
+    values: dict[str, DiagnosticValue] = {
+        "infrared received": counts.get("infrared received", 0),
+        "visible received": counts.get("visible received", 0),
+        "pairs": pairing.paired,
+        "published": counts.get("published", 0),
+        "publish rate (Hz)": stream.statistics.rate_hz("published"),
+        "pair rate (Hz)": stream.statistics.rate_hz("pairs"),
+        "images used alone": counts.get("alone", 0),
+    }
+    for reason in DROPS_OF_PAIRS:
+        values[f"pairs {reason}"] = counts.get(reason, 0)
+    for camera, subscription in stream.inputs.items():
+        values[f"{camera} refused"] = counts.get(f"{camera} refused", 0)
+        if subscription.lost.count is not None:
+            values[f"{camera} lost"] = subscription.lost.count
+    for reason in DROPS_OF_MESSAGES:
+        values[f"messages {reason}"] = getattr(pairing, reason)
+    values["messages waiting"] = sum(stream.partners.waiting)
+    values["jumps back in time"] = pairing.jumps
+    if stream.alignment is not None:
+        values["alignment (-1 to 1)"] = stream.alignment
+    return values | latencies(stream.statistics)
+
+
+def _warnings(stream: FusionStream) -> list[str]:
+    """What is wrong beside the cameras' faults."""
+    rates = stream.statistics.rate_hz
+    warnings = ["fusion fails: see the node's log"] if rates("failed") else []
+    warnings += [f"{camera} stamps are unset" for camera in Camera if rates(f"{camera} unstamped")]
+    return warnings
+
+
+def _camera_status(
+    node: str, camera: Camera, fault: Fault | None, stream: FusionStream
+) -> DiagnosticStatus:
+    subscription, received = stream.inputs[camera], f"{camera} received"
+    values: dict[str, DiagnosticValue] = {
+        "topic": subscription.topic,
+        "rate (Hz)": stream.statistics.rate_hz(received),
+        "received": stream.statistics.counts().get(received, 0),
+        "publishers": subscription.describe_publishers(),
+    }
+    warnings = [f"{fault.kind}: {fault.text}"] if fault else []
+    return status(f"{node}: {camera}", values, warnings)

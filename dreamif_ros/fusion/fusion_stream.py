@@ -1,0 +1,276 @@
+"""A frame's way through an active fusion node, from a camera's message to the publishers.
+
+::
+
+    message ── receive ── find its partner ── worker ── decode ── fuse ── publish
+               (executor's thread)                      (worker's thread)
+
+The steps stand below in this order; each calls the next.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from numpy.typing import NDArray
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import CameraInfo
+from std_msgs.msg import Header
+
+from dreamif_model import ConfigError, FusionPipeline, ImageError
+from dreamif_model.blank import is_blank
+from dreamif_model.cameras import Both, Camera
+from dreamif_ros.fusion.camera_health import (
+    CameraWatch,
+    Fault,
+    FusionMode,
+    choose_mode,
+    find_faults,
+    severity,
+)
+from dreamif_ros.fusion.camera_infos import CameraInfos
+from dreamif_ros.fusion.fuser import Fuser
+from dreamif_ros.fusion.fusion_outputs import FusionOutputs, Listener
+from dreamif_ros.fusion.parameters import FusionSettings
+from dreamif_ros.fusion.partners import CameraFrame, Frames, Partners
+from dreamif_ros.images import codec
+from dreamif_ros.node.accounting import record_age, survive
+from dreamif_ros.node.node_statistics import Statistics
+from dreamif_ros.node.transport import (
+    QUIET_SUBSCRIPTION,
+    FollowingSubscription,
+    subscribe_images,
+)
+from dreamif_ros.node.worker import NewestWorker
+from dreamif_ros.stamps import from_seconds, split_ns
+
+_DECODE = Both(codec.decode_infrared, codec.decode_visible)
+
+
+@dataclass
+class _VisibleCamera:
+    """What is known of the visible camera; used while infrared alone is published."""
+
+    info: CameraInfo | None = None
+    shape: tuple[int, int] | None = None
+    frame_id: str = ""
+
+
+class FusionStream:
+    """Everything that an active fusion node owns; :meth:`close` ends it.
+
+    Args:
+        node: The node that subscribes.
+        pipeline: What fuses.
+        outputs: The node's publishers.
+        infos: The calibration and the ``camera_info`` messages that it needs.
+        settings: The node's parameters.
+        listener: Takes fused images in memory.
+
+    Raises:
+        ConfigError: If a subscription or the pairing policy is refused; nothing stays behind.
+    """
+
+    def __init__(
+        self,
+        node: LifecycleNode,
+        pipeline: FusionPipeline,
+        outputs: FusionOutputs,
+        infos: CameraInfos,
+        settings: FusionSettings,
+        listener: Listener | None = None,
+    ) -> None:
+        self._node, self._pipeline, self._outputs = node, pipeline, outputs
+        self._infos, self._listener = infos, listener
+        codec.use_one_thread()
+        self.statistics, self._visible, self._jumps = Statistics(), _VisibleCamera(), 0
+        self.watches = Both.make(lambda _: CameraWatch(time.monotonic()))
+        self.partners = Partners(settings.sync, self.watches, self.statistics)
+        self._fuser = Fuser(pipeline, infos, self.watches, self._refuse)
+        self.apply(settings)
+        with ExitStack() as undo:
+            self._worker = NewestWorker(self._process, "fusion-worker")
+            undo.callback(self._worker.stop)
+            self.inputs = Both.make(partial(self._subscribe, undo))
+            for camera in {Camera.VISIBLE, *infos.missing}:
+                self._subscribe_info(camera, undo)
+            self._undo = undo.pop_all()
+
+    def _subscribe(self, undo: ExitStack, camera: Camera) -> FollowingSubscription:
+        subscription = subscribe_images(
+            self._node,
+            f"{camera}/image_raw",
+            self._settings.image_transport,
+            partial(self._on_image, camera),
+        )
+        undo.callback(subscription.destroy)
+        return subscription
+
+    def _subscribe_info(self, camera: Camera, undo: ExitStack) -> None:
+        subscription = self._node.create_subscription(
+            CameraInfo,
+            f"{camera}/camera_info",
+            partial(self._on_camera_info, camera),
+            qos_profile_sensor_data,
+            event_callbacks=QUIET_SUBSCRIPTION,
+        )
+        undo.callback(self._node.destroy_subscription, subscription)
+
+    def apply(self, settings: FusionSettings) -> None:
+        """Take the settings that are live."""
+        self._settings = settings
+        offsets_ns = settings.sync.offsets_ns
+        offsets_ns.infrared += from_seconds(self._infos.clock_offset_s)
+        self._offsets_ns = offsets_ns
+        self.partners.apply(settings.sync)
+        for watch in self.watches:
+            watch.config = settings.health
+
+    def close(self) -> None:
+        """Unsubscribe, finish the frame at work, and end the worker's thread."""
+        self._undo.close()
+
+    # -- In the executor's thread.
+
+    def _on_image(self, camera: Camera, message: codec.ImageMessage) -> None:
+        frame = self._receive(camera, message)
+        self._offer(self.partners.take(frame))
+        if self.partners.counts.jumps != self._jumps:
+            self._jumps = self.partners.counts.jumps
+            self._report_jump()
+
+    def _receive(self, camera: Camera, message: codec.ImageMessage) -> CameraFrame:
+        """Note that a message came, and bring its stamp to the clock that both cameras share."""
+        now_s = time.monotonic()
+        stamp_ns = codec.stamp_ns(message)
+        self.statistics.count(f"{camera} received")
+        if not stamp_ns:  # the driver sets no stamp: take the time of arrival
+            self.statistics.count(f"{camera} unstamped")
+            stamp_ns = self._node.get_clock().now().nanoseconds
+        self.watches[camera].received(now_s, stamp_ns, message.data)
+        return CameraFrame(camera, message, stamp_ns + self._offsets_ns[camera], now_s)
+
+    def use_lone_frames(self) -> None:
+        """Publish alone what has waited for a partner in vain; call it every tenth of a second."""
+        self._offer(self.partners.waited_in_vain())
+
+    def _offer(self, ready: Iterable[Frames]) -> None:
+        """Hand frames to the worker, which always takes the newest."""
+        for frames in ready:
+            if self._worker.offer(frames):
+                self.statistics.count("superseded")
+
+    # -- In the worker's thread.
+
+    def _process(self, frames: Frames) -> None:
+        survive(self._node, self.statistics, "fusion", partial(self._fuse, frames))
+
+    def _fuse(self, frames: Frames) -> None:
+        waited_s = time.monotonic() - max(frame.arrived_s for frame in frames if frame)
+        started = time.perf_counter()
+        images = Both[NDArray[Any] | None].make(lambda camera: self._decode(camera, frames[camera]))
+        decode_s = time.perf_counter() - started
+        listener = self._listener if self._listener and self._listener.wants_fused() else None
+        if not listener and not self._outputs.wanted():
+            self.statistics.count("unwatched")
+            self._fuser.accept(images)
+            return
+        result = self._fuser.fuse(images, self._visible.shape)
+        if result is None:  # neither image is usable; each camera's reason was logged
+            self.statistics.count("refused")
+            return
+        header = self._header(frames)
+        if listener:
+            listener.take_fused(result, header)
+        seconds = self._outputs.publish(
+            result, header, self._visible.info, self._settings.jpeg_quality
+        )
+        self.statistics.count("published")
+        self.statistics.add_latencies(
+            {"wait": waited_s, "decode": decode_s, **result.timings, **seconds}
+        )
+        record_age(self._node, self.statistics, header.stamp)
+
+    def _decode(self, camera: Camera, frame: CameraFrame | None) -> NDArray[Any] | None:
+        """The image of a frame; None if it holds none."""
+        if frame is None:
+            return None
+        try:
+            image = _DECODE[camera](frame.message, self._settings.max_megapixels)
+        except ImageError as error:
+            self._refuse(camera, str(error))
+            return None
+        self.watches[camera].seen(time.monotonic(), is_blank(image))
+        if camera is Camera.VISIBLE:
+            self._visible.shape = image.shape[:2]
+            self._visible.frame_id = frame.message.header.frame_id
+        return image
+
+    def _header(self, frames: Frames) -> Header:
+        """The visible message's header; without one, infrared's on the visible camera's clock."""
+        if frames.visible:
+            header: Header = frames.visible.message.header
+            return header
+        assert frames.infrared  # there is a frame of one camera at least
+        own = frames.infrared.message.header.frame_id
+        header = Header(frame_id=self._visible.frame_id or own)
+        stamp_ns = frames.infrared.stamp_ns - self._offsets_ns.visible
+        header.stamp.sec, header.stamp.nanosec = split_ns(stamp_ns)
+        return header
+
+    # -- What is beside the frame's way.
+
+    def _on_camera_info(self, camera: Camera, message: CameraInfo) -> None:
+        if camera is Camera.VISIBLE:
+            self._visible.info = message
+        try:
+            calibration = self._infos.take(camera, message)
+            if calibration:
+                self._infos.use(calibration, self._pipeline.register)
+        except ConfigError as error:
+            self._refuse(Camera.INFRARED, str(error))
+
+    def _refuse(self, camera: Camera, reason: str) -> None:
+        """Count, log and remember that a camera's images cannot be used."""
+        self.statistics.count(f"{camera} refused")
+        self.watches[camera].refused(reason)
+        self._node.get_logger().error(f"{camera}: {reason}", throttle_duration_sec=1.0)
+
+    def follow_publishers(self) -> None:
+        """Subscribe with the reliability of the cameras' publishers."""
+        for subscription in self.inputs:
+            subscription.follow()
+
+    def clock_jumped(self) -> None:
+        """ROS time was set back: frames that wait belong to another time."""
+        self.partners.clear()
+        self._report_jump()
+
+    def _report_jump(self) -> None:
+        self._node.get_logger().warning(
+            "time went back (a looping bag, a clock that was set): frames that waited for a "
+            "partner are dropped, pairing starts anew",
+            throttle_duration_sec=1.0,  # the stamps and /clock tell of the same jump
+        )
+
+    def faults(self) -> Both[Fault | None]:
+        """What is wrong with each camera now."""
+        return find_faults(self.watches, time.monotonic())
+
+    def mode(self) -> FusionMode | None:
+        """What is published now; None until the first pair, or until a camera is at fault."""
+        mode = choose_mode(self.faults().map(severity))
+        if mode is FusionMode.FUSED and not self.partners.counts.paired:
+            return None
+        return mode
+
+    @property
+    def alignment(self) -> float | None:
+        """Agreement of both images' edges in [-1, 1], as last judged."""
+        return self._fuser.alignment
