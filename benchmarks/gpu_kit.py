@@ -162,8 +162,8 @@ def try_others(device: str, rehearse: bool) -> dict[str, object]:
 
     sys.path.insert(0, str(ROOT))
     from dreamif_model.backends import available
-    from dreamif_model.checkpoints import load_network
     from dreamif_model.engine import FusionEngine
+    from dreamif_model.model_files.checkpoints import load_network
     from dreamif_model.network.frame import FrameNetwork
 
     size = (64, 64) if rehearse else (512, 640)

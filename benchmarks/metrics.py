@@ -29,8 +29,8 @@ import numpy as np  # noqa: E402
 import scipy  # noqa: E402
 from helpers import scipy_metrics  # noqa: E402
 
-from dreamif_model.data import find_pairs, read_gray, write_image  # noqa: E402
 from dreamif_model.device import keep_freed_memory  # noqa: E402
+from dreamif_model.image_files import find_pairs, read_gray, write_image  # noqa: E402
 from dreamif_model.metrics import METRICS, evaluate  # noqa: E402
 from dreamif_model.metrics.filters import use_one_thread  # noqa: E402
 from dreamif_model.metrics.scoring import find_triples, score_all  # noqa: E402

@@ -39,7 +39,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from dreamif_model import Calibration
 from dreamif_model.device import machine_name, settle_memory
-from dreamif_model.registration.file import write_calibration
+from dreamif_model.registration.calibration_file import write_calibration
 from dreamif_model.registration.geometry import Homography
 from dreamif_ros.node.transport import choose_dds_settings
 

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dreamif_model.data import PairPaths, find_pairs, read_gray
 from dreamif_model.errors import CalibrationError
+from dreamif_model.image_files import PairPaths, find_pairs, read_gray
 from dreamif_model.registration.estimate import Alignment, align
 from dreamif_ros.evaluation.footage import Gray, thermal_gray, visible_luma
 from dreamif_ros.scene import Scene, SceneConfig

@@ -16,7 +16,7 @@ from dreamif_model.errors import (
     WeightsError,
 )
 from dreamif_model.pipeline import FusionPipeline, FusionResult
-from dreamif_model.registration.file import read_calibration
+from dreamif_model.registration.calibration_file import read_calibration
 from dreamif_model.registration.warp import Calibration
 from dreamif_model.thermal import ThermalConfig
 from dreamif_model.variants import VARIANTS

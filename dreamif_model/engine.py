@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from dreamif_model.backends import Layers, make_backend
 from dreamif_model.device import keep_freed_memory
+from dreamif_model.dominance.smoothing import DominanceSmoother
 from dreamif_model.errors import ConfigError
-from dreamif_model.model_source import ModelSource
-from dreamif_model.temporal import DominanceSmoother
+from dreamif_model.model_files.model_source import ModelSource
 from dreamif_model.variants import AVERAGE, VARIANTS
 
 if TYPE_CHECKING:  # torch takes 2 s and 500 MB, and most engines do without it

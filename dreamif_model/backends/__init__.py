@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from dreamif_model.backends.interface import Backend, Layers
 from dreamif_model.device import PRECISIONS, check_device_name, cpu_has_bf16, cuda_is_here
 from dreamif_model.errors import ConfigError, DeviceError
-from dreamif_model.model_source import ModelSource
+from dreamif_model.model_files.model_source import ModelSource
 from dreamif_model.variants import AVERAGE
 
 __all__ = [

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from dreamif_model.backends.phases import PhasePacker
 from dreamif_model.errors import ImageError
-from dreamif_model.graph_info import GraphInfo
-from dreamif_model.model_source import ModelSource
+from dreamif_model.model_files.graph_info import GraphInfo
+from dreamif_model.model_files.model_source import ModelSource
 
 Pixels = NDArray[np.uint8]  # (H, W) luma or (H, W, 3) RGB
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from dreamif_model.backends.interface import NetworkBackend
 from dreamif_model.device import cpu_threads
 from dreamif_model.errors import ConfigError, DeviceError, WeightsError
-from dreamif_model.graph_info import GRAPH_KEY, GraphInfo
-from dreamif_model.model_source import ModelSource
+from dreamif_model.model_files.graph_info import GRAPH_KEY, GraphInfo
+from dreamif_model.model_files.model_source import ModelSource
 
 _CPU, _CUDA, _TENSORRT = (
     "CPUExecutionProvider",
@@ -126,6 +126,6 @@ def _onnx_model(source: ModelSource) -> str | bytes:
     path = source.graph_file((".onnx",))
     if path is not None:
         return str(path)
-    from dreamif_model.export import onnx_bytes  # needs torch and onnx
+    from dreamif_model.model_files.graph_export import onnx_bytes  # needs torch and onnx
 
     return onnx_bytes(source.torch_network(), source.info())

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from dreamif_model.backends.interface import NetworkBackend
 from dreamif_model.device import cpu_threads
 from dreamif_model.errors import ConfigError, DeviceError, WeightsError
-from dreamif_model.graph_info import GRAPH_KEY, GraphInfo
-from dreamif_model.model_source import ModelSource
+from dreamif_model.model_files.graph_info import GRAPH_KEY, GraphInfo
+from dreamif_model.model_files.model_source import ModelSource
 
 HINTS = {"fp32": "f32", "bf16": "bf16"}  # of OpenVINO for our precisions
 KEPT_SIZES = 2  # compiled at a time: a node has one, a second camera pair or a preview another

@@ -20,8 +20,8 @@ from dreamif_model.backends.cuda_graph import CapturedStage
 from dreamif_model.backends.interface import NetworkBackend
 from dreamif_model.device import cpu_threads, machine_name
 from dreamif_model.errors import ConfigError, DeviceError, WeightsError
-from dreamif_model.graph_info import GRAPH_KEY, GraphInfo
-from dreamif_model.model_source import ModelSource
+from dreamif_model.model_files.graph_info import GRAPH_KEY, GraphInfo
+from dreamif_model.model_files.model_source import ModelSource
 from dreamif_model.network.frame import FrameNetwork
 
 _LOG = logging.getLogger(__name__)

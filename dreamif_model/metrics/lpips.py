@@ -29,9 +29,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from dreamif_model.checkpoints import read_pickled
 from dreamif_model.errors import WeightsError
 from dreamif_model.metrics.gray import Gray, planes
+from dreamif_model.model_files.checkpoints import read_pickled
 
 SMALLEST = 31  # pixels; a smaller image has nothing left after the second pooling
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # ImageNet's, for [-1, 1]

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from dreamif_model.data import find_pairs, read_gray
 from dreamif_model.device import keep_freed_memory, usable_cores
 from dreamif_model.errors import ConfigError, DreamIFError, ImageError
+from dreamif_model.image_files import find_pairs, read_gray
 from dreamif_model.metrics import evaluate
 from dreamif_model.metrics.filters import use_one_thread
 
@@ -47,7 +47,7 @@ class Triple:
 def find_triples(fused: Path, infrared: Path, visible: Path) -> list[Triple]:
     """Three image files, or the files of equal stem in three folders, sorted by stem.
 
-    ImageError as :func:`dreamif_model.data.find_pairs`.
+    ImageError as :func:`dreamif_model.image_files.find_pairs`.
     """
     sources, results = find_pairs(infrared, visible), find_pairs(infrared, fused)
     return [

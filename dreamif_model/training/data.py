@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dreamif_model.data import PairPaths, find_pairs, read_gray, read_rgb
 from dreamif_model.errors import ConfigError, ImageError
+from dreamif_model.image_files import PairPaths, find_pairs, read_gray, read_rgb
 
 EXPOSED_SHARE = 0.5  # of the training crops, each modality on its own
 CACHE_BYTES = 2 << 30  # decoded pairs kept in memory, by each process and each of its workers

@@ -24,17 +24,17 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
-from dreamif_model.checkpoints import load_network, read_pickled, save_weights
 from dreamif_model.color import luma
-from dreamif_model.degradation_table import Modality
-from dreamif_model.degradations import degrade_randomly
+from dreamif_model.degradations.degrade import degrade_randomly
+from dreamif_model.degradations.kinds import Modality
 from dreamif_model.device import cpu_threads, keep_freed_memory, use_cpu_threads
 from dreamif_model.errors import ConfigError, DreamIFError, WeightsError
+from dreamif_model.model_files.checkpoints import load_network, read_pickled, save_weights
 from dreamif_model.network import Network, make_network
-from dreamif_model.training.config import PRECISIONS, TrainConfig
 from dreamif_model.training.data import CropDataset
 from dreamif_model.training.distillation import distillation_loss, teach
 from dreamif_model.training.losses import total_loss
+from dreamif_model.training.train_config import PRECISIONS, TrainConfig
 from dreamif_model.training.watch import LOG, Watch
 from dreamif_model.variants import network_config
 

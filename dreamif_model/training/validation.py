@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dreamif_model.color import luma
-from dreamif_model.data import Pixels, read_gray, read_rgb
-from dreamif_model.degradations import degrade
+from dreamif_model.degradations.degrade import degrade
+from dreamif_model.image_files import Pixels, read_gray, read_rgb
 from dreamif_model.network import Network, NetworkOutput
-from dreamif_model.training.config import TrainConfig
 from dreamif_model.training.losses import total_loss
+from dreamif_model.training.train_config import TrainConfig
 
 PAIRS = 8  # of all data sets in turn
 SIDE = 192  # pixels of the square taken from the middle of each pair

@@ -9,9 +9,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from dreamif_model.data import write_image
+from dreamif_model.image_files import write_image
 from dreamif_model.network import Network
-from dreamif_model.training.config import TrainConfig
+from dreamif_model.training.train_config import TrainConfig
 from dreamif_model.training.validation import Validation
 from dreamif_model.variants import network_config
 

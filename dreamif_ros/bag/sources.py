@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dreamif_model.data import PairPaths, Pixels, find_pairs, read_gray, read_rgb
 from dreamif_model.errors import ConfigError, ImageError
+from dreamif_model.image_files import PairPaths, Pixels, find_pairs, read_gray, read_rgb
 from dreamif_model.training.data import DataSet
 from dreamif_ros.bag.storage import MAX_RATE_HZ
 

@@ -13,8 +13,16 @@ from tqdm import tqdm
 
 from dreamif_model import VARIANTS, ConfigError
 from dreamif_model.backends import BACKENDS, available, check_available
-from dreamif_model.benchmark import ANCHOR, PEER, Case, Figures, Peak, measure_apart, measure_peak
-from dreamif_model.classic_fusion import CLASSIC
+from dreamif_model.benchmark.classic_fusion import CLASSIC
+from dreamif_model.benchmark.measure import (
+    ANCHOR,
+    PEER,
+    Case,
+    Figures,
+    Peak,
+    measure_apart,
+    measure_peak,
+)
 from dreamif_model.device import PRECISIONS, check_device_name, cuda_is_here, machine_name
 from dreamif_model.variants import AVERAGE
 from dreamif_ros.cli.options import check_writable

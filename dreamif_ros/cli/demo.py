@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dreamif_model import VARIANTS, ConfigError, DreamIFError
-from dreamif_model.data import write_image
+from dreamif_model.image_files import write_image
 from dreamif_ros.cli.options import make_folder
 from dreamif_ros.json_file import write_json
 from dreamif_ros.pictures import contact_sheet, write_video

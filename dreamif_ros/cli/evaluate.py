@@ -12,12 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from dreamif_model import VARIANTS, ConfigError, FusionPipeline
-from dreamif_model.checkpoints import variant_of
-from dreamif_model.data import PairPaths, find_pairs, write_image
-from dreamif_model.degradation_spec import DegradationSpec
-from dreamif_model.denoisers import import_scikit_image
-from dreamif_model.device import keep_freed_memory
-from dreamif_model.evaluation import (
+from dreamif_model.comparison import (
     BASELINES,
     CLEAN,
     OWN_CLEAN,
@@ -27,7 +22,12 @@ from dreamif_model.evaluation import (
     compare,
     network_method,
 )
+from dreamif_model.degradations.denoisers import import_scikit_image
+from dreamif_model.degradations.spec import DegradationSpec
+from dreamif_model.device import keep_freed_memory
+from dreamif_model.image_files import PairPaths, find_pairs, write_image
 from dreamif_model.metrics import METRICS
+from dreamif_model.model_files.checkpoints import variant_of
 from dreamif_model.variants import AVERAGE
 from dreamif_ros.cli.options import check_writable, make_folder
 from dreamif_ros.json_file import write_json

@@ -11,9 +11,9 @@ from typing import Any
 from tqdm import tqdm
 
 from dreamif_model import VARIANTS, ConfigError, FusionPipeline
-from dreamif_model.checkpoints import variant_of
-from dreamif_model.data import find_pairs, write_image
-from dreamif_model.registration.file import read_calibration
+from dreamif_model.image_files import find_pairs, write_image
+from dreamif_model.model_files.checkpoints import variant_of
+from dreamif_model.registration.calibration_file import read_calibration
 from dreamif_model.variants import AVERAGE
 from dreamif_ros.cli.evaluate import add_condition_options, parse_conditions
 from dreamif_ros.cli.fuse import add_calibration_option, add_sequence_option, thermal_config

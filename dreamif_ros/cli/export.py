@@ -74,11 +74,11 @@ def add_parser(verbs: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Export, compare, say what was written."""
-    from dreamif_model import export  # torch: it takes 2 s
-    from dreamif_model.checkpoints import load_network
-    from dreamif_model.graph_info import GraphInfo
+    from dreamif_model.model_files.checkpoints import load_network
+    from dreamif_model.model_files.graph_export import SUFFIXES, compare, export  # torch: 2 s
+    from dreamif_model.model_files.graph_info import GraphInfo
 
-    suffix = export.SUFFIXES[options.format]
+    suffix = SUFFIXES[options.format]
     if options.out.suffix != suffix:
         raise ConfigError(
             f"--out {options.out}: a file of format {options.format} ends in {suffix}"
@@ -95,8 +95,8 @@ def run(options: argparse.Namespace) -> int:
     pairs = _pairs(options, shown)
     unchecked = options.out.with_name(f"unchecked_{options.out.name}")
     try:
-        written = export.export(network, info, unchecked, options.format, options.whole, size)
-        found = export.compare(network, written, unchecked, [_inputs(p, written) for p in pairs])
+        written = export(network, info, unchecked, options.format, options.whole, size)
+        found = compare(network, written, unchecked, [_inputs(p, written) for p in pairs])
     except BaseException:
         _files(unchecked, lambda path: path.unlink(missing_ok=True))
         raise
@@ -123,7 +123,7 @@ def _pairs(options: argparse.Namespace, size: tuple[int, int]) -> list[tuple[Any
     """Infrared (H, W) and visible RGB (H, W, 3), uint8, of one size."""
     import cv2
 
-    from dreamif_model.data import find_pairs, read_gray, read_rgb
+    from dreamif_model.image_files import find_pairs, read_gray, read_rgb
     from dreamif_model.thermal import ThermalNormalizer
 
     if options.ir is None:

@@ -13,12 +13,19 @@ from tqdm import tqdm
 
 from dreamif_model import VARIANTS, ConfigError, FusionPipeline
 from dreamif_model.backends import BACKENDS
-from dreamif_model.data import PairPaths, Pixels, find_pairs, read_gray, read_rgb, write_image
-from dreamif_model.degradation_spec import DegradationSpec
-from dreamif_model.degradation_table import DEGRADATIONS
+from dreamif_model.degradations.kinds import DEGRADATIONS
+from dreamif_model.degradations.spec import DegradationSpec
 from dreamif_model.device import PRECISIONS
+from dreamif_model.image_files import (
+    PairPaths,
+    Pixels,
+    find_pairs,
+    read_gray,
+    read_rgb,
+    write_image,
+)
 from dreamif_model.pipeline import FusionResult
-from dreamif_model.registration.file import read_calibration
+from dreamif_model.registration.calibration_file import read_calibration
 from dreamif_model.registration.warp import Calibration
 from dreamif_model.thermal import ThermalConfig, ThermalNormalizer
 from dreamif_ros.cli.options import make_folder

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from dreamif_model.import_checkpoint import VARIANT, import_checkpoint
+from dreamif_model.model_files.released_checkpoint import VARIANT, import_checkpoint
 
 EXAMPLES = f"""example:
   dreamif import-checkpoint best_checkpoint.pth --out released.safetensors

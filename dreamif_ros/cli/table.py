@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dreamif_model import ConfigError
-from dreamif_model.data import LARGEST_SIDE
+from dreamif_model.image_files import LARGEST_SIDE
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from dreamif_model.training.config import TrainConfig, check_setting
 from dreamif_model.training.data import LAYOUTS, DataSet
 from dreamif_model.training.run import train
+from dreamif_model.training.train_config import TrainConfig, check_setting
 from dreamif_model.variants import SWITCHES
 from dreamif_ros.cli.options import make_folder
 

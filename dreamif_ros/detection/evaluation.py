@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dreamif_model.data import PairPaths, read_gray, read_rgb
-from dreamif_model.degradation_spec import DegradationSpec
+from dreamif_model.comparison import BASELINES, CLEAN
+from dreamif_model.degradations.spec import DegradationSpec
 from dreamif_model.errors import ConfigError
-from dreamif_model.evaluation import BASELINES, CLEAN
+from dreamif_model.image_files import PairPaths, read_gray, read_rgb
 from dreamif_model.pipeline import FusionPipeline
 from dreamif_model.thermal import ThermalConfig, ThermalNormalizer
 from dreamif_ros.detection.annotations import Labels, Truth

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dreamif_model.data import find_pairs, read_gray
 from dreamif_model.errors import ImageError
+from dreamif_model.image_files import find_pairs, read_gray
 from dreamif_model.registration.clock_offset import ClockOffset
 from dreamif_model.registration.estimate import evenly
 from dreamif_model.thermal import ThermalConfig, ThermalNormalizer

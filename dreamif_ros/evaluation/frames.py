@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dreamif_model import Calibration, FusionPipeline, FusionResult, ImageError
 from dreamif_model.blank import is_blank
-from dreamif_model.overlay import dominance_overlay
+from dreamif_model.dominance.overlay import dominance_overlay
 from dreamif_ros.bag.pairs import CAMERAS, RecordedPair
 from dreamif_ros.evaluation.film import Video, small_jpeg
 from dreamif_ros.evaluation.measuring import (

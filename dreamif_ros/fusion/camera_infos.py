@@ -9,7 +9,7 @@ import numpy as np
 from sensor_msgs.msg import CameraInfo
 
 from dreamif_model import Calibration, ConfigError, read_calibration
-from dreamif_model.registration.file import cameras_from_topics
+from dreamif_model.registration.calibration_file import cameras_from_topics
 from dreamif_model.registration.geometry import Intrinsics
 
 

@@ -16,7 +16,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dreamif_model import VARIANTS, ConfigError, DreamIFError, WeightsError, benchmark
 from dreamif_model.backends import available
-from dreamif_model.benchmark import (
+from dreamif_model.benchmark.classic_fusion import CLASSIC
+from dreamif_model.benchmark.complexity import complexity
+from dreamif_model.benchmark.measure import (
     ANCHOR,
     ANCHOR_CHANNELS,
     PEER,
@@ -27,8 +29,6 @@ from dreamif_model.benchmark import (
     measure_apart,
     measure_peak,
 )
-from dreamif_model.classic_fusion import CLASSIC
-from dreamif_model.complexity import complexity
 from dreamif_model.device import use_cpu_threads
 from dreamif_model.engine import STAGES
 from dreamif_model.network import make_network
@@ -278,7 +278,7 @@ class TestPeers:
         assert 0 < figures.p50_ms <= figures.p99_ms
 
     def test_are_fed_infrared_then_visible_luma_in_0_to_1(self, peer, monkeypatch):
-        from dreamif_model import benchmark_peers
+        from dreamif_model.benchmark import peers
 
         fed = []
 
@@ -286,11 +286,11 @@ class TestPeers:
             def forward(self, *images):
                 fed.extend(images)
 
-        monkeypatch.setattr(benchmark_peers.torch.jit, "load", lambda *_, **__: Spy())
+        monkeypatch.setattr(peers.torch.jit, "load", lambda *_, **__: Spy())
         path = peer(Mean(), "a.pt", IMAGE, IMAGE)
         infrared = np.full((2, 2), 51, np.uint8)
         visible = np.full((2, 2, 3), 255, np.uint8)
-        benchmark_peers.make_peer(small(PEER, file=path), visible, infrared)
+        peers.make_peer(small(PEER, file=path), visible, infrared)
         assert [image.dtype for image in fed] == [torch.float32] * 2
         assert [image.shape for image in fed] == [(1, 1, 2, 2)] * 2
         assert fed[0].numpy() == pytest.approx(0.2)

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dreamif_model.classic_fusion import CLASSIC, guided_filter, laplacian_pyramid
+from dreamif_model.benchmark.classic_fusion import CLASSIC, guided_filter, laplacian_pyramid
 
 LUMA = np.array((0.299, 0.587, 0.114))
 SHAPES = [(48, 64), (37, 53), (131, 171)]

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 from helpers.pair_files import make_pairs
 
-from dreamif_model.data import (
+from dreamif_model.errors import ImageError
+from dreamif_model.image_files import (
     PairPaths,
     find_pairs,
     read_gray,
@@ -11,7 +12,6 @@ from dreamif_model.data import (
     read_rgb,
     write_image,
 )
-from dreamif_model.errors import ImageError
 
 
 class TestFindPairs:

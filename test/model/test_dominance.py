@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dreamif_model import FusionPipeline
-from dreamif_model.degradation_spec import DegradationSpec
+from dreamif_model.degradations.spec import DegradationSpec
 from dreamif_ros.scene import Scene
 
 pytestmark = pytest.mark.slow

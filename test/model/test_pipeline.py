@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from dreamif_model import FusionPipeline, ThermalConfig
-from dreamif_model.checkpoints import load_network
 from dreamif_model.errors import ConfigError, DeviceError, ImageError, WeightsError
+from dreamif_model.model_files.checkpoints import load_network
 
 HAS_CUDA = torch.cuda.is_available()
 

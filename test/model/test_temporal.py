@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from dreamif_model import FusionPipeline, temporal
-from dreamif_model.data import read_gray, read_rgb
+from dreamif_model.dominance.smoothing import BLOCK, LEAST, REACH, DominanceSmoother
 from dreamif_model.errors import ConfigError
+from dreamif_model.image_files import read_gray, read_rgb
 from dreamif_model.metrics.flicker import flicker
-from dreamif_model.temporal import BLOCK, LEAST, REACH, DominanceSmoother
 from dreamif_ros.scene import Scene
 
 SHARE = 0.8

@@ -22,10 +22,10 @@ from dreamif_model.backends.openvino import (
 from dreamif_model.backends.openvino_convert import convert
 from dreamif_model.backends.phases import PhasePacker
 from dreamif_model.backends.pytorch import TorchBackend
-from dreamif_model.data import find_pairs, read_gray, read_rgb, write_image
 from dreamif_model.device import cpu_has_bf16, cpu_threads
 from dreamif_model.engine import FusionEngine
-from dreamif_model.model_source import WEIGHTS_FOLDER, ModelSource
+from dreamif_model.image_files import find_pairs, read_gray, read_rgb, write_image
+from dreamif_model.model_files.model_source import WEIGHTS_FOLDER, ModelSource
 from dreamif_model.network import LeanDreamIF, make_network
 from dreamif_model.registration.geometry import Homography
 from dreamif_model.thermal import ThermalNormalizer

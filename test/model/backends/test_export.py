@@ -9,15 +9,15 @@ import pytest
 import torch
 
 from dreamif_model import ConfigError, DreamIFError, FusionPipeline, ImageError, WeightsError
-from dreamif_model import export as exports
 from dreamif_model.backends.openvino import import_openvino, openvino_core, read_graph
 from dreamif_model.backends.phases import PhasePacker
 from dreamif_model.backends.pytorch import read_torchscript
-from dreamif_model.checkpoints import load_network, save_weights
-from dreamif_model.data import write_image
 from dreamif_model.engine import FusionEngine
-from dreamif_model.graph_info import GRAPH_FORMAT, GRAPH_KEY, GraphInfo
-from dreamif_model.model_source import EXPORTED
+from dreamif_model.image_files import write_image
+from dreamif_model.model_files import graph_export as exports
+from dreamif_model.model_files.checkpoints import load_network, save_weights
+from dreamif_model.model_files.graph_info import GRAPH_FORMAT, GRAPH_KEY, GraphInfo
+from dreamif_model.model_files.model_source import EXPORTED
 from dreamif_model.network import make_network
 from dreamif_model.variants import network_config
 from dreamif_ros import cli

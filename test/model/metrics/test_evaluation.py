@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-from dreamif_model.data import PairPaths, write_image
-from dreamif_model.degradation_spec import DegradationSpec
-from dreamif_model.denoisers import DENOISERS
+from dreamif_model.comparison import BASELINES, CLEAN, OWN_CLEAN, TWO_STAGE, Method, compare
+from dreamif_model.degradations.denoisers import DENOISERS
+from dreamif_model.degradations.spec import DegradationSpec
 from dreamif_model.errors import ImageError
-from dreamif_model.evaluation import BASELINES, CLEAN, OWN_CLEAN, TWO_STAGE, Method, compare
+from dreamif_model.image_files import PairPaths, write_image
 from dreamif_model.metrics import evaluate, psnr
 
 NOISE = DegradationSpec.parse(["infrared=stripes:8", "gaussian:25"])

@@ -11,7 +11,7 @@ import skimage.metrics
 from helpers import scipy_metrics
 
 from dreamif_model import metrics
-from dreamif_model.data import find_pairs, read_gray
+from dreamif_model.image_files import find_pairs, read_gray
 
 
 @pytest.fixture(params=["smooth", "noise", "flat areas"])

@@ -7,8 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from dreamif_model.checkpoints import FORMAT, load_network, save_weights
 from dreamif_model.errors import ConfigError, WeightsError
+from dreamif_model.model_files.checkpoints import FORMAT, load_network, save_weights
 
 METADATA = {"format": FORMAT, "variant": "nano"}
 

@@ -13,9 +13,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from dreamif_model import FusionPipeline
-from dreamif_model.checkpoints import load_network
 from dreamif_model.errors import ConfigError, WeightsError
-from dreamif_model.import_checkpoint import build_network, import_checkpoint, released_key
+from dreamif_model.model_files.checkpoints import load_network
+from dreamif_model.model_files.released_checkpoint import (
+    build_network,
+    import_checkpoint,
+    released_key,
+)
 from dreamif_model.network import DreamIF
 from dreamif_model.variants import NETWORKS, NetworkConfig
 from dreamif_ros import cli
@@ -354,7 +358,7 @@ def test_a_full_disk_leaves_nothing(state, save, monkeypatch):
         arguments[-1].write_bytes(b"half")
         raise SafetensorError("No space left on device")
 
-    monkeypatch.setattr("dreamif_model.import_checkpoint.save_weights", full)
+    monkeypatch.setattr("dreamif_model.model_files.released_checkpoint.save_weights", full)
     assert "cannot be written (No space left on device)" in refusal(save(state))
 
 

@@ -20,8 +20,8 @@ from dreamif_model.network.lean import (
     RestorationHead,
     fold,
 )
-from dreamif_model.training.config import DEFAULT_LOSS_WEIGHTS
 from dreamif_model.training.losses import total_loss
+from dreamif_model.training.train_config import DEFAULT_LOSS_WEIGHTS
 from dreamif_model.variants import SWITCHES, LeanConfig, network_config
 
 NANO = network_config("nano")

@@ -7,11 +7,11 @@ import pytest
 import yaml
 
 from dreamif_model import FusionPipeline
-from dreamif_model.complexity import complexity
-from dreamif_model.data import find_pairs
-from dreamif_model.degradation_spec import DegradationSpec
-from dreamif_model.evaluation import BASELINES, compare, network_method
-from dreamif_model.model_source import WEIGHTS_FOLDER
+from dreamif_model.benchmark.complexity import complexity
+from dreamif_model.comparison import BASELINES, compare, network_method
+from dreamif_model.degradations.spec import DegradationSpec
+from dreamif_model.image_files import find_pairs
+from dreamif_model.model_files.model_source import WEIGHTS_FOLDER
 from dreamif_model.thermal import ThermalNormalizer
 from dreamif_model.variants import network_config
 from dreamif_ros.scene.scene import Scene, SceneConfig

@@ -10,12 +10,12 @@ import yaml
 from helpers.bag_files import START_NS, Street, compressed, street_messages, write_bag, write_pairs
 
 from dreamif_model import FusionPipeline
-from dreamif_model.data import find_pairs, read_gray, read_image, write_image
 from dreamif_model.errors import CalibrationError, ImageError
+from dreamif_model.image_files import find_pairs, read_gray, read_image, write_image
 from dreamif_model.registration.alignment import alignment_score
+from dreamif_model.registration.calibration_file import read_calibration
 from dreamif_model.registration.clock_offset import activity_of, clock_offset
 from dreamif_model.registration.estimate import MOST_PAIRS, align
-from dreamif_model.registration.file import read_calibration
 from dreamif_model.thermal import ThermalNormalizer
 from dreamif_ros import cli
 from dreamif_ros.bag.storage import BagError

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from dreamif_model.degradation_spec import DegradationSpec, parse_degradation
-from dreamif_model.degradations import degrade
+from dreamif_model.degradations.degrade import degrade
+from dreamif_model.degradations.spec import DegradationSpec, parse_degradation
 from dreamif_model.errors import ConfigError
 
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from dreamif_model.degradation_table import DEGRADATIONS, MODALITIES
-from dreamif_model.degradations import FUNCTIONS, degrade, degrade_randomly
+from dreamif_model.degradations.degrade import FUNCTIONS, degrade, degrade_randomly
+from dreamif_model.degradations.kinds import DEGRADATIONS, MODALITIES
 from dreamif_model.errors import ConfigError
 
 SIZE = (256, 256)

@@ -12,8 +12,8 @@ import pytest
 from helpers.pair_files import make_pairs
 from rosbags.highlevel import AnyReader
 
-from dreamif_model.data import find_pairs, read_gray, read_rgb, write_image
 from dreamif_model.errors import ConfigError, ImageError
+from dreamif_model.image_files import find_pairs, read_gray, read_rgb, write_image
 from dreamif_model.training.data import LAYOUTS
 from dreamif_ros.bag.make import make_bag
 from dreamif_ros.bag.sources import Cameras, Shot, image_files, open_cameras, open_data_set

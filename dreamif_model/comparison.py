@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dreamif_model.data import PairPaths, read_gray
-from dreamif_model.degradation_spec import DegradationSpec
-from dreamif_model.denoisers import DENOISERS
+from dreamif_model.degradations.denoisers import DENOISERS
+from dreamif_model.degradations.spec import DegradationSpec
 from dreamif_model.errors import ImageError
+from dreamif_model.image_files import PairPaths, read_gray
 from dreamif_model.metrics import evaluate_all, psnr
 from dreamif_model.pipeline import FusionPipeline
 

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dreamif_model.classic_fusion import CLASSIC
+from dreamif_model.benchmark.classic_fusion import CLASSIC
 from dreamif_model.device import (
     cpu_threads,
     is_out_of_memory,
@@ -24,7 +24,7 @@ from dreamif_model.device import (
 )
 from dreamif_model.engine import STAGES, FusionEngine
 from dreamif_model.errors import DreamIFError, WeightsError
-from dreamif_model.model_source import WEIGHTS_FOLDER
+from dreamif_model.model_files.model_source import WEIGHTS_FOLDER
 from dreamif_model.variants import AVERAGE
 
 ANCHOR = "anchor"  # seven 3×3 convolutions at full size: a cost that anyone can measure
@@ -183,7 +183,7 @@ def _subject(case: Case, visible: NDArray[np.uint8], infrared: NDArray[np.uint8]
 
         return _Subject(run_classic)
     if case.method in (ANCHOR, PEER):
-        from dreamif_model.benchmark_peers import make_anchor, make_peer
+        from dreamif_model.benchmark.peers import make_anchor, make_peer
 
         maker: Any = make_anchor if case.method == ANCHOR else make_peer
         return _Subject(**maker(case, visible, infrared))
@@ -197,7 +197,7 @@ def _subject(case: Case, visible: NDArray[np.uint8], infrared: NDArray[np.uint8]
         cuda_graph=lambda: bool(getattr(engine.backend, "uses_cuda_graph", False)),
     )
     if case.method != AVERAGE:
-        from dreamif_model.complexity import complexity
+        from dreamif_model.benchmark.complexity import complexity
 
         found = complexity(case.method, case.width, case.height)
         subject.gmac, subject.weight_bytes = found.macs / 1e9, found.parameters * 4

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from dreamif_model.errors import WeightsError
-from dreamif_model.model_source import WEIGHTS_FOLDER
+from dreamif_model.model_files.model_source import WEIGHTS_FOLDER
 from dreamif_model.network import Network, make_network
 from dreamif_model.variants import SWITCHES, network_config
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from dreamif_model.data import LARGEST_SIDE
 from dreamif_model.errors import ConfigError
+from dreamif_model.image_files import LARGEST_SIDE
 from dreamif_model.registration.geometry import CameraPair, Homography, Intrinsics, Matrix
 from dreamif_model.registration.warp import Calibration, Size
 

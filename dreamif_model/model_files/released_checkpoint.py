@@ -16,8 +16,8 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from dreamif_model.checkpoints import read_pickled, save_weights
 from dreamif_model.errors import WeightsError
+from dreamif_model.model_files.checkpoints import read_pickled, save_weights
 from dreamif_model.network import DreamIF
 from dreamif_model.network.blocks import TransposedAttention
 from dreamif_model.network.enhancement import DominanceGate

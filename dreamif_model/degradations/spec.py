@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from dreamif_model.degradation_table import MODALITIES, Modality, check_degradation
+from dreamif_model.degradations.kinds import MODALITIES, Modality, check_degradation
 from dreamif_model.errors import ConfigError
 
 if TYPE_CHECKING:  # torch takes 2 s: only what degrades images loads it
@@ -65,7 +65,7 @@ class DegradationSpec:
             return image
         import torch
 
-        from dreamif_model.degradations import degrade
+        from dreamif_model.degradations.degrade import degrade
 
         assert generator is not None  # there are steps
         planes = image if image.ndim == 2 else image.transpose(2, 0, 1)

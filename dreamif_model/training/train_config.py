@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import yaml
 
-from dreamif_model.degradation_table import DEGRADATIONS
+from dreamif_model.degradations.kinds import DEGRADATIONS
 from dreamif_model.errors import ConfigError
 from dreamif_model.training.data import DataSet
 from dreamif_model.variants import SWITCHES, network_config

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from dreamif_model.degradation_table import (
+from dreamif_model.degradations.kinds import (
     DEGRADATIONS,
     MODALITIES,
     Modality,

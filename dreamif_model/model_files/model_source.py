@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dreamif_model.errors import ConfigError, WeightsError
-from dreamif_model.graph_info import GraphInfo
+from dreamif_model.model_files.graph_info import GraphInfo
 from dreamif_model.variants import network_config
 
 if TYPE_CHECKING:  # torch takes 2 s and 500 MB: it is imported where a torch network is needed
     from dreamif_model.network import Network
 
-WEIGHTS_FOLDER = Path(__file__).parent / "weights"
+WEIGHTS_FOLDER = Path(__file__).parents[1] / "weights"
 EXPORTED = {".onnx": "ONNX", ".xml": "OpenVINO", ".torchscript": "TorchScript"}
 
 
@@ -60,7 +60,7 @@ class ModelSource:
         """The network in torch, with its weights, in eval mode."""
         if self.network is not None:
             return self.network
-        from dreamif_model.checkpoints import load_network
+        from dreamif_model.model_files.checkpoints import load_network
 
         return load_network(self.variant, self.weights)
 

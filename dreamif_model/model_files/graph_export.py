@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from dreamif_model.color import rgb_to_ycbcr, ycbcr_to_rgb
 from dreamif_model.errors import ConfigError, DreamIFError
-from dreamif_model.graph_info import GRAPH_KEY, GraphInfo
+from dreamif_model.model_files.graph_info import GRAPH_KEY, GraphInfo
 from dreamif_model.network import Network
 from dreamif_model.network.frame import FrameNetwork
 
