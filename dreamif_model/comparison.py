@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from dreamif_model.arrays import GrayImage, to_bytes
+from dreamif_model.cameras import Both, Camera
 from dreamif_model.degradations.denoisers import DENOISERS
 from dreamif_model.degradations.spec import DegradationSpec
 from dreamif_model.errors import ImageError
@@ -15,9 +16,8 @@ from dreamif_model.image_files import PairPaths, read_gray
 from dreamif_model.metrics import evaluate_all, psnr
 from dreamif_model.pipeline import FusionPipeline
 
-GrayImage = NDArray[np.uint8]  # (H, W)
 Fuse = Callable[[GrayImage, GrayImage], GrayImage]  # infrared, visible to fused
-Images = dict[str, GrayImage]  # "shown infrared", "shown visible", and by name of method
+ImagesByName = dict[str, GrayImage]  # "shown infrared", "shown visible", and by name of method
 
 CLEAN = "clean"
 OWN_CLEAN = "PSNR clean"  # metric: against the method's own result on the clean pair, dB
@@ -32,12 +32,12 @@ class Method:
 
 
 @dataclass(frozen=True)
-class Result:
+class PairScores:
     """What all methods made of one pair under one condition."""
 
     condition: str
     pair: str
-    images: Images
+    images: ImagesByName
     scores: dict[str, dict[str, float]]  # method: metric: value
 
 
@@ -45,9 +45,9 @@ BASELINES: dict[str, Method] = {
     "visible": Method(lambda infrared, visible: visible),  # noqa: ARG005
     "infrared": Method(lambda infrared, visible: infrared),  # noqa: ARG005
     "average": Method(
-        lambda infrared, visible: np.rint(
+        lambda infrared, visible: to_bytes(
             (infrared.astype(np.float32) + visible.astype(np.float32)) / 2
-        ).astype(np.uint8)
+        )
     ),
     "max": Method(np.maximum),
 }
@@ -62,8 +62,7 @@ def network_method(pipeline: FusionPipeline) -> Method:
 
     def fuse(infrared: GrayImage, visible: GrayImage) -> GrayImage:
         fused = pipeline.fuse(visible=visible, infrared=infrared).fused
-        luma: GrayImage = np.rint(fused @ weights).astype(np.uint8)
-        return luma
+        return to_bytes(fused @ weights)
 
     return Method(fuse)
 
@@ -73,7 +72,7 @@ def compare(
     methods: Mapping[str, Method],
     conditions: Mapping[str, DegradationSpec],
     seed: int = 0,
-) -> Iterator[Result]:
+) -> Iterator[PairScores]:
     """Every method on every pair: clean, then under each condition; every method sees the same.
 
     Methods that restore first are left out of the clean pass: there is nothing to restore.
@@ -90,48 +89,48 @@ def compare(
 
 def _results(
     name: str,
-    clean: tuple[GrayImage, GrayImage],
+    clean: Both[GrayImage],
     methods: Mapping[str, Method],
     conditions: Mapping[str, DegradationSpec],
     seed: int,
-) -> Iterator[Result]:
+) -> Iterator[PairScores]:
     """Of one pair."""
     own = {name: method.fuse(*clean) for name, method in methods.items()}
     direct = {name: own[name] for name, method in methods.items() if not method.restore}
-    yield Result(CLEAN, name, _named(clean) | direct, _scores(direct, clean))
+    yield PairScores(CLEAN, name, _named(clean) | direct, _scores(direct, clean))
     for condition, spec in conditions.items():
         generator = spec.generator(seed)
-        shown = (
-            spec.apply(clean[0], "infrared", generator),
-            spec.apply(clean[1], "visible", generator),
+        shown = Both(
+            spec.apply(clean.infrared, Camera.INFRARED, generator),
+            spec.apply(clean.visible, Camera.VISIBLE, generator),
         )
         fused = _fuse(methods, shown)
         scores = _scores(fused, clean)
         for method, row in scores.items():
             row[OWN_CLEAN] = psnr(fused[method], own[method])
-        yield Result(condition, name, _named(shown) | fused, scores)
+        yield PairScores(condition, name, _named(shown) | fused, scores)
 
 
-def _fuse(methods: Mapping[str, Method], shown: tuple[GrayImage, GrayImage]) -> Images:
+def _fuse(methods: Mapping[str, Method], shown: Both[GrayImage]) -> ImagesByName:
     restored = {"": shown}
     for name in {method.restore for method in methods.values() if method.restore}:
-        restored[name] = (DENOISERS[name](shown[0]), DENOISERS[name](shown[1]))
+        restored[name] = shown.map(DENOISERS[name])
     return {name: method.fuse(*restored[method.restore]) for name, method in methods.items()}
 
 
-def _scores(fused: Images, clean: tuple[GrayImage, GrayImage]) -> dict[str, dict[str, float]]:
+def _scores(fused: ImagesByName, clean: Both[GrayImage]) -> dict[str, dict[str, float]]:
     return evaluate_all(fused, *clean)
 
 
-def _named(images: tuple[GrayImage, GrayImage]) -> Images:
-    return {"shown infrared": images[0], "shown visible": images[1]}
+def _named(images: Both[GrayImage]) -> ImagesByName:
+    return {f"shown {camera}": image for camera, image in images.items()}
 
 
-def _read8(pair: PairPaths) -> tuple[GrayImage, GrayImage]:
+def _read8(pair: PairPaths) -> Both[GrayImage]:
     infrared, visible = read_gray(pair.infrared), read_gray(pair.visible)
     if infrared.dtype != np.uint8 or visible.dtype != np.uint8 or infrared.shape != visible.shape:
         raise ImageError(
             f"metrics take 8-bit pairs of one size: {pair.infrared} is {infrared.dtype} "
             f"{infrared.shape}, {pair.visible} is {visible.dtype} {visible.shape}"
         )
-    return infrared.astype(np.uint8, copy=False), visible.astype(np.uint8, copy=False)
+    return Both(infrared.astype(np.uint8, copy=False), visible.astype(np.uint8, copy=False))

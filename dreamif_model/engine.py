@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from dreamif_model.arrays import ByteImage, FloatImage, FloatPair, GrayImage, RgbImage
 from dreamif_model.backends import Layers, make_backend
 from dreamif_model.device import keep_freed_memory
 from dreamif_model.dominance.smoothing import DominanceSmoother
@@ -29,7 +29,6 @@ from dreamif_model.variants import AVERAGE, VARIANTS
 if TYPE_CHECKING:  # torch takes 2 s and 500 MB, and most engines do without it
     from dreamif_model.network import Network
 
-Pixels = NDArray[np.uint8]  # (H, W) gray or (H, W, 3) RGB
 
 STAGES = ("prepare", "network", "finish")
 CHROMA_WINDOW = 16  # pixels; noise and chroma are averaged over such squares
@@ -47,8 +46,8 @@ class EngineOutput:
         seconds: wall time of each of :data:`STAGES`.
     """
 
-    fused: Pixels
-    dominance: NDArray[np.float32]
+    fused: RgbImage
+    dominance: FloatPair
     seconds: dict[str, float]
 
 
@@ -89,9 +88,9 @@ class FusionEngine:
 
     def fuse(
         self,
-        visible: Pixels,
-        infrared: Pixels,
-        coverage: NDArray[np.float32] | None = None,
+        visible: ByteImage,
+        infrared: GrayImage,
+        coverage: FloatImage | None = None,
     ) -> EngineOutput:
         """Fuse one pair.
 
@@ -122,7 +121,7 @@ class FusionEngine:
         return EngineOutput(fused, maps, dict(zip(STAGES, times, strict=True)))
 
 
-def _finish(layers: Layers, visible: Pixels, luma: Pixels) -> Pixels:
+def _finish(layers: Layers, visible: ByteImage, luma: GrayImage) -> ByteImage:
     """Crop what was padded, and put colour back: (H, W, 3) RGB, the caller's own."""
     height, width = luma.shape
     fused = layers.fused[:height, :width]
@@ -145,7 +144,7 @@ def _finish(layers: Layers, visible: Pixels, luma: Pixels) -> Pixels:
     return _blend(smooth, colored, cv2.resize(weight, (width, height)))
 
 
-def _carry_chroma(visible: Pixels, luma: Pixels, fused: Pixels) -> Pixels:
+def _carry_chroma(visible: ByteImage, luma: GrayImage, fused: ByteImage) -> ByteImage:
     """RGB + (fused − luma), saturated; of the two differences one is 0 at every pixel."""
     brighter = cv2.cvtColor(cv2.subtract(fused, luma), cv2.COLOR_GRAY2RGB)
     darker = cv2.cvtColor(cv2.subtract(luma, fused), cv2.COLOR_GRAY2RGB)
@@ -153,18 +152,16 @@ def _carry_chroma(visible: Pixels, luma: Pixels, fused: Pixels) -> Pixels:
     return _cv(cv2.subtract(raised, darker, raised))
 
 
-def _blend(first: Pixels, second: Pixels, share: NDArray[np.float32]) -> Pixels:
+def _blend(first: ByteImage, second: ByteImage, share: FloatImage) -> ByteImage:
     """Share · first + (1 − share) · second, rounded; share is (H, W)."""
     return _cv(cv2.blendLinear(first, second, share, 1 - share))
 
 
-def _enlarged(image: Pixels, like: Pixels) -> Pixels:
+def _enlarged(image: ByteImage, like: ByteImage) -> ByteImage:
     return _cv(cv2.resize(image, (like.shape[1], like.shape[0])))
 
 
-def _enlarge(
-    maps: NDArray[np.float32], padded: tuple[int, ...], shape: tuple[int, ...]
-) -> NDArray[np.float32]:
+def _enlarge(maps: FloatPair, padded: tuple[int, ...], shape: tuple[int, ...]) -> FloatPair:
     """(2, h, w) of the padded images to (2, H, W), bilinear, cropped."""
     found = np.empty((2, *padded), np.float32)
     for coarse, fine in zip(maps, found, strict=True):
@@ -172,7 +169,7 @@ def _enlarge(
     return np.ascontiguousarray(found[:, : shape[0], : shape[1]])
 
 
-def _pad(image: Pixels, multiple: int) -> Pixels:
+def _pad(image: ByteImage, multiple: int) -> ByteImage:
     """To the network's multiple, by repeating the last row and column."""
     below, right = -image.shape[0] % multiple, -image.shape[1] % multiple
     if not below and not right:
@@ -180,11 +177,11 @@ def _pad(image: Pixels, multiple: int) -> Pixels:
     return _cv(cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REPLICATE))
 
 
-def _rgb(image: Pixels) -> Pixels:
+def _rgb(image: ByteImage) -> ByteImage:
     return image if image.ndim == 3 else _cv(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB))
 
 
-def _cv(image: object) -> Pixels:
+def _cv(image: object) -> ByteImage:
     """What OpenCV makes of uint8 images is uint8; its stubs only say that it is an array."""
     assert isinstance(image, np.ndarray)
     return image

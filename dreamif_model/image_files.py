@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias, cast
+from typing import cast
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from dreamif_model.arrays import RgbImage, StoredImage
 from dreamif_model.errors import ImageError
 
-LARGEST_SIDE = 16384  # pixels of an image whose size is given as text
+MAX_SIDE = 16384  # pixels of an image whose size is given as text
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
-
-Pixels: TypeAlias = "NDArray[np.uint8] | NDArray[np.uint16]"
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class PairPaths:
         return self.visible.stem
 
 
-def read_image(path: Path) -> Pixels:
+def read_image(path: Path) -> StoredImage:
     """Read an image file: (H, W) gray or (H, W, 3) RGB, uint8 or uint16.
 
     ImageError names the file when it is missing, not an image, or of another depth.
@@ -46,28 +44,28 @@ def read_image(path: Path) -> Pixels:
         raise ImageError(f"cannot read {path}: it is empty, damaged or not a PNG, JPEG or TIFF")
     if image.dtype not in (np.uint8, np.uint16):
         raise ImageError(f"{path} holds {image.dtype} pixels: convert it to 8 or 16 bit")
-    pixels = cast("Pixels", image)
+    pixels = cast("StoredImage", image)
     if pixels.ndim == 2:
         return pixels
     return _convert(pixels, cv2.COLOR_BGRA2RGB if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB)
 
 
-def read_gray(path: Path) -> Pixels:
+def read_gray(path: Path) -> StoredImage:
     """Read an image file as gray (H, W); colour becomes BT.601 luma."""
     image = read_image(path)
     return image if image.ndim == 2 else _convert(image, cv2.COLOR_RGB2GRAY)
 
 
-def read_rgb(path: Path) -> NDArray[np.uint8]:
+def read_rgb(path: Path) -> RgbImage:
     """Read an 8-bit image file as RGB (H, W, 3)."""
     image = read_image(path)
     if image.dtype != np.uint8:
         raise ImageError(f"{path} is a {image.dtype} image: the visible image must be 8 bit")
     rgb = image if image.ndim == 3 else _convert(image, cv2.COLOR_GRAY2RGB)
-    return cast("NDArray[np.uint8]", rgb)
+    return cast("RgbImage", rgb)
 
 
-def write_image(path: Path, image: Pixels) -> None:
+def write_image(path: Path, image: StoredImage) -> None:
     """Write (H, W) gray or (H, W, 3) RGB in the format of the file's suffix; 16 bit as PNG."""
     pixels = image if image.ndim == 2 else _convert(image, cv2.COLOR_RGB2BGR)
     try:
@@ -82,8 +80,8 @@ def write_image(path: Path, image: Pixels) -> None:
     path.write_bytes(data.tobytes())
 
 
-def _convert(image: Pixels, code: int) -> Pixels:
-    return cast("Pixels", cv2.cvtColor(image, code))
+def _convert(image: StoredImage, code: int) -> StoredImage:
+    return cast("StoredImage", cv2.cvtColor(image, code))
 
 
 def find_pairs(infrared: Path, visible: Path) -> list[PairPaths]:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dreamif_model.arrays import ByteImage, FloatImage, GrayImage, RgbImage, to_bytes
 from dreamif_model.engine import FusionEngine
 from dreamif_model.errors import ImageError
 from dreamif_model.registration.alignment import alignment_score
@@ -31,9 +32,9 @@ class FusionResult:
         alignment: of the edges in [-1, 1], where it was asked for: :func:`alignment_score`.
     """
 
-    fused: NDArray[np.uint8]
-    dominance_infrared: NDArray[np.float32]
-    dominance_visible: NDArray[np.float32]
+    fused: RgbImage
+    dominance_infrared: FloatImage
+    dominance_visible: FloatImage
     timings: dict[str, float]
     alignment: float | None = None
 
@@ -148,7 +149,7 @@ class FusionPipeline:
         gray, coverage = self._register(normalized, shape)
         reach = np.ones(gray.shape, np.float32) if coverage is None else coverage.copy()
         if coverage is not None:
-            gray = np.rint(gray * coverage).astype(np.uint8)
+            gray = to_bytes(gray * coverage)
         timings = {
             "normalize": normalized_at - started,
             "warp": time.perf_counter() - normalized_at,
@@ -181,8 +182,8 @@ class FusionPipeline:
         return height, width
 
     def _register(
-        self, infrared: NDArray[np.uint8], shape: tuple[int, ...]
-    ) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
+        self, infrared: GrayImage, shape: tuple[int, ...]
+    ) -> tuple[GrayImage, FloatImage | None]:
         """Infrared on the visible pixels, and the coverage where some of them lack it."""
         if self._registrar is None:
             return resize(infrared, shape[:2]), None
@@ -191,15 +192,15 @@ class FusionPipeline:
 
 
 def _score(
-    visible: NDArray[np.uint8],
-    infrared: NDArray[np.uint8],
-    coverage: NDArray[np.float32] | None,
+    visible: ByteImage,
+    infrared: GrayImage,
+    coverage: FloatImage | None,
 ) -> float:
     green = visible if visible.ndim == 2 else visible[..., 1]  # luma enough for edges
     return alignment_score(infrared, green, coverage)
 
 
-def _checked_visible(visible: NDArray[np.generic]) -> NDArray[np.uint8]:
+def _checked_visible(visible: NDArray[np.generic]) -> ByteImage:
     gray_or_rgb = visible.ndim == 2 or (visible.ndim == 3 and visible.shape[2] == 3)
     if not gray_or_rgb or visible.size == 0 or visible.dtype != np.uint8:
         raise ImageError(

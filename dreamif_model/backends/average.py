@@ -5,7 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from dreamif_model.backends.interface import Backend, Layers, Pixels
+from dreamif_model.arrays import ByteImage, GrayImage
+from dreamif_model.backends.interface import Backend, Layers
 
 _EQUAL = np.full((2, 1, 1), 0.5, np.float32)
 
@@ -15,7 +16,7 @@ class AverageBackend(Backend):
 
     name, device, precision, luma, size_multiple = "average", "cpu", "fp32", True, 1
 
-    def fuse(self, infrared: Pixels, visible: Pixels) -> Layers:
+    def fuse(self, infrared: GrayImage, visible: ByteImage) -> Layers:
         """As :meth:`Backend.fuse`."""
         fused = cv2.addWeighted(infrared, 0.5, visible, 0.5, 0)
         return Layers(fused.astype(np.uint8, copy=False), _EQUAL, None)

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dreamif_model.arrays import ByteImage, FloatImage, FloatPair, GrayImage
 from dreamif_model.backends.phases import PhasePacker
 from dreamif_model.errors import ImageError
 from dreamif_model.model_files.graph_info import GraphInfo
 from dreamif_model.model_files.model_source import ModelSource
-
-Pixels = NDArray[np.uint8]  # (H, W) luma or (H, W, 3) RGB
 
 
 @dataclass(frozen=True)
@@ -27,9 +26,9 @@ class Layers:
             luma. None where the network restores nothing.
     """
 
-    fused: Pixels
-    dominance: NDArray[np.float32]
-    removed: NDArray[np.float32] | None
+    fused: ByteImage
+    dominance: FloatPair
+    removed: FloatImage | None
 
 
 class Backend(ABC):
@@ -52,7 +51,7 @@ class Backend(ABC):
     only_shape: tuple[int, int] | None = None
 
     @abstractmethod
-    def fuse(self, infrared: Pixels, visible: Pixels) -> Layers:
+    def fuse(self, infrared: GrayImage, visible: ByteImage) -> Layers:
         """Fuse uint8 infrared (H, W) with visible (H, W), or (H, W, 3) RGB where not ``luma``."""
 
 
@@ -65,7 +64,7 @@ class NetworkBackend(Backend):
         self.only_shape = (info.height, info.width) if info.width else None
         self._packer = PhasePacker(info.stem)
 
-    def fuse(self, infrared: Pixels, visible: Pixels) -> Layers:
+    def fuse(self, infrared: GrayImage, visible: ByteImage) -> Layers:
         """Pack, infer, unpack."""
         if self.only_shape not in (None, infrared.shape):
             height, width = self.only_shape or (0, 0)

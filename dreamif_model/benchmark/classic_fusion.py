@@ -6,15 +6,14 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-Pixels = NDArray[np.uint8]
-Floats = NDArray[np.float32]
+from dreamif_model.arrays import FloatImage, GrayImage, RgbImage, to_bytes
+
 LEVELS = 4  # of the Laplacian pyramid
 RADIUS, EPSILON = 7, 0.01  # of the guided filter: pixels, variance in [0, 1]
 
 
-def laplacian_pyramid(infrared: Pixels, visible: Pixels) -> Pixels:
+def laplacian_pyramid(infrared: GrayImage, visible: RgbImage) -> RgbImage:
     """Larger detail of both at every level, mean of the coarsest (Burt & Adelson 1983).
 
     infrared: uint8 (H, W). visible: uint8 RGB (H, W, 3). Returns uint8 RGB (H, W, 3), the visible
@@ -26,11 +25,11 @@ def laplacian_pyramid(infrared: Pixels, visible: Pixels) -> Pixels:
     for a, b in zip(first[-2::-1], second[-2::-1], strict=True):
         larger = np.where(abs(a) > abs(b), a, b)
         fused = np.asarray(cv2.pyrUp(fused, dstsize=(a.shape[1], a.shape[0])) + larger, np.float32)
-    ycrcb[..., 0] = np.clip(np.rint(fused), 0, 255)
+    ycrcb[..., 0] = to_bytes(fused)
     return np.asarray(cv2.cvtColor(ycrcb, cv2.COLOR_YCrCb2RGB), np.uint8)
 
 
-def _pyramid(image: Pixels) -> list[Floats]:
+def _pyramid(image: GrayImage) -> list[FloatImage]:
     """Details from fine to coarse, then what is left."""
     rest = image.astype(np.float32)
     levels = []
@@ -41,7 +40,7 @@ def _pyramid(image: Pixels) -> list[Floats]:
     return [*levels, rest]
 
 
-def guided_filter(infrared: Pixels, visible: Pixels) -> Pixels:
+def guided_filter(infrared: GrayImage, visible: RgbImage) -> RgbImage:
     """Weights of the stronger Laplacian, smoothed along the edges (Li, Kang & Hu 2013).
 
     One scale; shapes as :func:`laplacian_pyramid`.
@@ -54,11 +53,11 @@ def guided_filter(infrared: Pixels, visible: Pixels) -> Pixels:
     chosen = (saliency[0] > saliency[1]).astype(np.float32)
     weights = [_guided(images[0], chosen), _guided(images[1], 1 - chosen)]
     fused = (weights[0] * images[0] + weights[1] * images[1]) / (weights[0] + weights[1] + 1e-6)
-    ycrcb[..., 0] = np.clip(np.rint(fused * 255), 0, 255)
+    ycrcb[..., 0] = to_bytes(fused * 255)
     return np.asarray(cv2.cvtColor(ycrcb, cv2.COLOR_YCrCb2RGB), np.uint8)
 
 
-def _guided(guide: Floats, image: Floats) -> Floats:
+def _guided(guide: FloatImage, image: FloatImage) -> FloatImage:
     """The guided filter of He, Sun & Tang (2013), by box filters."""
     size = (2 * RADIUS + 1, 2 * RADIUS + 1)
     mean_guide, mean_image = cv2.blur(guide, size), cv2.blur(image, size)
@@ -69,7 +68,7 @@ def _guided(guide: Floats, image: Floats) -> Floats:
     return np.asarray(np.clip(weights, 0, 1), np.float32)
 
 
-CLASSIC: dict[str, Callable[[Pixels, Pixels], Pixels]] = {
+CLASSIC: dict[str, Callable[[GrayImage, RgbImage], RgbImage]] = {
     "laplacian": laplacian_pyramid,
     "guided": guided_filter,
 }

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dreamif_model.arrays import GrayImage, RgbImage
 from dreamif_model.benchmark.classic_fusion import CLASSIC
 from dreamif_model.device import (
     cpu_threads,
@@ -173,7 +174,7 @@ def measure(case: Case) -> Figures:
     )
 
 
-def _subject(case: Case, visible: NDArray[np.uint8], infrared: NDArray[np.uint8]) -> _Subject:
+def _subject(case: Case, visible: RgbImage, infrared: GrayImage) -> _Subject:
     if case.method in CLASSIC:
         fuse = CLASSIC[case.method]
 

@@ -13,16 +13,15 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from dreamif_model.arrays import GrayImage, RgbImage
 from dreamif_model.backends.onnxruntime import import_onnxruntime
 from dreamif_model.backends.pytorch import resolve_device
 from dreamif_model.benchmark.measure import ANCHOR_CHANNELS, Case
 from dreamif_model.device import cpu_threads
 from dreamif_model.errors import ConfigError, WeightsError
 
-Pixels = NDArray[np.uint8]
 
-
-def make_anchor(case: Case, visible: Pixels, infrared: Pixels) -> dict[str, Any]:
+def make_anchor(case: Case, visible: RgbImage, infrared: GrayImage) -> dict[str, Any]:
     """Seven 3×3 convolutions at full size with random weights, channels last, fp32, in torch."""
     torch.set_num_threads(cpu_threads())
     device = resolve_device(case.device)
@@ -54,7 +53,7 @@ def make_anchor(case: Case, visible: Pixels, infrared: Pixels) -> dict[str, Any]
     }
 
 
-def make_peer(case: Case, visible: Pixels, infrared: Pixels) -> dict[str, Any]:
+def make_peer(case: Case, visible: RgbImage, infrared: GrayImage) -> dict[str, Any]:
     """A network of others, whose inputs are infrared and visible luma (1, 1, H, W) in [0, 1]."""
     assert case.file
     pair = [

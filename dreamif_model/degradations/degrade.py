@@ -1,9 +1,9 @@
-"""Degradations of sensors, seeded, on tensors: what training and evaluation show the network.
+"""The degradations on tensors, seeded: training and evaluation show the network their results.
 
 An image is (H, W), (1, H, W) gray or (3, H, W) RGB, float in [0, 1], on the CPU; the result is
-clamped to [0, 1] again, as a camera's output is. Noise is drawn per value; what belongs to a place
-of the image (streaks, stripes, dead pixels, drift) is drawn once and shared by the channels.
-A result depends on the image, the strength and the generator alone.
+clamped to [0, 1] again, as a camera's output is. Noise is drawn for each value. What belongs to a
+place of the image (streaks, stripes, dead pixels, drift) is drawn once and shared by the channels.
+A result depends only on the image, the strength and the generator.
 """
 
 from __future__ import annotations
@@ -17,14 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from dreamif_model.degradations.kinds import (
-    DEGRADATIONS,
-    MODALITIES,
-    Modality,
-    check_degradation,
-    check_names,
-)
+from dreamif_model.cameras import Camera
+from dreamif_model.degradations.kinds import DEGRADATIONS, check_degradation, check_names
 from dreamif_model.errors import ConfigError
+from dreamif_model.tensor_images import to_image, to_tensor
 
 Degradation = Callable[[Tensor, float, Generator], Tensor]
 
@@ -138,12 +134,12 @@ def jpeg(image: Tensor, quality: float, generator: Generator) -> Tensor:  # noqa
 
     ``quality`` from 1 to 100.
     """
-    planes = (image * 255).round().byte().reshape(-1, *image.shape[-2:])
-    pixels = planes.permute(1, 2, 0).numpy()[..., ::-1].copy()  # BGR
-    code = cv2.imencode(".jpg", pixels, (cv2.IMWRITE_JPEG_QUALITY, round(quality)))[1]
-    decoded = np.asarray(cv2.imdecode(code, cv2.IMREAD_UNCHANGED)).reshape(pixels.shape)[..., ::-1]
-    restored = torch.from_numpy(decoded.transpose(2, 0, 1).copy())
-    return (restored.float() / 255).reshape(image.shape)
+    pixels = to_image(image.reshape(-1, *image.shape[-2:]))
+    order = np.s_[..., ::-1] if pixels.ndim == 3 else np.s_[...]  # RGB to BGR and back
+    ordered = np.ascontiguousarray(pixels[order])
+    code = cv2.imencode(".jpg", ordered, (cv2.IMWRITE_JPEG_QUALITY, round(quality)))[1]
+    decoded = np.asarray(cv2.imdecode(code, cv2.IMREAD_UNCHANGED), np.uint8)[order]
+    return to_tensor(decoded).reshape(image.shape)
 
 
 FUNCTIONS: dict[str, Degradation] = {
@@ -172,23 +168,24 @@ def degrade_randomly(
     probability: float,
     generator: Generator,
     *,
-    modality: Modality | None = None,
+    camera: Camera | None = None,
     kinds: Sequence[str] | None = None,
-    most: int = 3,
+    max_count: int = 3,
 ) -> Tensor:
-    """With ``probability``, random degradations of random strength; else the image itself.
+    """Degrade an image at random, with ``probability``; else return the image itself.
 
-    One of them in 60 %, two in 30 %, three in 10 % of the cases, but never more than ``most``;
-    all different and in the order of the table. modality: only kinds that its cameras show.
-    kinds: only these names; the image stays as it is where none of them fits the modality.
+    It gets one degradation in 60 %, two in 30 % and three in 10 % of the cases, but at most
+    ``max_count``. They are all different, in the order of the table, of random strength. They are
+    drawn from the kinds that ``camera`` shows and that ``kinds`` names; where there are none, the
+    image stays as it is.
     """
-    if most < 1:
-        raise ConfigError(f"most is {most}, expected 1 or more")
+    if max_count < 1:
+        raise ConfigError(f"max_count is {max_count}, expected 1 or more")
     chance, number = torch.rand(2, generator=generator).tolist()
-    names = _drawable(modality, kinds)
+    names = _drawable(camera, kinds)
     if chance >= probability or not names:
         return image
-    count = min(1 + (number > 0.6) + (number > 0.9), most, len(names))
+    count = min(1 + (number > 0.6) + (number > 0.9), max_count, len(names))
     shares = torch.tensor([DEGRADATIONS[name].share for name in names], dtype=torch.float32)
     drawn = torch.multinomial(shares, count, generator=generator).sort().values.tolist()
     for index, position in zip(drawn, torch.rand(count, generator=generator).tolist(), strict=True):
@@ -199,17 +196,15 @@ def degrade_randomly(
     return image
 
 
-def _drawable(modality: Modality | None, kinds: Sequence[str] | None) -> list[str]:
-    if modality is not None and modality not in MODALITIES:
-        raise ConfigError(f"modality is {modality!r}, expected one of {', '.join(MODALITIES)}")
+def _drawable(camera: Camera | None, kinds: Sequence[str] | None) -> list[str]:
     if kinds is not None:
         check_names(kinds)
         if not kinds:
-            raise ConfigError(f"kinds names no degradation: choose of {', '.join(DEGRADATIONS)}")
+            raise ConfigError(f"kinds names no degradation: choose from {', '.join(DEGRADATIONS)}")
     return [
         name
         for name, kind in DEGRADATIONS.items()
-        if (modality is None or modality in kind.modalities) and (kinds is None or name in kinds)
+        if (camera is None or camera in kind.cameras) and (kinds is None or name in kinds)
     ]
 
 
@@ -218,7 +213,7 @@ def _uniform(shape: int | tuple[int, ...], generator: Generator) -> Tensor:
 
 
 def _grown(field: Tensor) -> Tensor:
-    """Greatest value of every pixel and its neighbours to the left and above, (1, H, W)."""
+    """Maximum of every pixel and its neighbours to the left and above, (1, H, W)."""
     padded = F.pad(field, (1, 0, 1, 0))
     pairs = torch.maximum(padded[..., 1:, :], padded[..., :-1, :])
     return torch.maximum(pairs[..., 1:], pairs[..., :-1])

@@ -9,12 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from dreamif_model.arrays import GrayImage, to_bytes
 from dreamif_model.errors import ConfigError
-
-GrayImage = NDArray[np.uint8]  # (H, W)
 
 # In units of the noise level; near the best PSNR on noisy validation pairs, where it is flat.
 NON_LOCAL_STRENGTH, TOTAL_VARIATION_WEIGHT = 0.8, 1.5
@@ -26,8 +22,9 @@ def non_local_means(image: GrayImage) -> GrayImage:
     gray = image / 255.0
     sigma = restoration.estimate_sigma(gray)
     strength = NON_LOCAL_STRENGTH * sigma
-    return _to_uint8(
-        restoration.denoise_nl_means(
+    return to_bytes(
+        255
+        * restoration.denoise_nl_means(
             gray, patch_size=5, patch_distance=6, h=strength, sigma=sigma, fast_mode=True
         )
     )
@@ -38,7 +35,7 @@ def total_variation(image: GrayImage) -> GrayImage:
     restoration = import_scikit_image()
     gray = image / 255.0
     weight = TOTAL_VARIATION_WEIGHT * restoration.estimate_sigma(gray)
-    return _to_uint8(restoration.denoise_tv_chambolle(gray, weight=max(weight, 1e-6)))
+    return to_bytes(255 * restoration.denoise_tv_chambolle(gray, weight=max(weight, 1e-6)))
 
 
 DENOISERS: dict[str, Callable[[GrayImage], GrayImage]] = {
@@ -57,8 +54,3 @@ def import_scikit_image() -> Any:
             "restoring first needs scikit-image and PyWavelets: pip install 'dreamif_ros[evaluate]'"
         ) from None
     return restoration
-
-
-def _to_uint8(gray: NDArray[np.float64]) -> GrayImage:
-    pixels: GrayImage = np.rint(gray.clip(0, 1) * 255).astype(np.uint8)
-    return pixels

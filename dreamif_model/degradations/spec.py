@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from dreamif_model.degradations.kinds import MODALITIES, Modality, check_degradation
+from dreamif_model.arrays import ByteImage
+from dreamif_model.cameras import Camera
+from dreamif_model.degradations.kinds import check_degradation
 from dreamif_model.errors import ConfigError
 
 if TYPE_CHECKING:  # torch takes 2 s: only what degrades images loads it
@@ -20,7 +19,7 @@ Step = tuple[str, float]  # name and strength
 
 @dataclass(frozen=True)
 class DegradationSpec:
-    """What each camera's images go through, one step after the other; () leaves them clean."""
+    """The steps that degrade each camera's images, in order; () leaves them clean."""
 
     infrared: tuple[Step, ...] = ()
     visible: tuple[Step, ...] = ()
@@ -29,51 +28,45 @@ class DegradationSpec:
     def parse(cls, texts: Sequence[str]) -> DegradationSpec:
         """Read texts of the form ``[infrared=|visible=]NAME:STRENGTH[,NAME:STRENGTH…]``.
 
-        A text without a modality is for both; several texts are applied one after the other.
+        A text without a camera is for both; several texts are applied one after the other.
         ConfigError says what is wrong with one.
         """
-        steps: dict[str, tuple[Step, ...]] = dict.fromkeys(MODALITIES, ())
+        steps: dict[str, tuple[Step, ...]] = {camera.value: () for camera in Camera}
         for text in texts:
-            modality, equals, names = text.rpartition("=")
-            if equals and modality not in MODALITIES:
+            camera, equals, names = text.rpartition("=")
+            if equals and camera not in steps:
                 raise ConfigError(
-                    f"degradation {text!r} is for {modality!r}, expected {' or '.join(MODALITIES)}"
+                    f"degradation {text!r} is for {camera!r}, expected {' or '.join(steps)}"
                 )
             parsed = tuple(parse_degradation(part) for part in names.split(","))
-            for chosen in [modality] if equals else MODALITIES:
+            for chosen in [camera] if equals else steps:
                 steps[chosen] += parsed
         return cls(**steps)
 
     def generator(self, seed: int) -> Generator | None:
-        """Random numbers for :meth:`apply`; None where all images stay clean, without torch."""
+        """Random numbers for :meth:`apply`; None, without torch, where all images stay clean."""
         if not (self.infrared or self.visible):
             return None
         import torch
 
         return torch.Generator().manual_seed(seed)
 
-    def apply(
-        self, image: NDArray[np.uint8], modality: Modality, generator: Generator | None
-    ) -> NDArray[np.uint8]:
-        """Degrade an image of one camera: (H, W) gray or (H, W, 3) RGB; the same shape again.
+    def apply(self, image: ByteImage, camera: Camera, generator: Generator | None) -> ByteImage:
+        """Degrade an image of one camera, with the random numbers of :meth:`generator`.
 
-        Rounded to 8 bits after the last step. The image itself where there is no step.
-        generator: of :meth:`generator`.
+        The result is rounded to 8 bits after the last step; without a step it is the image itself.
         """
-        steps = self.infrared if modality == "infrared" else self.visible
+        steps = self.infrared if camera is Camera.INFRARED else self.visible
         if not steps:
             return image
-        import torch
-
         from dreamif_model.degradations.degrade import degrade
+        from dreamif_model.tensor_images import to_image, to_tensor
 
         assert generator is not None  # there are steps
-        planes = image if image.ndim == 2 else image.transpose(2, 0, 1)
-        shown = torch.from_numpy(np.ascontiguousarray(planes)).float() / 255
+        planes = to_tensor(image)
         for name, strength in steps:
-            shown = degrade(shown, name, strength, generator)
-        pixels: NDArray[np.uint8] = shown.mul(255).round().byte().numpy()
-        return pixels if image.ndim == 2 else np.ascontiguousarray(pixels.transpose(1, 2, 0))
+            planes = degrade(planes, name, strength, generator)
+        return to_image(planes)
 
 
 def parse_degradation(text: str) -> Step:

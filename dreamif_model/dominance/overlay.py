@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+
+from dreamif_model.arrays import FloatImage, RgbImage
 
 # RGB at infrared shares 0, ½ and 1: blue where visible leads, orange where infrared does.
 _ANCHORS = np.array([[40, 110, 240], [128, 128, 128], [255, 120, 0]])
@@ -13,10 +14,10 @@ _COLORS = np.stack(
 
 
 def dominance_overlay(
-    fused: NDArray[np.uint8],
-    dominance_infrared: NDArray[np.float32],
-    dominance_visible: NDArray[np.float32],
-) -> NDArray[np.uint8]:
+    fused: RgbImage,
+    dominance_infrared: FloatImage,
+    dominance_visible: FloatImage,
+) -> RgbImage:
     """Tint the fused image by the infrared share of dominance.
 
     fused: (H, W, 3) RGB uint8. dominance: (H, W) in [0, 1] each. Returns (H, W, 3) RGB uint8:
@@ -24,5 +25,5 @@ def dominance_overlay(
     """
     total = np.maximum(dominance_infrared + dominance_visible, np.float32(1e-6))
     share = (dominance_infrared / total * 255).astype(np.uint8)
-    tint: NDArray[np.uint8] = np.take(_COLORS, share, axis=0)
+    tint: RgbImage = np.take(_COLORS, share, axis=0)
     return (fused & tint) + ((fused ^ tint) >> 1)  # the mean, without a wider type

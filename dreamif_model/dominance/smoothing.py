@@ -6,21 +6,20 @@ from typing import cast
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from dreamif_model.arrays import FloatImage, FloatPair, GrayImage
 from dreamif_model.errors import ConfigError
 
 BLOCK = 8  # pixels, about; inputs are compared by means of such squares, which have little noise
 REACH = 2  # blocks; how far around a change the maps are new: what the network saw of it
 NOISE_MARGIN = 4.0  # times the noise of the blocks, up to which a change counts as noise
-LEAST, MOST = 0.02, 0.06  # of [0, 1]; such a change is still noise, or no more, whatever that is
+MIN_CHANGE, MAX_CHANGE = (
+    0.02,
+    0.06,
+)  # of [0, 1]; such a change is still noise, or no more, whatever that is
 LAPLACIAN = np.array((1.0, -2.0, 1.0))  # along both axes: blind to slopes and edges
 LAPLACIAN_MEDIAN = 6 * 0.6745  # of its absolute response to noise of σ = 1 (Immerkær 1996)
 NEAR = np.ones((2 * REACH + 1, 2 * REACH + 1), np.uint8)
-
-Gray = NDArray[np.uint8]  # (H, W)
-Plane = NDArray[np.float32]  # (rows, columns)
-Planes = NDArray[np.float32]  # (2, rows, columns), infrared first
 
 
 class DominanceSmoother:
@@ -33,7 +32,7 @@ class DominanceSmoother:
 
     def __init__(self, share: float = 0.0) -> None:
         self.share = share
-        self._kept: tuple[Planes, Planes] | None = None
+        self._kept: tuple[FloatPair, FloatPair] | None = None
 
     @property
     def share(self) -> float:
@@ -52,7 +51,7 @@ class DominanceSmoother:
         """Forget the frames so far."""
         self._kept = None
 
-    def smooth(self, dominance: Planes, infrared: Gray, visible: Gray) -> Planes:
+    def smooth(self, dominance: FloatPair, infrared: GrayImage, visible: GrayImage) -> FloatPair:
         """Return the maps (2, h, w) of a frame, smoothed; of new sizes, as they are.
 
         dominance: float32 in [0, 1]. infrared, visible: uint8 (H, W), what the maps were made of.
@@ -74,24 +73,24 @@ class DominanceSmoother:
         return dominance
 
 
-def _blocks(image: Gray) -> Plane:
+def _blocks(image: GrayImage) -> FloatImage:
     """Means of squares, in [0, 1]."""
     rows, columns = (-(-side // BLOCK) for side in image.shape)
     means = cv2.resize(image.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA)
-    return cast("Plane", means) / np.float32(255)
+    return cast("FloatImage", means) / np.float32(255)
 
 
-def _stillness(blocks: Planes, old: Planes) -> Plane:
+def _stillness(blocks: FloatPair, old: FloatPair) -> FloatImage:
     """1 where no block within reach changed by more than noise, 0 from twice that on."""
     changes = [
-        np.abs(now - before) / min(max(NOISE_MARGIN * _noise(now), LEAST), MOST)
+        np.abs(now - before) / min(max(NOISE_MARGIN * _noise(now), MIN_CHANGE), MAX_CHANGE)
         for now, before in zip(blocks, old, strict=True)
     ]
     nearby = cv2.dilate(np.maximum(*changes), NEAR)
-    return cast("Plane", np.clip(2 - nearby, 0, 1))
+    return cast("FloatImage", np.clip(2 - nearby, 0, 1))
 
 
-def _noise(blocks: Plane) -> float:
+def _noise(blocks: FloatImage) -> float:
     """σ of the noise of an input, from one frame, so that motion is none."""
     response = cv2.sepFilter2D(
         blocks, cv2.CV_32F, LAPLACIAN, LAPLACIAN, borderType=cv2.BORDER_REPLICATE
@@ -99,5 +98,5 @@ def _noise(blocks: Plane) -> float:
     return float(np.median(np.abs(response))) / LAPLACIAN_MEDIAN
 
 
-def _resized(stays: Plane, shape: tuple[int, ...]) -> Plane:
-    return cast("Plane", cv2.resize(stays, shape[::-1], interpolation=cv2.INTER_LINEAR))
+def _resized(stays: FloatImage, shape: tuple[int, ...]) -> FloatImage:
+    return cast("FloatImage", cv2.resize(stays, shape[::-1], interpolation=cv2.INTER_LINEAR))

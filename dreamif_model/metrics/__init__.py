@@ -6,7 +6,7 @@ SD also reward noise, and copies of one source win others (VIFF, CC): never read
 """
 
 from dreamif_model.metrics.edges import nabf, qabf
-from dreamif_model.metrics.gray import Gray
+from dreamif_model.metrics.gray import GrayInput
 from dreamif_model.metrics.statistics import (
     average_gradient,
     correlation_coefficient,
@@ -24,7 +24,7 @@ from dreamif_model.metrics.vif import viff
 
 __all__ = [
     "METRICS",
-    "Gray",
+    "GrayInput",
     "Metric",
     "average_gradient",
     "correlation_coefficient",

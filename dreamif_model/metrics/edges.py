@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dreamif_model.arrays import RealImage
 from dreamif_model.metrics.filters import MIRROR_BORDER, ZERO_BORDER, sobel
-from dreamif_model.metrics.gray import AnyPlane, Gray, Image, images
+from dreamif_model.metrics.gray import GrayInput, Measured, images
 
 NABF_THRESHOLD = 2.0  # gray levels per pixel; a weaker edge of a source hardly counts
-NABF_LEAST_WEIGHT = 0.001
+NABF_MIN_WEIGHT = 0.001
 ROUNDING = 1e-9  # gray levels; a gradient below it is 0 in an image that is not of whole numbers
 
 
@@ -19,14 +20,14 @@ ROUNDING = 1e-9  # gray levels; a gradient below it is 0 in an image that is not
 class _Edges:
     """Strength and angle in [-π/2, π/2] of each pixel's edge, (H, W) or a selection of it."""
 
-    strength: AnyPlane
-    angle: AnyPlane
+    strength: RealImage
+    angle: RealImage
 
     def __getitem__(self, selected: NDArray[np.bool_]) -> _Edges:
         return _Edges(self.strength[selected], self.angle[selected])
 
 
-def qabf(fused: Gray | Image, infrared: Gray | Image, visible: Gray | Image) -> float:
+def qabf(fused: GrayInput, infrared: GrayInput, visible: GrayInput) -> float:
     """Edge information kept from both sources; 0 to 1, higher is better.
 
     Per source S, with edge strength g and angle α by 3×3 Sobel (borders zero):
@@ -46,7 +47,7 @@ def qabf(fused: Gray | Image, infrared: Gray | Image, visible: Gray | Image) -> 
     return kept / weight if weight else 0.0
 
 
-def nabf(fused: Gray | Image, infrared: Gray | Image, visible: Gray | Image) -> float:
+def nabf(fused: GrayInput, infrared: GrayInput, visible: GrayInput) -> float:
     """Edges that fusion added and no source has (artifacts, noise); 0 to 1, lower is better.
 
     Edge strength g and angle α by 3×3 Sobel / 8, borders mirrored; G as in :func:`qabf`,
@@ -69,11 +70,11 @@ def nabf(fused: Gray | Image, infrared: Gray | Image, visible: Gray | Image) -> 
     return lost / whole
 
 
-def _total(values: AnyPlane) -> float:
+def _total(values: RealImage) -> float:
     return float(values.sum(dtype=np.float64))
 
 
-def _edges_qabf(image: Image) -> _Edges:
+def _edges_qabf(image: Measured) -> _Edges:
     gx, gy = sobel(image.compact, ZERO_BORDER)
     upright = np.abs(gx) < ROUNDING
     angle = np.arctan(np.divide(gy, gx, out=np.zeros_like(gx), where=~upright))
@@ -81,7 +82,7 @@ def _edges_qabf(image: Image) -> _Edges:
     return _Edges(_length(gx, gy), angle)
 
 
-def _edges_nabf(image: Image) -> _Edges:
+def _edges_nabf(image: Measured) -> _Edges:
     gx, gy = sobel(image.compact, MIRROR_BORDER, 1 / 8)
     level = gy == 0
     angle = np.arctan(np.divide(gx, gy, out=np.zeros_like(gx), where=~level))
@@ -89,41 +90,41 @@ def _edges_nabf(image: Image) -> _Edges:
     return _Edges(_length(gx, gy), angle)
 
 
-def _length(gx: AnyPlane, gy: AnyPlane) -> AnyPlane:
+def _length(gx: RealImage, gy: RealImage) -> RealImage:
     squares = gx * gx
     squares += gy * gy
     return np.sqrt(squares, out=squares)
 
 
-def _kept_qabf(source: _Edges, fused: _Edges) -> AnyPlane:
+def _kept_qabf(source: _Edges, fused: _Edges) -> RealImage:
     apart = np.abs(source.angle - fused.angle)
     kept = _sigmoid(_ratio(source.strength, fused.strength), 0.9994, -15, 0.5)
     kept *= _sigmoid(1 - apart / (np.pi / 2), 0.9879, -22, 0.8)
     return kept
 
 
-def _kept_nabf(source: _Edges, fused: _Edges) -> AnyPlane:
+def _kept_nabf(source: _Edges, fused: _Edges) -> RealImage:
     apart = np.abs(source.angle - fused.angle)
     kept = _sigmoid(_ratio(source.strength, fused.strength), 0.9999, -19, 0.5)
     kept *= _sigmoid(np.abs(apart / (np.pi / 2) - 1), 0.9995, -22, 0.5)
     return np.sqrt(kept, out=kept)
 
 
-def _weight_nabf(image: Image) -> AnyPlane:
+def _weight_nabf(image: Measured) -> RealImage:
     strength = image.once(_edges_nabf).strength
     weight = strength * np.sqrt(strength)
-    weight[strength < NABF_THRESHOLD] = NABF_LEAST_WEIGHT
+    weight[strength < NABF_THRESHOLD] = NABF_MIN_WEIGHT
     return weight
 
 
-def _ratio(a: AnyPlane, b: AnyPlane) -> AnyPlane:
+def _ratio(a: RealImage, b: RealImage) -> RealImage:
     """The smaller over the greater; 0 where both are 0."""
     greater = np.maximum(a, b)
     np.maximum(greater, np.finfo(greater.dtype).tiny, out=greater)
     return np.minimum(a, b) / greater
 
 
-def _sigmoid(value: AnyPlane, top: float, slope: float, middle: float) -> AnyPlane:
+def _sigmoid(value: RealImage, top: float, slope: float, middle: float) -> RealImage:
     bent = value - middle
     bent *= slope
     np.exp(bent, out=bent)

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dreamif_model.arrays import AnyGray, DoubleImage
 from dreamif_model.errors import ImageError
 from dreamif_model.metrics.filters import smooth
-from dreamif_model.metrics.gray import Gray, Plane, planes
+from dreamif_model.metrics.gray import planes
 
 SMOOTHING = 1.5  # pixels, σ; takes most of a camera's noise from the test for stillness
 STILL = 3.0  # gray levels, default threshold
@@ -49,24 +50,28 @@ class Stillness:
     input_change: float
 
     @classmethod
-    def of(cls, before: Sequence[Gray], now: Sequence[Gray], threshold: float = STILL) -> Stillness:
+    def of(
+        cls, before: Sequence[AnyGray], now: Sequence[AnyGray], threshold: float = STILL
+    ) -> Stillness:
         """From infrared and visible image of both frames, all (H, W)."""
         deltas = [_delta(*both) for both in zip(before, now, strict=True)]
         still = np.all([abs(smooth(delta, SMOOTHING)) <= threshold for delta in deltas], axis=0)
         change = float(np.maximum(*map(abs, deltas))[still].sum())
         return cls(still, int(still.sum()), change)
 
-    def change(self, before: Gray, now: Gray) -> float:
+    def change(self, before: AnyGray, now: AnyGray) -> float:
         """Σ abs(ΔF) of a fused image over the still pixels."""
         return float(abs(_delta(before, now))[self.pixels].sum())
 
 
-def _delta(before: Gray, now: Gray) -> Plane:
+def _delta(before: AnyGray, now: AnyGray) -> DoubleImage:
     old, new = planes(before, now)
     return new - old
 
 
-def flicker(frames: Iterable[tuple[Gray, Gray, Gray]], threshold: float = STILL) -> Flicker:
+def flicker(
+    frames: Iterable[tuple[AnyGray, AnyGray, AnyGray]], threshold: float = STILL
+) -> Flicker:
     """How much the fused image changes where the inputs are still, relative to their own change.
 
     With Δ the difference to the frame before and G a Gaussian of σ = 1.5 pixels, a pixel of a
@@ -88,7 +93,7 @@ def flicker(frames: Iterable[tuple[Gray, Gray, Gray]], threshold: float = STILL)
     Raises:
         ImageError: fewer than two frames, or images of unequal size.
     """
-    before: list[Plane] | None = None
+    before: list[DoubleImage] | None = None
     count = still_pixels = pixels = 0
     fused_sum = input_sum = 0.0
     for count, frame in enumerate(frames, start=1):

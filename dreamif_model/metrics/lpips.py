@@ -29,11 +29,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from dreamif_model.arrays import AnyGray
 from dreamif_model.errors import WeightsError
-from dreamif_model.metrics.gray import Gray, planes
+from dreamif_model.metrics.gray import planes
 from dreamif_model.model_files.checkpoints import read_pickled
 
-SMALLEST = 31  # pixels; a smaller image has nothing left after the second pooling
+MIN_SIDE = 31  # pixels; a smaller image has nothing left after the second pooling
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # ImageNet's, for [-1, 1]
 # Layer's number in torchvision's AlexNet, output and input channels, side, stride, padding.
 LAYERS = (
@@ -60,18 +61,18 @@ class Lpips:
         """Keep torch of this process to one core, where others compute beside it."""
         torch.set_num_threads(1)
 
-    def score(self, fused: Gray, infrared: Gray, visible: Gray) -> float:
+    def score(self, fused: AnyGray, infrared: AnyGray, visible: AnyGray) -> float:
         """(d(F, I) + d(F, V)) / 2; ≥ 0, lower is better."""
         return (self.distance(fused, infrared) + self.distance(fused, visible)) / 2
 
     @torch.inference_mode()
-    def distance(self, a: Gray, b: Gray) -> float:
+    def distance(self, a: AnyGray, b: AnyGray) -> float:
         """Of two gray images (H, W) in [0, 255], shown as three equal channels in [-1, 1]; ≥ 0.
 
         d = Σ over AlexNet's five layers of mean over pixels of w · (x̂_a - x̂_b)², x̂ the outputs
         after ReLU, of length 1 at each pixel, w ≥ 0 a weight per channel.
         """
-        images = [torch.from_numpy(image).float() for image in planes(a, b, smallest=SMALLEST)]
+        images = [torch.from_numpy(image).float() for image in planes(a, b, min_side=MIN_SIDE)]
         x = torch.stack(images)[:, None].expand(-1, 3, -1, -1) / 127.5 - 1  # (2, 3, H, W)
         x = (x - x.new_tensor(SHIFT).view(3, 1, 1)) / x.new_tensor(SCALE).view(3, 1, 1)
         total = 0.0

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from dreamif_model.arrays import GrayImage
 from dreamif_model.device import keep_freed_memory, usable_cores
 from dreamif_model.errors import ConfigError, DreamIFError, ImageError
 from dreamif_model.image_files import find_pairs, read_gray
@@ -26,7 +27,6 @@ RESAMPLES, CHUNK = 10_000, 500  # of the bootstrap; how many at a time, for the 
 if TYPE_CHECKING:
     from dreamif_model.metrics.lpips import Lpips
 
-GrayImage: TypeAlias = NDArray[np.uint8]  # (H, W)
 Scores: TypeAlias = dict[str, float]  # metric: value
 
 

@@ -7,46 +7,47 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from dreamif_model.arrays import AnyGray, DoubleImage
 from dreamif_model.metrics.filters import box_mean, joint_histogram
-from dreamif_model.metrics.gray import Gray, Image, Plane, images, levels, planes
+from dreamif_model.metrics.gray import GrayInput, Measured, images, levels, planes
 
 SSIM_WINDOW = 7  # pixels, side
 SAMPLE = SSIM_WINDOW**2 / (SSIM_WINDOW**2 - 1)  # of population to sample covariance
 
 
-def average_gradient(fused: Gray | Image) -> float:
+def average_gradient(fused: GrayInput) -> float:
     """AG: mean of sqrt((Gx² + Gy²) / 2), in gray levels per pixel; ≥ 0, higher is better.
 
     Gx, Gy are central differences, one-sided at the borders. Cui et al., Optics Communications
     2015.
     """
-    (image,) = planes(fused, smallest=2)
+    (image,) = planes(fused, min_side=2)
     gy, gx = np.gradient(image)
     return float(np.sqrt((gx * gx + gy * gy) / 2).mean())
 
 
-def spatial_frequency(fused: Gray | Image) -> float:
+def spatial_frequency(fused: GrayInput) -> float:
     """SF: sqrt(mean(Δx²) + mean(Δy²)), in gray levels; ≥ 0, higher is better.
 
     Δx, Δy are first differences. Eskicioglu & Fisher, IEEE Transactions on Communications 1995.
     """
-    (image,) = planes(fused, smallest=2)
+    (image,) = planes(fused, min_side=2)
     dx, dy = np.diff(image, axis=1), np.diff(image, axis=0)
     return math.sqrt(float((dx * dx).mean()) + float((dy * dy).mean()))
 
 
-def ssim(fused: Gray | Image, infrared: Gray | Image, visible: Gray | Image) -> float:
+def ssim(fused: GrayInput, infrared: GrayInput, visible: GrayInput) -> float:
     """SSIM(F, I) + SSIM(F, V); -2 to 2, higher is better.
 
     SSIM = mean of (2 μ_a μ_b + c1) (2 σ_ab + c2) / ((μ_a² + μ_b² + c1) (σ_a² + σ_b² + c2)) over
     the 7×7 windows that lie inside, uniform, sample covariance, c1 = (.01·255)²,
     c2 = (.03·255)². Wang et al., IEEE TIP 2004.
     """
-    image, *sources = images(fused, infrared, visible, smallest=SSIM_WINDOW)
+    image, *sources = images(fused, infrared, visible, min_side=SSIM_WINDOW)
     return sum(_ssim(image, source) for source in sources)
 
 
-def entropy(fused: Gray | Image) -> float:
+def entropy(fused: GrayInput) -> float:
     """EN: -Σ p log2 p over the 256 gray levels, in bits; 0 to 8, higher is better.
 
     Shannon 1948; for fusion, Roberts et al., Journal of Applied Remote Sensing 2008.
@@ -55,7 +56,7 @@ def entropy(fused: Gray | Image) -> float:
     return _bits(np.bincount(image.once(levels).ravel()).astype(np.float64))
 
 
-def standard_deviation(fused: Gray | Image) -> float:
+def standard_deviation(fused: GrayInput) -> float:
     """SD: sqrt(mean((F - mean F)²)), in gray levels; 0 to 127.5, higher is better.
 
     Of all pixels (not a sample's). As in Ma et al., Information Fusion 2019 (a survey).
@@ -64,7 +65,7 @@ def standard_deviation(fused: Gray | Image) -> float:
     return float(image.std())
 
 
-def mutual_information(fused: Gray | Image, infrared: Gray | Image, visible: Gray | Image) -> float:
+def mutual_information(fused: GrayInput, infrared: GrayInput, visible: GrayInput) -> float:
     """MI(F, I) + MI(F, V), in bits; 0 to 16, higher is better.
 
     MI(F, S) = H(F) + H(S) - H(F, S), entropies of the (joint) histogram of 256 gray levels.
@@ -79,7 +80,7 @@ def mutual_information(fused: Gray | Image, infrared: Gray | Image, visible: Gra
 
 
 def sum_of_correlations_of_differences(
-    fused: Gray | Image, infrared: Gray | Image, visible: Gray | Image
+    fused: GrayInput, infrared: GrayInput, visible: GrayInput
 ) -> float:
     """SCD: r(F - V, I) + r(F - I, V), r Pearson's correlation; -2 to 2, higher is better.
 
@@ -90,9 +91,7 @@ def sum_of_correlations_of_differences(
     return _correlation(image - vi, ir) + _correlation(image - ir, vi)
 
 
-def correlation_coefficient(
-    fused: Gray | Image, infrared: Gray | Image, visible: Gray | Image
-) -> float:
+def correlation_coefficient(fused: GrayInput, infrared: GrayInput, visible: GrayInput) -> float:
     """CC: (r(F, I) + r(F, V)) / 2, r Pearson's correlation; -1 to 1, higher is better.
 
     r is 0 where one of the two is constant. As in Ma et al., Information Fusion 2019.
@@ -101,13 +100,13 @@ def correlation_coefficient(
     return sum(_correlation(image, source) for source in sources) / 2
 
 
-def psnr(image: Gray, reference: Gray) -> float:
+def psnr(image: AnyGray, reference: AnyGray) -> float:
     """Of two images: 10 log10(255² / mean((a - b)²)), in dB; ≥ 0, infinite where equal."""
     a, b = planes(image, reference)
     return _decibels(_mean_square(a - b))
 
 
-def fusion_psnr(fused: Gray | Image, infrared: Gray | Image, visible: Gray | Image) -> float:
+def fusion_psnr(fused: GrayInput, infrared: GrayInput, visible: GrayInput) -> float:
     """PSNR of tables: 10 log10(255² / ((mse(F, I) + mse(F, V)) / 2)), in dB; higher is better.
 
     ≥ 0; infinite where all three are equal. The mean of both sources has the highest possible,
@@ -117,7 +116,7 @@ def fusion_psnr(fused: Gray | Image, infrared: Gray | Image, visible: Gray | Ima
     return _decibels(sum(_mean_square(image - source) for source in sources) / 2)
 
 
-def _ssim(a: Image, b: Image) -> float:
+def _ssim(a: Measured, b: Measured) -> float:
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
     (mean_a, square_a, variance_a), (mean_b, square_b, variance_b) = (
         image.once(_window_moments) for image in (a, b)
@@ -130,7 +129,7 @@ def _ssim(a: Image, b: Image) -> float:
     return float(similarity.mean())
 
 
-def _window_moments(image: Image) -> tuple[Plane, Plane, Plane]:
+def _window_moments(image: Measured) -> tuple[DoubleImage, DoubleImage, DoubleImage]:
     """Mean, its square and variance of each window of SSIM."""
     mean = box_mean(image.plane, SSIM_WINDOW)
     square = mean * mean
@@ -143,14 +142,14 @@ def _bits(counts: NDArray[np.float64]) -> float:
     return float(-(shares * np.log2(shares)).sum()) + 0.0  # no -0.0
 
 
-def _correlation(a: Plane, b: Plane) -> float:
+def _correlation(a: DoubleImage, b: DoubleImage) -> float:
     """Pearson's; 0 where one of the two is constant."""
     a, b = a - a.mean(), b - b.mean()
     scale = math.sqrt(_mean_square(a) * _mean_square(b))
     return float((a * b).mean()) / scale if scale else 0.0
 
 
-def _mean_square(image: Plane) -> float:
+def _mean_square(image: DoubleImage) -> float:
     return float((image * image).mean())
 
 

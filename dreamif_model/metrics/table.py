@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from dreamif_model.arrays import AnyGray
 from dreamif_model.metrics.edges import nabf, qabf
-from dreamif_model.metrics.gray import Gray, Image, images
+from dreamif_model.metrics.gray import Measured, images
 from dreamif_model.metrics.statistics import (
     average_gradient,
     correlation_coefficient,
@@ -28,16 +29,16 @@ class Metric:
     Attributes:
         meaning: what it measures, in a few words, with the unit.
         higher_is_better: its direction.
-        least: the smallest possible value.
-        greatest: the greatest possible value; None where there is no bound.
+        minimum: the smallest possible value.
+        maximum: the largest possible value; None where there is no bound.
         score: of one fused image and its sources; None where that is not enough.
     """
 
     meaning: str
     higher_is_better: bool
-    least: float
-    greatest: float | None
-    score: Callable[[Image, Image, Image], float] | None
+    minimum: float
+    maximum: float | None
+    score: Callable[[Measured, Measured, Measured], float] | None
 
     @property
     def arrow(self) -> str:
@@ -47,12 +48,14 @@ class Metric:
     @property
     def range(self) -> str:
         """In words."""
-        if self.greatest is None:
-            return f"≥ {self.least:g}"
-        return f"{self.least:g} to {self.greatest:g}"
+        if self.maximum is None:
+            return f"≥ {self.minimum:g}"
+        return f"{self.minimum:g} to {self.maximum:g}"
 
 
-def _of_fused(score: Callable[[Image], float]) -> Callable[[Image, Image, Image], float]:
+def _of_fused(
+    score: Callable[[Measured], float],
+) -> Callable[[Measured, Measured, Measured], float]:
     return lambda fused, infrared, visible: score(fused)  # noqa: ARG005
 
 
@@ -78,13 +81,13 @@ METRICS: dict[str, Metric] = {
 }
 
 
-def evaluate(fused: Gray, infrared: Gray, visible: Gray) -> dict[str, float]:
+def evaluate(fused: AnyGray, infrared: AnyGray, visible: AnyGray) -> dict[str, float]:
     """Those of :data:`METRICS` that take no more than one fused image and its (clean) sources."""
     return evaluate_all({"fused": fused}, infrared, visible)["fused"]
 
 
 def evaluate_all(
-    fused: Mapping[str, Gray], infrared: Gray, visible: Gray
+    fused: Mapping[str, AnyGray], infrared: AnyGray, visible: AnyGray
 ) -> dict[str, dict[str, float]]:
     """:func:`evaluate` of several fused images of one pair, by name.
 

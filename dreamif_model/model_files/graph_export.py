@@ -18,11 +18,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dreamif_model.color import rgb_to_ycbcr, ycbcr_to_rgb
 from dreamif_model.errors import ConfigError, DreamIFError
 from dreamif_model.model_files.graph_info import GRAPH_KEY, GraphInfo
 from dreamif_model.network import Network
 from dreamif_model.network.frame import FrameNetwork
+from dreamif_model.tensor_images import rgb_to_ycbcr, to_bytes, ycbcr_to_rgb
 
 OPSET = 18
 SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torchscript": ".torchscript"}
@@ -64,11 +64,7 @@ class WholeNetwork(nn.Module):
             chroma = rgb_to_ycbcr(rgb)[:, 1:]
             fused = ycbcr_to_rgb(torch.cat((fused, chroma), dim=1))
         maps = F.interpolate(dominance, visible.shape[2:], mode="bilinear", align_corners=False)
-        return _to_uint8(fused), _to_uint8(maps * 255)
-
-
-def _to_uint8(levels: Tensor) -> Tensor:
-    return levels.clamp(0, 255).round().to(torch.uint8)
+        return to_bytes(fused), to_bytes(maps * 255)
 
 
 def export(

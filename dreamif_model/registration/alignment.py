@@ -16,17 +16,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Gray = NDArray[np.float32]  # (H, W) in [0, 1]
+from dreamif_model.arrays import FloatImage, GrayOrFloat
+
 Field = NDArray[np.float32]  # (2, H, W): cosine and sine of twice the gradient's angle, weighted
-Image = NDArray[np.uint8] | NDArray[np.float32]  # (H, W) gray, float32 in [0, 1]
 
 SMOOTHING = 1.5  # pixels, σ, at every resolution: edges attract from that far
 EDGE = 1.5  # times the mean gradient: one of that strength counts half
-FAINTEST = 1e-3  # per pixel, of [0, 1]: weaker mean gradients are noise of a blank image
+MIN_GRADIENT = 1e-3  # per pixel, of [0, 1]: weaker mean gradients are noise of a blank image
 SCORE_WIDTH = 240  # pixels, about, at which a frame is scored
 
 
-def alignment_score(infrared: Image, visible: Image, coverage: Gray | None = None) -> float:
+def alignment_score(
+    infrared: GrayOrFloat, visible: GrayOrFloat, coverage: FloatImage | None = None
+) -> float:
     """Agreement of the edges of two (H, W) images, uint8 or float32 in [0, 1], on the same pixels.
 
     coverage: (H, W) in [0, 1], how much each pixel counts.
@@ -41,13 +43,13 @@ def alignment_score(infrared: Image, visible: Image, coverage: Gray | None = Non
     )
 
 
-def edge_strength(image: Image) -> Gray:
+def edge_strength(image: GrayOrFloat) -> FloatImage:
     """(H, W) in [0, 1] for an image (H, W): 1 on edges, 0 where flat."""
     cosine, sine = edge_field(as_float(image))
-    return cast("Gray", cv2.magnitude(cosine, sine))
+    return cast("FloatImage", cv2.magnitude(cosine, sine))
 
 
-def as_float(image: Image) -> Gray:
+def as_float(image: GrayOrFloat) -> FloatImage:
     """uint8 to float32 in [0, 1]; float32 as it is."""
     if image.dtype == np.uint8:
         return np.multiply(image, np.float32(1 / 255), dtype=np.float32)
@@ -62,13 +64,13 @@ def correlation(product: float, energy: float, other_energy: float) -> float:
     return product / math.sqrt(energy * other_energy + 1e-12)
 
 
-def edge_field(image: Gray) -> Field:
+def edge_field(image: FloatImage) -> Field:
     """The gradient field of an image (H, W), relative to the strength of its own edges."""
     small = smooth(image)
     return gradient_field(small, edge_threshold(small))
 
 
-def gradient_field(image: Gray, threshold: float) -> Field:
+def gradient_field(image: FloatImage, threshold: float) -> Field:
     """(H, W) to (2, H, W): cosine and sine of twice the gradient's angle.
 
     Of length |g|² / (|g|² + threshold): 1 on edges, 0 where flat.
@@ -86,32 +88,32 @@ def gradient_field(image: Gray, threshold: float) -> Field:
     return field
 
 
-def edge_threshold(image: Gray) -> float:
+def edge_threshold(image: FloatImage) -> float:
     """The squared gradient that counts half, by the mean of an image (H, W)."""
     mean = float(cv2.magnitude(*gradient(image)).mean())
-    return (EDGE * max(mean, FAINTEST)) ** 2
+    return (EDGE * max(mean, MIN_GRADIENT)) ** 2
 
 
-def smooth(image: Gray) -> Gray:
+def smooth(image: FloatImage) -> FloatImage:
     """Gaussian blur of (H, W), the edges repeated."""
     side = 2 * round(3 * SMOOTHING) + 1
     blurred = cv2.GaussianBlur(image, (side, side), SMOOTHING, borderType=cv2.BORDER_REPLICATE)
-    return cast("Gray", blurred)
+    return cast("FloatImage", blurred)
 
 
-def gradient(image: Gray) -> tuple[Gray, Gray]:
+def gradient(image: FloatImage) -> tuple[FloatImage, FloatImage]:
     """Central differences of (H, W) along x and y, per pixel."""
     x, y = (
         cv2.Sobel(image, cv2.CV_32F, *axis, ksize=1, scale=0.5, borderType=cv2.BORDER_REPLICATE)
         for axis in ((1, 0), (0, 1))
     )
-    return cast("Gray", x), cast("Gray", y)
+    return cast("FloatImage", x), cast("FloatImage", y)
 
 
-def _shrunk(image: Image, width: int) -> Gray:
+def _shrunk(image: GrayOrFloat, width: int) -> FloatImage:
     """(H, W) to about ``width`` pixels, means of whole squares."""
     step = max(1, round(image.shape[1] / width))
     size = -(-image.shape[1] // step), -(-image.shape[0] // step)
     missing = size[1] * step - image.shape[0], size[0] * step - image.shape[1]
     whole = cv2.copyMakeBorder(as_float(image), 0, missing[0], 0, missing[1], cv2.BORDER_REPLICATE)
-    return cast("Gray", cv2.resize(whole, size, interpolation=cv2.INTER_AREA))
+    return cast("FloatImage", cv2.resize(whole, size, interpolation=cv2.INTER_AREA))

@@ -21,17 +21,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dreamif_model.registration.alignment import Field, Gray, correlation, gradient
-from dreamif_model.registration.geometry import Matrix, Points
+from dreamif_model.arrays import FloatImage, Matrix, Points, Size
+from dreamif_model.registration.alignment import Field, correlation, gradient
 from dreamif_model.registration.pyramid import Level, homography, homography_equations
-from dreamif_model.registration.warp import Size
 
 STEPS = 20  # at most, per level
 SLACK = 2e-4  # of the goal, which positions of 1/32 pixel make rough
 CLOSE = 0.05  # pixels of a level: a step that moves no corner further is the last
-LONGEST = 4.0  # pixels of a level, of a step
+MAX_STEP = 4.0  # pixels of a level, of a step
 DAMPING = 1e-2  # of the first step
-LEAST_AGREEMENT = 0.1  # that a step counts on: with less it would go too far
+MIN_AGREEMENT = 0.1  # that a step counts on: with less it would go too far
 TINY = 1e-12
 STIFFNESS = 205.0  # of agreement per squared distance, in visible widths, off a similarity
 BLOCKS = 40  # along the width, of equal motion
@@ -51,10 +50,10 @@ class Fit:
     curvature: Matrix
 
     def step(self, damping: float) -> Points:
-        """(4, 2), of Levenberg and Marquardt; no corner goes further than LONGEST."""
+        """(4, 2), of Levenberg and Marquardt; no corner goes further than MAX_STEP."""
         steep = self.curvature + damping * np.diag(np.diag(self.curvature) + TINY)
         step = np.linalg.solve(steep, self.slope).reshape(2, 4).T.astype(np.float64)
-        return step * min(1.0, LONGEST / max(float(np.abs(step).max()), TINY))
+        return step * min(1.0, MAX_STEP / max(float(np.abs(step).max()), TINY))
 
 
 class Climber:
@@ -107,7 +106,7 @@ class Climber:
         )
         agreement = correlation(product, energy, visible_energy)
         scale = (energy * visible_energy) ** 0.5 + TINY
-        sharpness = max(-alike / scale / steep, LEAST_AGREEMENT / visible_energy)
+        sharpness = max(-alike / scale / steep, MIN_AGREEMENT / visible_energy)
         pulls = self._pulls(fields, weight, product / (energy + TINY))
         placed = corners / level.width
         of_corners = np.linalg.inv(homography_equations(placed, placed))
@@ -119,7 +118,7 @@ class Climber:
             sharpness * of_corners.T @ self._curvature(weight) @ of_corners + 2 * self._bending,
         )
 
-    def _pulls(self, fields: Sequence[Field], weight: Gray, factor: float) -> Field:
+    def _pulls(self, fields: Sequence[Field], weight: FloatImage, factor: float) -> Field:
         """By each pixel along x and y: what agreement gains where f moves (2, H, W)."""
         residuals = [
             (np.float32(factor) * field - visible) * weight
@@ -133,14 +132,14 @@ class Climber:
         x, y = self._motion
         return x @ self._sums(pulls[0]) + y @ self._sums(pulls[1])
 
-    def _curvature(self, weight: Gray) -> Matrix:
+    def _curvature(self, weight: FloatImage) -> Matrix:
         """(8, 8), by e and e."""
         x, y = self._motion
         xx, xy, yy = (self._sums(plane * weight) for plane in self._steepness)
         mixed = x * xy @ y.T
         return x * xx @ x.T + mixed + mixed.T + y * yy @ y.T
 
-    def _sums(self, plane: Gray) -> NDArray[np.float64]:
+    def _sums(self, plane: FloatImage) -> NDArray[np.float64]:
         """Sum of the pixels in each block, (blocks,)."""
         means = cv2.resize(plane, _blocks(self._level.size), interpolation=cv2.INTER_AREA)
         return means.ravel().astype(np.float64) * (plane.size / means.size)
@@ -177,7 +176,7 @@ def _slopes(field: Field) -> tuple[Field, Field]:
     return slopes[0], slopes[1]
 
 
-def _summed(first: Sequence[Field], second: Sequence[Field]) -> Gray:
+def _summed(first: Sequence[Field], second: Sequence[Field]) -> FloatImage:
     """Scalar products at each pixel, of all pairs: (H, W)."""
     total = np.zeros(first[0].shape[1:], np.float32)
     for one, other in zip(first, second, strict=True):

@@ -10,20 +10,21 @@ from typing import Any
 import numpy as np
 import yaml
 
+from dreamif_model.arrays import Matrix, Size
+from dreamif_model.cameras import Camera
 from dreamif_model.errors import ConfigError
-from dreamif_model.image_files import LARGEST_SIDE
-from dreamif_model.registration.geometry import CameraPair, Homography, Intrinsics, Matrix
-from dreamif_model.registration.warp import Calibration, Size
+from dreamif_model.image_files import MAX_SIDE
+from dreamif_model.registration.geometry import CameraPair, Homography, Intrinsics
+from dreamif_model.registration.warp import Calibration
 
 OPTIONAL = ("clock_offset_s", "residual_px")
 HOMOGRAPHY_KEYS = ("model", "infrared_size", "visible_size", "homography")
 CAMERAS_KEYS = ("model", "infrared", "visible", "rotation", "translation", "distance_m")
-CAMERAS = ("infrared", "visible")
 FROM_TOPIC = "camera_info"  # in place of a file: what the camera's driver publishes
 HEADER = "# How an infrared image lies on the visible one; read by Dream-IF.\n"
 
 
-def read_calibration(path: Path, topics: Mapping[str, Intrinsics] | None = None) -> Calibration:
+def read_calibration(path: Path, topics: Mapping[Camera, Intrinsics] | None = None) -> Calibration:
     """ConfigError, with the file's name, for whatever is missing, unknown or out of range.
 
     topics: the intrinsics of those cameras that :func:`cameras_from_topics` names.
@@ -40,10 +41,10 @@ def read_calibration(path: Path, topics: Mapping[str, Intrinsics] | None = None)
         raise ConfigError(f"{path}: {error}") from error
 
 
-def cameras_from_topics(path: Path) -> list[str]:
-    """Of ``infrared`` and ``visible`` those whose intrinsics come by ``camera_info`` messages."""
+def cameras_from_topics(path: Path) -> list[Camera]:
+    """The cameras whose intrinsics come by ``camera_info`` messages."""
     content = _load(path)
-    return [name for name in CAMERAS if content.get(name) == FROM_TOPIC]
+    return [camera for camera in Camera if content.get(camera.value) == FROM_TOPIC]
 
 
 def write_calibration(calibration: Calibration, path: Path) -> None:
@@ -90,14 +91,14 @@ def _read_homography(content: dict[str, Any]) -> Calibration:
 
 
 def _read_cameras(
-    content: dict[str, Any], folder: Path, topics: Mapping[str, Intrinsics]
+    content: dict[str, Any], folder: Path, topics: Mapping[Camera, Intrinsics]
 ) -> Calibration:
     _check_keys(content, CAMERAS_KEYS)
     infrared, visible = (
-        topics[name]
-        if content[name] == FROM_TOPIC and name in topics
-        else _camera(content[name], name, folder)
-        for name in CAMERAS
+        topics[camera]
+        if content[camera.value] == FROM_TOPIC and camera in topics
+        else _camera(content[camera.value], camera, folder)
+        for camera in Camera
     )
     pair = CameraPair(
         infrared,
@@ -109,21 +110,21 @@ def _read_cameras(
     return Calibration(pair, infrared.size, visible.size, **_optional(content))
 
 
-def _camera(content: Any, name: str, folder: Path) -> Intrinsics:
+def _camera(content: Any, camera: Camera, folder: Path) -> Intrinsics:
     """Of the file that ``content`` names, relative to the calibration, or of its contents."""
     if content == FROM_TOPIC:
         raise ConfigError(
-            f"{name} is {FROM_TOPIC}, which is a topic and only the fusion node has it: name a "
+            f"{camera} is {FROM_TOPIC}, which is a topic and only the fusion node has it: name a "
             "file of camera_calibration instead"
         )
     if isinstance(content, str):
         return read_intrinsics(folder / content)
     if not isinstance(content, dict):
-        raise ConfigError(f"{name} is {content!r}, expected a camera_info file or its contents")
+        raise ConfigError(f"{camera} is {content!r}, expected a camera_info file or its contents")
     try:
         return _intrinsics(content)
     except ConfigError as error:
-        raise ConfigError(f"{name}: {error}") from error
+        raise ConfigError(f"{camera}: {error}") from error
 
 
 def _intrinsics(content: dict[str, Any]) -> Intrinsics:
@@ -201,9 +202,9 @@ def _matrix(content: dict[str, Any], key: str, shape: tuple[int, ...]) -> Matrix
 
 def _size(value: Any, name: str) -> Size:
     whole = isinstance(value, list) and all(type(side) is int for side in value)
-    if not whole or len(value) != 2 or not 1 <= min(value) <= max(value) <= LARGEST_SIDE:
+    if not whole or len(value) != 2 or not 1 <= min(value) <= max(value) <= MAX_SIDE:
         raise ConfigError(
-            f"{name} is {value!r}, expected [width, height] in pixels, 1 to {LARGEST_SIDE}"
+            f"{name} is {value!r}, expected [width, height] in pixels, 1 to {MAX_SIDE}"
         )
     return value[0], value[1]
 

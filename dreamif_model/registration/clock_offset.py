@@ -13,19 +13,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dreamif_model.cameras import Both
 from dreamif_model.errors import CalibrationError
 
 Signal = NDArray[np.float64]  # (T, tiles)
 
 TILES = (8, 6)  # along the width and the height
-GREATEST_OFFSET_S = 1.0
-LEAST_DURATION_S = 3.0
-GREATEST_DURATION_S = 300.0  # bounds the memory and the time that it takes
+MAX_OFFSET_S = 1.0
+MIN_DURATION_S = 3.0
+MAX_DURATION_S = 300.0  # bounds the memory and the time that it takes
 STEP_S = 0.01  # of the resampled signals
-LEAST_CORRELATION = 0.25
+MIN_CORRELATION = 0.25
 PEAK_WIDTH_S = 0.2  # other peaks are further away than this
-LEAST_LEAD = 1.1  # the peak's correlation over that of any other one
-GREATEST_RESIDUAL_S = 0.1
+MIN_LEAD = 1.1  # the peak's correlation over that of any other one
+MAX_RESIDUAL_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,11 @@ class ClockOffset:
 class Activity:
     """How much the tiles of one camera's frames change; takes them one by one, in order.
 
-    longest_step_s: between the stamps of two successive frames.
+    max_step_s: between the stamps of two successive frames.
     """
 
     def __init__(self) -> None:
-        self.longest_step_s = 0.0
+        self.max_step_s = 0.0
         self._stamps: list[float] = []
         self._rates: list[NDArray[np.float64]] = []
         self._last: tuple[float, NDArray[np.float32]] | None = None
@@ -58,7 +59,7 @@ class Activity:
             elapsed = stamp_s - self._last[0]
             if elapsed <= 0:
                 return  # a message that came twice, or a clock that was set back
-            self.longest_step_s = max(self.longest_step_s, elapsed)
+            self.max_step_s = max(self.max_step_s, elapsed)
             change = np.abs(small - self._last[1]).reshape(TILES[1], 8, TILES[0], 8)
             self._rates.append(change.mean(axis=(1, 3)).ravel().astype(np.float64) / elapsed)
             self._stamps.append(stamp_s - elapsed / 2)
@@ -79,35 +80,35 @@ def clock_offset(infrared: Activity, visible: Activity) -> ClockOffset:
     """Seconds to add to infrared stamps, from -1 to 1; CalibrationError where motion is no help."""
     _check_duration(infrared, visible)
     seconds, correlation, lead = _peak(infrared, visible, None)
-    if not (correlation >= LEAST_CORRELATION and lead >= LEAST_LEAD):
+    if not (correlation >= MIN_CORRELATION and lead >= MIN_LEAD):
         raise CalibrationError(
             f"the motion in both images does not tell the clocks' offset (correlation "
-            f"{correlation:.2f}, needed {LEAST_CORRELATION:g} in one clear peak): record "
+            f"{correlation:.2f}, needed {MIN_CORRELATION:g} in one clear peak): record "
             "people or cars that move past both cameras"
         )
     halves = [_peak(infrared, visible, half)[0] for half in (0, 1)]
     residual = abs(halves[0] - halves[1])
-    if not residual <= GREATEST_RESIDUAL_S:
+    if not residual <= MAX_RESIDUAL_S:
         raise CalibrationError(
             f"both halves of the recording give clock offsets {residual * 1000:.0f} ms apart (at "
-            f"most {GREATEST_RESIDUAL_S * 1000:.0f} ms): record more motion"
+            f"most {MAX_RESIDUAL_S * 1000:.0f} ms): record more motion"
         )
     return ClockOffset(seconds, residual, correlation)
 
 
 def _check_duration(infrared: Activity, visible: Activity) -> None:
-    for camera, activity in (("infrared", infrared), ("visible", visible)):
+    for camera, activity in Both(infrared, visible).items():
         stamps = activity.stamps_s
         duration = float(np.ptp(stamps)) if stamps.size else 0.0
-        if duration < LEAST_DURATION_S:
+        if duration < MIN_DURATION_S:
             raise CalibrationError(
                 f"the {camera} images span {duration:.1f} s: the clocks' offset needs "
-                f"{LEAST_DURATION_S:g} s or more"
+                f"{MIN_DURATION_S:g} s or more"
             )
-        if duration > GREATEST_DURATION_S:
+        if duration > MAX_DURATION_S:
             raise CalibrationError(
                 f"the stamps of the {camera} images span {duration:.0f} s and jump by up to "
-                f"{activity.longest_step_s:.0f} s (at most {GREATEST_DURATION_S:g} s are looked "
+                f"{activity.max_step_s:.0f} s (at most {MAX_DURATION_S:g} s are looked "
                 "at): record with a clock that is not set meanwhile"
             )
         if not np.ptp(activity.rates, axis=0).any():
@@ -120,7 +121,7 @@ def _peak(infrared: Activity, visible: Activity, half: int | None) -> tuple[floa
     half: 0 or 1 for the earlier or later half of the recording.
     """
     signals = _resampled(infrared), _resampled(visible)
-    steps = round(GREATEST_OFFSET_S / STEP_S)
+    steps = round(MAX_OFFSET_S / STEP_S)
     lags = np.arange(-steps, steps + 1)
     scores = np.array([_correlation(*signals, int(lag), half) for lag in lags])
     best = int(scores.argmax())

@@ -12,15 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dreamif_model.arrays import Matrix, Points
 from dreamif_model.errors import ConfigError
-
-Matrix = NDArray[np.float64]
-Points = NDArray[np.float64]  # (N, 2)
 
 DISTORTION_MODELS = {"plumb_bob": (0, 4, 5), "rational_polynomial": (8,)}  # coefficients of each
 UNDISTORT_STEPS = 100
 UNDISTORT_TOLERANCE = 1e-6  # focal lengths: a thousandth of a pixel at a focal length of 1000
-WIDEST_RAY = 6.0  # tan of the angle to the axis up to which a lens model is looked at: 80 degrees
+MAX_RAY = 6.0  # tan of the angle to the axis up to which a lens model is looked at: 80 degrees
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +67,7 @@ class Intrinsics:
     def project(self, rays: Points) -> Points:
         """Rays (x / z, y / z) to pixels, (N, 2) both; NaN beyond the widest ray of the lens."""
         bent = _distort(rays, self.distortion)
-        bent[(rays**2).sum(axis=1) > _widest_radius(self.distortion) ** 2] = np.nan
+        bent[(rays**2).sum(axis=1) > _max_radius(self.distortion) ** 2] = np.nan
         return bent @ self.matrix[:2, :2].T + self.matrix[:2, 2]
 
     def rays(self, pixels: Points) -> Points:
@@ -211,16 +209,16 @@ def _undistort(bent: Points, distortion: tuple[float, ...]) -> Points:
             if moved.max(initial=0.0) < UNDISTORT_TOLERANCE / 10:
                 break
         missed = np.abs(_distort(rays, distortion) - bent).max(axis=1)
-        too_wide = (rays**2).sum(axis=1) > _widest_radius(distortion) ** 2
+        too_wide = (rays**2).sum(axis=1) > _max_radius(distortion) ** 2
     rays[~(missed < UNDISTORT_TOLERANCE) | too_wide] = np.nan
     return rays
 
 
-def _widest_radius(distortion: tuple[float, ...]) -> float:
+def _max_radius(distortion: tuple[float, ...]) -> float:
     """Up to where the distorted radius grows with the true one; the polynomial folds beyond."""
     if not any(distortion):
         return np.inf
-    radii = np.linspace(0, WIDEST_RAY, 6001)
+    radii = np.linspace(0, MAX_RAY, 6001)
     bent = radii * _radial(radii**2, distortion)
     folded = np.flatnonzero(~(np.diff(bent) > 0))
-    return float(radii[folded[0]]) if folded.size else WIDEST_RAY
+    return float(radii[folded[0]]) if folded.size else MAX_RAY

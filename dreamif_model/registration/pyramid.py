@@ -12,27 +12,26 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dreamif_model.arrays import FloatImage, Matrix, Points, Size
 from dreamif_model.errors import ImageError
 from dreamif_model.registration.alignment import (
     Field,
-    Gray,
     edge_field,
     edge_threshold,
     gradient_field,
     smooth,
 )
-from dreamif_model.registration.geometry import Matrix, Points
-from dreamif_model.registration.warp import Size, resize
+from dreamif_model.registration.warp import resize
 
 MARGIN = 2  # infrared pixels at the border that smoothing has spoiled
 BLOCKS = 8  # squares of the checkerboard along the width
-Maps = tuple[Gray, Gray]  # x and y (H, W)
+Maps = tuple[FloatImage, FloatImage]  # x and y (H, W)
 
 
 class Pairs:
     """Images (h, w) and (H, W) in full size, at least one of each."""
 
-    def __init__(self, infrared: Sequence[Gray], visible: Sequence[Gray]) -> None:
+    def __init__(self, infrared: Sequence[FloatImage], visible: Sequence[FloatImage]) -> None:
         if len(infrared) != len(visible):
             raise ImageError(
                 f"{len(infrared)} infrared and {len(visible)} visible images are no pairs"
@@ -88,7 +87,7 @@ class Level:
             for image, threshold in zip(self._infrared, self._thresholds, strict=True)
         ]
 
-    def weight(self, maps: Maps, half: int | None) -> Gray:
+    def weight(self, maps: Maps, half: int | None) -> FloatImage:
         """(H, W) in [0, 1]: 1 where infrared counts, with a ramp of one pixel, in that half."""
         inside = _warped(self.inside, maps, cv2.BORDER_CONSTANT)
         return inside if half is None else inside * self.halves[half]
@@ -105,8 +104,8 @@ class Level:
         return x, y
 
 
-def _warped(image: Gray, maps: Maps, border: int) -> Gray:
-    return cast("Gray", cv2.remap(image, *maps, cv2.INTER_LINEAR, borderMode=border))
+def _warped(image: FloatImage, maps: Maps, border: int) -> FloatImage:
+    return cast("FloatImage", cv2.remap(image, *maps, cv2.INTER_LINEAR, borderMode=border))
 
 
 def homography(source: Points, target: Points) -> Matrix:
@@ -131,7 +130,7 @@ def homography_equations(source: Points, target: Points) -> Matrix:
     return np.concatenate(rows)
 
 
-def _scaled(image: Gray, factor: float) -> Gray:
+def _scaled(image: FloatImage, factor: float) -> FloatImage:
     return resize(image, tuple(max(1, round(side * factor)) for side in image.shape))
 
 
@@ -139,7 +138,7 @@ def _size(image: NDArray[np.float32]) -> Size:
     return image.shape[-1], image.shape[-2]
 
 
-def _checkerboard(size: Size) -> tuple[Gray, Gray]:
+def _checkerboard(size: Size) -> tuple[FloatImage, FloatImage]:
     """Its two halves (H, W), 0 or 1."""
     columns, rows = (np.arange(side) // (size[0] / BLOCKS) for side in size)
     odd = ((rows[:, None] + columns) % 2).astype(np.float32)

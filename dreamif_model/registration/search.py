@@ -13,13 +13,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dreamif_model.arrays import Matrix, Points
 from dreamif_model.registration.alignment import Field
-from dreamif_model.registration.geometry import Matrix, Points
 from dreamif_model.registration.pyramid import Level
 
 SCALES = tuple(1.04**i for i in range(-8, 9))  # 0.73 to 1.37 times the concentric fit
 ROTATIONS = tuple(math.radians(2 * i) for i in range(-3, 4))
-GREATEST_SHIFT = 0.12  # of the visible width and height, around the concentric fit
+MAX_SHIFT = 0.12  # of the visible width and height, around the concentric fit
 POSES = tuple((rotation, scale) for rotation in ROTATIONS for scale in SCALES)
 Surface = NDArray[np.float32]  # (poses, rows, columns), the middle for no shift
 Complex = NDArray[np.float32]  # (H, W, 2)
@@ -104,4 +104,4 @@ def _similarity(level: Level, rotation: float, scale: float) -> Matrix:
 def _reach(level: Level) -> tuple[int, int]:
     """The greatest shift along y and x."""
     width, height = level.size
-    return math.ceil(GREATEST_SHIFT * height), math.ceil(GREATEST_SHIFT * width)
+    return math.ceil(MAX_SHIFT * height), math.ceil(MAX_SHIFT * width)

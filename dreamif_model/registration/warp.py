@@ -13,13 +13,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dreamif_model.arrays import Points, Size
+from dreamif_model.cameras import Camera
 from dreamif_model.errors import ConfigError, ImageError
-from dreamif_model.registration.geometry import CameraPair, Homography, Points
+from dreamif_model.registration.geometry import CameraPair, Homography
 
 FEATHER_PX = 16.0  # visible pixels over which infrared fades out before it ends
 ASPECT_TOLERANCE = 0.01
-Size = tuple[int, int]  # (width, height) in pixels
-Image = TypeVar("Image", NDArray[np.uint8], NDArray[np.float32])  # gray (H, W)
+Resizable = TypeVar("Resizable", NDArray[np.uint8], NDArray[np.float32])  # gray (H, W)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,14 +49,14 @@ class Calibration:
 
         NaN where there is none. ImageError where an image has another shape than calibrated.
         """
-        visible_scale = _scale("visible", visible_size, self.visible_size)
-        infrared_scale = _scale("infrared", infrared_size, self.infrared_size)
+        visible_scale = _scale(Camera.VISIBLE, visible_size, self.visible_size)
+        infrared_scale = _scale(Camera.INFRARED, infrared_size, self.infrared_size)
         calibrated = (pixels + 0.5) / visible_scale - 0.5  # pixels are areas: edges stay edges
         found = self.geometry.to_infrared(calibrated)
         return (found + 0.5) * infrared_scale - 0.5
 
 
-def _scale(camera: str, size: Size, calibrated: Size) -> NDArray[np.float64]:
+def _scale(camera: Camera, size: Size, calibrated: Size) -> NDArray[np.float64]:
     scale: NDArray[np.float64] = np.array(size, np.float64) / calibrated
     if abs(scale[0] / scale[1] - 1) > ASPECT_TOLERANCE:
         raise ImageError(
@@ -125,13 +126,15 @@ class Warp:
         x, y = np.moveaxis(places, -1, 0)
         self._maps = cv2.convertMaps(x, y, cv2.CV_16SC2)
 
-    def __call__(self, infrared: Image) -> Image:
+    def __call__(self, infrared: Resizable) -> Resizable:
         """(h, w), uint8 or float32, to (H, W); beyond the image its last pixels go on."""
         if self._size != self.sizes[0]:
-            infrared = cast("Image", cv2.resize(infrared, self._size, interpolation=cv2.INTER_AREA))
+            infrared = cast(
+                "Resizable", cv2.resize(infrared, self._size, interpolation=cv2.INTER_AREA)
+            )
         x, y = self._maps
         warped = cv2.remap(infrared, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        return cast("Image", warped)
+        return cast("Resizable", warped)
 
 
 def _pixels(size: Size) -> Points:
@@ -165,13 +168,13 @@ def _shrink(points: NDArray[np.float64], covered: NDArray[np.bool_]) -> tuple[in
     return steps[0], steps[1]
 
 
-def resize(image: Image, shape: tuple[int, ...]) -> Image:
-    """Gray uint8 or float32 to (H, W): area means along a side that shrinks, else bilinear.
+def resize(image: Resizable, shape: tuple[int, ...]) -> Resizable:
+    """FloatImage uint8 or float32 to (H, W): area means along a side that shrinks, else bilinear.
 
     The image itself where the shape fits.
     """
     least = min(image.shape[0], shape[0]), min(image.shape[1], shape[1])
     for (height, width), how in ((least, cv2.INTER_AREA), (shape, cv2.INTER_LINEAR)):
         if image.shape != (height, width):
-            image = cast("Image", cv2.resize(image, (width, height), interpolation=how))
+            image = cast("Resizable", cv2.resize(image, (width, height), interpolation=how))
     return image

@@ -9,13 +9,13 @@ from typing import cast
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from dreamif_model.errors import ConfigError, ImageError
 from dreamif_model.image_files import PairPaths, find_pairs, read_gray, read_rgb
+from dreamif_model.tensor_images import to_tensor
 
 EXPOSED_SHARE = 0.5  # of the training crops, each modality on its own
 CACHE_BYTES = 2 << 30  # decoded pairs kept in memory, by each process and each of its workers
@@ -99,7 +99,7 @@ class CropDataset(Dataset[tuple[Tensor, Tensor]]):
         stacked = self._crop(np.dstack((infrared, visible)), rng)
         if rng.random() < 0.5:
             stacked = stacked[:, ::-1]
-        tensor = torch.from_numpy(np.ascontiguousarray(stacked.transpose(2, 0, 1))).float() / 255
+        tensor = to_tensor(stacked)
         return _expose(tensor[:1], rng), _expose(tensor[1:], rng)
 
     def _crop(self, image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:

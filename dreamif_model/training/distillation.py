@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dreamif_model.color import luma
 from dreamif_model.network import Network, NetworkOutput
+from dreamif_model.tensor_images import luma
 from dreamif_model.training.losses import sobel
 
 

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dreamif_model.color import luma, rgb_to_ycbcr
 from dreamif_model.network import NetworkOutput
+from dreamif_model.tensor_images import luma, rgb_to_ycbcr
 
 EDGE_FLOOR = 1e-3  # Sobel strength, of a unit step's 1, that counts as flat
 CELL = 4  # pixels, of the largest cell that a network takes as one position

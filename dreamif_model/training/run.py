@@ -24,13 +24,13 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
-from dreamif_model.color import luma
+from dreamif_model.cameras import Camera
 from dreamif_model.degradations.degrade import degrade_randomly
-from dreamif_model.degradations.kinds import Modality
 from dreamif_model.device import cpu_threads, keep_freed_memory, use_cpu_threads
 from dreamif_model.errors import ConfigError, DreamIFError, WeightsError
 from dreamif_model.model_files.checkpoints import load_network, read_pickled, save_weights
 from dreamif_model.network import Network, make_network
+from dreamif_model.tensor_images import luma
 from dreamif_model.training.data import CropDataset
 from dreamif_model.training.distillation import distillation_loss, teach
 from dreamif_model.training.losses import total_loss
@@ -218,7 +218,10 @@ class _Run:
     def _train_step(self, infrared: Tensor, visible: Tensor) -> dict[str, float]:
         if self.network.config.luma:
             visible = luma(visible)
-        shown = self._degrade(infrared, "infrared"), self._degrade(visible, "visible")
+        shown = (
+            self._degrade(infrared, Camera.INFRARED),
+            self._degrade(visible, Camera.VISIBLE),
+        )
         # An RGB variant takes the gray infrared image three times.
         infrared, shown = infrared.expand_as(visible), (shown[0].expand_as(shown[1]), shown[1])
         precision = PRECISIONS[self.config.precision]
@@ -240,20 +243,20 @@ class _Run:
         self.average.update_parameters(self.network)
         return {"total": float(loss.detach())} | parts
 
-    def _degrade(self, images: Tensor, modality: Modality) -> Tensor:
+    def _degrade(self, images: Tensor, camera: Camera) -> Tensor:
         """Each image of (B, C, S, S) on its own; it depends on seed and sample alone."""
         config, generator = self.config, torch.Generator()
         first = self.step * config.batch_size + self.rank * len(images)
         degraded = []
         for sample, image in enumerate(images, first):
-            number = 2 * sample + (modality == "visible")
+            number = 2 * sample + (camera is Camera.VISIBLE)
             generator.manual_seed(config.seed * 1_000_003 + number)
             degraded.append(
                 degrade_randomly(
                     image,
                     config.degrade_probability,
                     generator,
-                    modality=modality,
+                    camera=camera,
                     kinds=config.degradations,
                 )
             )

@@ -9,10 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dreamif_model.color import luma
+from dreamif_model.arrays import StoredImage
 from dreamif_model.degradations.degrade import degrade
-from dreamif_model.image_files import Pixels, read_gray, read_rgb
+from dreamif_model.image_files import read_gray, read_rgb
 from dreamif_model.network import Network, NetworkOutput
+from dreamif_model.tensor_images import luma, to_image, to_tensor
 from dreamif_model.training.losses import total_loss
 from dreamif_model.training.train_config import TrainConfig
 
@@ -65,13 +66,13 @@ class Validation:
         return means, np.concatenate(rows)
 
 
-def _middle(image: Pixels, side: int) -> Tensor:
+def _middle(image: StoredImage, side: int) -> Tensor:
     """The middle (side, side), smaller images padded by repetition; (C, side, side) in [0, 1]."""
     missing = [max(0, side - length) for length in image.shape[:2]]
     padded = np.pad(image, [(0, missing[0]), (0, missing[1]), (0, 0)], mode="symmetric")
     top, left = ((length - side) // 2 for length in padded.shape[:2])
     crop = padded[top : top + side, left : left + side]
-    return torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1))).float() / 255
+    return to_tensor(crop)
 
 
 def _row(infrared: Tensor, visible: Tensor, output: NetworkOutput) -> NDArray[np.uint8]:
@@ -82,5 +83,4 @@ def _row(infrared: Tensor, visible: Tensor, output: NetworkOutput) -> NDArray[np
         dominance = torch.nn.functional.interpolate(output.dominance[-1], fused.shape[1:])
         tiles.append(dominance[0, :1].cpu())
     joined = torch.cat([tile.expand(3, -1, -1) for tile in tiles], dim=2)
-    pixels: NDArray[np.uint8] = joined.clamp(0, 1).mul(255).byte().permute(1, 2, 0).numpy()
-    return pixels
+    return to_image(joined)

@@ -18,7 +18,7 @@ from dreamif_model.comparison import (
     OWN_CLEAN,
     TWO_STAGE,
     Method,
-    Result,
+    PairScores,
     compare,
     network_method,
 )
@@ -191,7 +191,7 @@ def _evaluate(
     methods: Mapping[str, Method],
     conditions: Mapping[str, DegradationSpec],
     options: argparse.Namespace,
-) -> list[Result]:
+) -> list[PairScores]:
     """All results; their pictures go into the sheets and are not kept."""
     if options.out:
         make_folder("--out", options.out)
@@ -202,7 +202,7 @@ def _evaluate(
     for result in compared:
         if options.out and result.pair in shown:
             sheets.setdefault(result.condition, []).append(result.images)
-        results.append(Result(result.condition, result.pair, {}, result.scores))
+        results.append(PairScores(result.condition, result.pair, {}, result.scores))
     for condition, rows in sheets.items():
         titles = [title for title in rows[0] if title not in ("visible", "infrared")]
         cells = [[np.dstack([row[title]] * 3) for title in titles] for row in rows]
@@ -211,7 +211,7 @@ def _evaluate(
     return results
 
 
-def _table(condition: str, results: Sequence[Result], labels: Mapping[str, str]) -> str:
+def _table(condition: str, results: Sequence[PairScores], labels: Mapping[str, str]) -> str:
     """A Markdown table: a row per method, ± the standard deviation between seeds."""
     columns = [*COLUMNS, *([OWN_CLEAN] if condition != CLEAN else [])]
     groups: dict[str, list[list[float]]] = {}  # label: one list of means a seed
@@ -233,7 +233,7 @@ def _cell(values: Sequence[float]) -> str:
     return f"{mean} ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else mean
 
 
-def _report(options: argparse.Namespace, results: Sequence[Result]) -> dict[str, Any]:
+def _report(options: argparse.Namespace, results: Sequence[PairScores]) -> dict[str, Any]:
     return {
         "settings": {
             "infrared": str(options.ir),

@@ -37,7 +37,7 @@ from dreamif_ros.detection.results import Figures, Results, table_of
 from dreamif_ros.json_file import write_json
 from dreamif_ros.scene import SceneConfig
 
-MOST_FRAMES = 100_000
+MAX_FRAMES = 100_000
 SETTINGS = (  # that the figures depend on
     *("model", "image_size", "classes", "map", "confidence"),
     *("ir", "vi", "every", "sequence", "labels", "names", "scene", "scene_seed", "scene_size"),
@@ -295,8 +295,8 @@ def _source(options: argparse.Namespace) -> _Source:
     if options.scene is None:
         return _file_source(options)
     seeds = list(dict.fromkeys(options.scene_seed or [0]))
-    if not 1 <= options.scene <= MOST_FRAMES:
-        raise ConfigError(f"--scene is {options.scene} frames, expected 1 to {MOST_FRAMES}")
+    if not 1 <= options.scene <= MAX_FRAMES:
+        raise ConfigError(f"--scene is {options.scene} frames, expected 1 to {MAX_FRAMES}")
     if min(seeds) < 0:
         raise ConfigError(f"--scene-seed is {min(seeds)}, expected 0 or more")
     size = parse_size(options.scene_size, "--scene-size")

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from dreamif_model import VARIANTS, ConfigError, FusionPipeline
+from dreamif_model.arrays import StoredImage
 from dreamif_model.backends import BACKENDS
+from dreamif_model.cameras import Camera
 from dreamif_model.degradations.kinds import DEGRADATIONS
 from dreamif_model.degradations.spec import DegradationSpec
 from dreamif_model.device import PRECISIONS
 from dreamif_model.image_files import (
     PairPaths,
-    Pixels,
     find_pairs,
     read_gray,
     read_rgb,
@@ -191,8 +192,8 @@ def run(options: argparse.Namespace) -> int:
     ):
         infrared = read_gray(pair.infrared)
         if spec.infrared:  # strengths are in gray levels: counts become gray first
-            infrared = spec.apply(counts_to_gray.normalize(infrared), "infrared", generator)
-        visible = spec.apply(read_rgb(pair.visible), "visible", generator)
+            infrared = spec.apply(counts_to_gray.normalize(infrared), Camera.INFRARED, generator)
+        visible = spec.apply(read_rgb(pair.visible), Camera.VISIBLE, generator)
         result = pipeline.fuse(visible=visible, infrared=infrared)
         for path, image in zip(paths, _images(result), strict=False):
             write_image(path, image)
@@ -208,7 +209,7 @@ def _outputs(pair: PairPaths, out: Path, dominance: bool) -> list[Path]:
     return [out / f"{pair.stem}{ending}.png" for ending in endings]
 
 
-def _images(result: FusionResult) -> Iterator[Pixels]:
+def _images(result: FusionResult) -> Iterator[StoredImage]:
     """The fused image and both dominance maps."""
     yield result.fused
     yield _to_uint8(result.dominance_infrared)

@@ -169,7 +169,7 @@ def _entry(name: str, mean: float, interval: Interval) -> dict[str, Any]:
     metric = METRICS[name]
     return {
         "better": "higher" if metric.higher_is_better else "lower",
-        "range": [metric.least, metric.greatest],
+        "range": [metric.minimum, metric.maximum],
         "mean": mean,
         "interval": interval,
     }

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dreamif_model.cameras import Camera
 from dreamif_model.comparison import BASELINES, CLEAN
 from dreamif_model.degradations.spec import DegradationSpec
 from dreamif_model.errors import ConfigError
@@ -141,8 +142,8 @@ def detect_all(
     for number, example in enumerate(examples):
         for condition, spec in ({CLEAN: DegradationSpec()} | dict(conditions)).items():
             generator = spec.generator(seed * 1_000_003 + number)
-            infrared = spec.apply(example.infrared, "infrared", generator)
-            visible = spec.apply(example.visible, "visible", generator)
+            infrared = spec.apply(example.infrared, Camera.INFRARED, generator)
+            visible = spec.apply(example.visible, Camera.VISIBLE, generator)
             pictures = draw_pictures(visible, infrared, fusions, aligner)
             detections = {name: detector.detect(picture) for name, picture in pictures.items()}
             yield Found(condition, example.name, pictures, detections, example.truth)

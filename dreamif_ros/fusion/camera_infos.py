@@ -9,6 +9,7 @@ import numpy as np
 from sensor_msgs.msg import CameraInfo
 
 from dreamif_model import Calibration, ConfigError, read_calibration
+from dreamif_model.cameras import Camera
 from dreamif_model.registration.calibration_file import cameras_from_topics
 from dreamif_model.registration.geometry import Intrinsics
 
@@ -23,7 +24,7 @@ class CameraInfos:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
-        self._intrinsics: dict[str, Intrinsics] = {}
+        self._intrinsics: dict[Camera, Intrinsics] = {}
         self.missing = cameras_from_topics(path) if path else []
         self.fault = self._what_is_missing()
         self.clock_offset_s = 0.0
@@ -37,10 +38,10 @@ class CameraInfos:
         if camera not in self.missing:
             return None
         try:
-            self._intrinsics[camera] = Intrinsics.from_camera_info(message)
+            self._intrinsics[Camera(camera)] = Intrinsics.from_camera_info(message)
         except ConfigError as error:
             raise ConfigError(f"camera_info of the {camera} camera: {error}") from None
-        self.missing.remove(camera)
+        self.missing.remove(Camera(camera))
         self.fault = self._what_is_missing() or "registration is being prepared"
         return self.calibration()
 

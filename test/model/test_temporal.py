@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from dreamif_model import FusionPipeline, temporal
-from dreamif_model.dominance.smoothing import BLOCK, LEAST, REACH, DominanceSmoother
+from dreamif_model.dominance.smoothing import BLOCK, MIN_CHANGE, REACH, DominanceSmoother
 from dreamif_model.errors import ConfigError
 from dreamif_model.image_files import read_gray, read_rgb
 from dreamif_model.metrics.flicker import flicker
@@ -110,9 +110,9 @@ def test_noise_that_spreads_over_pixels_is_no_motion(smooth, rng):
 def test_a_slow_change_adds_up():
     """Each step is less than what counts as a change; the maps may lag, but not far behind."""
     smooth = DominanceSmoother(0.95).smooth
-    for level in np.arange(0, 256) / 255:  # a fifth of LEAST
+    for level in np.arange(0, 256) / 255:  # a fifth of MIN_CHANGE
         result = smooth(maps(level), gray(level), gray(0.3))
-        assert (level - result).max() <= 2 * LEAST + 1e-6
+        assert (level - result).max() <= 2 * MIN_CHANGE + 1e-6
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (5, 3), (37, 53)])
@@ -252,8 +252,8 @@ def test_maps_of_the_street_are_steadier_and_nobody_leaves_a_ghost(street, plain
 
 @pytest.mark.slow
 def test_the_bar_is_one_that_smoothing_without_a_gate_misses(street, plain, monkeypatch):
-    monkeypatch.setattr(temporal, "LEAST", 10.0)  # nothing ever counts as a change
-    monkeypatch.setattr(temporal, "MOST", 10.0)
+    monkeypatch.setattr(temporal, "MIN_CHANGE", 10.0)  # nothing ever counts as a change
+    monkeypatch.setattr(temporal, "MAX_CHANGE", 10.0)
     found = ghosts(plain, fused(street[0], SHARE), street[1])
     assert np.mean(found) > 5 * 0.01
 

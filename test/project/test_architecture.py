@@ -105,7 +105,7 @@ def test_torch_is_loaded_only_by_what_computes_with_it():
         "dreamif_model.backends.pytorch",
         "dreamif_model.benchmark.peers",
         "dreamif_model.model_files.checkpoints",
-        "dreamif_model.color",
+        "dreamif_model.tensor_images",
         "dreamif_model.benchmark.complexity",
         "dreamif_model.degradations.degrade",
         "dreamif_model.model_files.graph_export",

@@ -82,8 +82,8 @@ def test_mutual_information_and_correlations_equal_scipy_stats(images):
 def test_values_stay_in_the_ranges_of_the_table(images):
     for name, value in metrics.evaluate(*images).items():
         metric = metrics.METRICS[name]
-        greatest = math.inf if metric.greatest is None else metric.greatest
-        assert metric.least <= value <= greatest, name
+        maximum = math.inf if metric.maximum is None else metric.maximum
+        assert metric.minimum <= value <= maximum, name
 
 
 def test_directions_of_the_table(rng):

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import torch
 
+from dreamif_model.cameras import Camera
 from dreamif_model.degradations.degrade import FUNCTIONS, degrade, degrade_randomly
-from dreamif_model.degradations.kinds import DEGRADATIONS, MODALITIES
+from dreamif_model.degradations.kinds import DEGRADATIONS
 from dreamif_model.errors import ConfigError
 
 SIZE = (256, 256)
@@ -323,10 +324,10 @@ def test_a_degraded_image_differs(photo, generator):
 
 
 @pytest.mark.parametrize(
-    ("most", "shares"), [(1, (1, 0, 0)), (2, (0.6, 0.4, 0)), (3, (0.6, 0.3, 0.1))]
+    ("max_count", "shares"), [(1, (1, 0, 0)), (2, (0.6, 0.4, 0)), (3, (0.6, 0.3, 0.1))]
 )
-def test_how_many_at_once(most, shares, generator, drawn):
-    counts = Counter(len(names) for names in draws(drawn, 1500, generator, most=most))
+def test_how_many_at_once(max_count, shares, generator, drawn):
+    counts = Counter(len(names) for names in draws(drawn, 1500, generator, max_count=max_count))
     for number, share in enumerate(shares, start=1):
         assert counts[number] / 1500 == pytest.approx(share, abs=0.04)
     assert counts.total() == sum(counts[number] for number in (1, 2, 3))
@@ -339,10 +340,10 @@ def test_all_different_and_in_the_order_of_the_imaging_chain(generator, drawn):
         assert places == sorted(set(places))
 
 
-@pytest.mark.parametrize("modality", MODALITIES)
-def test_kinds_of_a_modality_by_their_shares(modality, generator, drawn):
-    counts = Counter(name for (name,) in draws(drawn, 3000, generator, modality=modality, most=1))
-    kinds = {name: kind for name, kind in DEGRADATIONS.items() if modality in kind.modalities}
+@pytest.mark.parametrize("camera", Camera)
+def test_kinds_of_a_camera_by_their_shares(camera, generator, drawn):
+    counts = Counter(name for (name,) in draws(drawn, 3000, generator, camera=camera, max_count=1))
+    kinds = {name: kind for name, kind in DEGRADATIONS.items() if camera in kind.cameras}
     assert counts.keys() == kinds.keys()
     whole = sum(kind.share for kind in kinds.values())
     for name, kind in kinds.items():
@@ -351,10 +352,10 @@ def test_kinds_of_a_modality_by_their_shares(modality, generator, drawn):
 
 
 def test_rain_is_for_the_visible_and_stripes_for_the_infrared():
-    assert DEGRADATIONS["rain"].modalities == ("visible",)
-    assert DEGRADATIONS["low_light"].modalities == ("visible",)
+    assert DEGRADATIONS["rain"].cameras == ("visible",)
+    assert DEGRADATIONS["low_light"].cameras == ("visible",)
     for name in ("stripes", "dead_pixels", "drift"):
-        assert DEGRADATIONS[name].modalities == ("infrared",)
+        assert DEGRADATIONS[name].cameras == ("infrared",)
 
 
 def test_whole_range_of_strengths(generator, drawn):
@@ -372,32 +373,32 @@ def test_whole_range_of_strengths(generator, drawn):
 def test_only_the_kinds_asked_for(generator, drawn):
     names = {name for draw in draws(drawn, 300, generator, kinds=sorted(NOISE)) for name in draw}
     assert names == NOISE
-    both = draws(drawn, 50, generator, kinds=["rain", "jpeg"], modality="infrared")
+    both = draws(drawn, 50, generator, kinds=["rain", "jpeg"], camera=Camera.INFRARED)
     assert {name for draw in both for name in draw} == {"jpeg"}
 
 
-def test_no_kind_fits_the_modality(generator):
+def test_no_kind_fits_the_camera(generator):
     image = flat(0.5)
-    assert degrade_randomly(image, 1.0, generator, modality="infrared", kinds=["rain"]) is image
+    assert degrade_randomly(image, 1.0, generator, camera=Camera.INFRARED, kinds=["rain"]) is image
 
 
-def test_both_modalities_are_drawn_independently(generator):
+def test_both_cameras_are_drawn_independently(generator):
     """From one generator, as training draws them; nothing of one tells of the other."""
     image = flat(0.5, (1, 8, 8))
     pairs = [
-        tuple(degrade_randomly(image, 0.5, generator, modality=m) is image for m in MODALITIES)
+        tuple(degrade_randomly(image, 0.5, generator, camera=c) is image for c in Camera)
         for _ in range(1200)
     ]
     for outcome, number in Counter(pairs).items():
         assert number == pytest.approx(300, abs=60), outcome
-    shown = [degrade_randomly(image, 1.0, generator, kinds=["gaussian"]) for _ in MODALITIES]
+    shown = [degrade_randomly(image, 1.0, generator, kinds=["gaussian"]) for _ in Camera]
     assert not torch.equal(*shown)
 
 
 def test_random_ones_repeat_bit_for_bit(photo):
     def run():
         generator = torch.Generator().manual_seed(5)
-        return [degrade_randomly(photo, 0.8, generator, modality="visible") for _ in range(20)]
+        return [degrade_randomly(photo, 0.8, generator, camera=Camera.VISIBLE) for _ in range(20)]
 
     assert all(torch.equal(a, b) for a, b in zip(run(), run(), strict=True))
 
@@ -405,10 +406,9 @@ def test_random_ones_repeat_bit_for_bit(photo):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"modality": "radar"}, "modality is 'radar', expected one of infrared, visible"),
         ({"kinds": ["gaussian", "fog"]}, "unknown degradation 'fog'"),
         ({"kinds": []}, "kinds names no degradation"),
-        ({"most": 0}, "most is 0, expected 1 or more"),
+        ({"max_count": 0}, "max_count is 0, expected 1 or more"),
     ],
 )
 def test_random_ones_refuse_a_wrong_choice(options, words, generator):

@@ -1,9 +1,33 @@
-"""RGB and YCbCr by ITU-R BT.601, full range, on tensors in [0, 1]; chroma is centred on 0."""
+"""Images as tensors in [0, 1]: to and from uint8, and RGB to and from YCbCr.
+
+YCbCr is that of ITU-R BT.601, full range; chroma is centred on 0.
+"""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+from dreamif_model.arrays import ByteImage
+
+
+def to_tensor(image: NDArray[np.generic]) -> Tensor:
+    """(H, W) or (H, W, C), gray levels of 255, to float32 (1 or C, H, W)."""
+    planes = image[None] if image.ndim == 2 else image.transpose(2, 0, 1)
+    return torch.from_numpy(np.ascontiguousarray(planes)).float() / 255
+
+
+def to_image(planes: Tensor) -> ByteImage:
+    """The inverse of :func:`to_tensor`, rounded and clipped; (H, W) where there is one channel."""
+    pixels: ByteImage = to_bytes(planes * 255).cpu().numpy()
+    return pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0))
+
+
+def to_bytes(levels: Tensor) -> Tensor:
+    """Gray levels to uint8, rounded and clipped."""
+    return levels.clamp(0, 255).round().to(torch.uint8)
 
 
 def luma(image: Tensor) -> Tensor:
