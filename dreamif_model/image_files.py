@@ -18,7 +18,12 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
 
 @dataclass(frozen=True)
 class PairPaths:
-    """One infrared and one visible image file of the same scene."""
+    """The two image files of one scene.
+
+    Attributes:
+        infrared: path of the infrared image.
+        visible: path of the visible image.
+    """
 
     infrared: Path
     visible: Path
@@ -30,7 +35,7 @@ class PairPaths:
 
 
 def read_image(path: Path) -> StoredImage:
-    """Read an image file: (H, W) gray or (H, W, 3) RGB, uint8 or uint16.
+    """Read an image file as (H, W) gray or (H, W, 3) RGB, uint8 or uint16.
 
     ImageError names the file when it is missing, not an image, or of another depth.
     """
@@ -51,13 +56,33 @@ def read_image(path: Path) -> StoredImage:
 
 
 def read_gray(path: Path) -> StoredImage:
-    """Read an image file as gray (H, W); colour becomes BT.601 luma."""
+    """Read an image file as gray.
+
+    Args:
+        path: PNG, JPEG, BMP or TIFF file of 8 or 16 bit.
+
+    Returns:
+        (H, W) uint8 or uint16; colour becomes luma (BT.601), alpha is dropped.
+
+    Raises:
+        ImageError: the file is missing, damaged, no image, or of another depth.
+    """
     image = read_image(path)
     return image if image.ndim == 2 else _convert(image, cv2.COLOR_RGB2GRAY)
 
 
 def read_rgb(path: Path) -> RgbImage:
-    """Read an 8-bit image file as RGB (H, W, 3)."""
+    """Read an image file as RGB.
+
+    Args:
+        path: PNG, JPEG, BMP or TIFF file of 8 bit.
+
+    Returns:
+        (H, W, 3) RGB uint8; gray becomes three equal channels, alpha is dropped.
+
+    Raises:
+        ImageError: the file is missing, damaged, no image, or not of 8 bit.
+    """
     image = read_image(path)
     if image.dtype != np.uint8:
         raise ImageError(f"{path} is a {image.dtype} image: the visible image must be 8 bit")
@@ -66,7 +91,15 @@ def read_rgb(path: Path) -> RgbImage:
 
 
 def write_image(path: Path, image: StoredImage) -> None:
-    """Write (H, W) gray or (H, W, 3) RGB in the format of the file's suffix; 16 bit as PNG."""
+    """Write an image in the format of the file's suffix.
+
+    Args:
+        path: file to write; an existing one is replaced. For 16 bit take PNG or TIFF.
+        image: (H, W) gray or (H, W, 3) RGB, uint8 or uint16.
+
+    Raises:
+        ImageError: OpenCV cannot write such an image in this format.
+    """
     pixels = image if image.ndim == 2 else _convert(image, cv2.COLOR_RGB2BGR)
     try:
         encoded, data = cv2.imencode(path.suffix, pixels)
@@ -85,9 +118,17 @@ def _convert(image: StoredImage, code: int) -> StoredImage:
 
 
 def find_pairs(infrared: Path, visible: Path) -> list[PairPaths]:
-    """Pair two image files, or the files of equal stem in two folders, sorted by stem.
+    """Pair two image files, or the files with equal stems in two folders.
 
-    ImageError when a path is missing, a folder has no images, or a file has no partner.
+    Args:
+        infrared: image file or folder.
+        visible: image file or folder, the same as ``infrared``.
+
+    Returns:
+        The pairs, sorted by stem.
+
+    Raises:
+        ImageError: a path is missing, a folder has no images, or a file has no partner.
     """
     for path in (infrared, visible):
         if not path.exists():

@@ -26,18 +26,22 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class ThermalConfig:
-    """How counts become gray.
+    """How infrared counts, or degrees, become gray levels.
 
-    mode: ``passthrough`` divides by the type's full range; ``fixed`` maps ``low``..``high``, in
-    counts, or °C where the images are float32; ``percentile`` maps the 1st to the 99.5th
-    percentile, smoothed over frames so that a hot object entering does not make the picture pump;
-    ``auto`` is passthrough for 8 bit and percentile for all else.
-    smoothing: share of the way to its own range that each new frame moves the range, in (0, 1];
-    1 follows at once.
-    min_span: counts, or hundredths of °C where the images are float32; a scene with less contrast
-    is not stretched further than this.
-    hot_black: hot is dark and cold is bright.
-    repair_pixels: replace dead and stuck pixels first (:mod:`dreamif_model.pixel_repair`).
+    Attributes:
+        mode: ``passthrough`` divides by the full range of the type. ``fixed`` maps ``low`` to
+            black and ``high`` to white. ``percentile`` maps the 1st and the 99.5th percentile,
+            smoothed over frames. ``auto`` is passthrough for uint8 and percentile for the rest.
+        low: counts, or °C for float32 images; for mode ``fixed``.
+        high: likewise.
+        smoothing: how far each frame moves the range toward its own range, in (0, 1]; 1 follows
+            at once.
+        min_span: minimum width of the range, in counts, or hundredths of °C for float32 images.
+        hot_black: hot is dark and cold is bright.
+        repair_pixels: replace dead and stuck pixels first.
+
+    Raises:
+        ConfigError: a value is unknown or out of range.
     """
 
     mode: ThermalMode = "auto"

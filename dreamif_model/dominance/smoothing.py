@@ -13,10 +13,7 @@ from dreamif_model.errors import ConfigError
 BLOCK = 8  # pixels, about; inputs are compared by means of such squares, which have little noise
 REACH = 2  # blocks; how far around a change the maps are new: what the network saw of it
 NOISE_MARGIN = 4.0  # times the noise of the blocks, up to which a change counts as noise
-MIN_CHANGE, MAX_CHANGE = (
-    0.02,
-    0.06,
-)  # of [0, 1]; such a change is still noise, or no more, whatever that is
+MIN_CHANGE, MAX_CHANGE = 0.02, 0.06  # of [0, 1]; limits of the change that counts as noise
 LAPLACIAN = np.array((1.0, -2.0, 1.0))  # along both axes: blind to slopes and edges
 LAPLACIAN_MEDIAN = 6 * 0.6745  # of its absolute response to noise of σ = 1 (Immerkær 1996)
 NEAR = np.ones((2 * REACH + 1, 2 * REACH + 1), np.uint8)

@@ -1,4 +1,4 @@
-"""Metrics of edges: what is kept of the sources' edges, and what edges neither source has."""
+"""Metrics of edges: how well the sources' edges are kept, and which edges fusion added."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dreamif_model.arrays import RealImage
 from dreamif_model.metrics.filters import MIRROR_BORDER, ZERO_BORDER, sobel
 from dreamif_model.metrics.gray import GrayInput, Measured, images
 
-NABF_THRESHOLD = 2.0  # gray levels per pixel; a weaker edge of a source hardly counts
+NABF_THRESHOLD = 2.0  # gray levels per pixel; a weaker edge gets the minimum weight
 NABF_MIN_WEIGHT = 0.001
 ROUNDING = 1e-9  # gray levels; a gradient below it is 0 in an image that is not of whole numbers
 
@@ -28,15 +28,26 @@ class _Edges:
 
 
 def qabf(fused: GrayInput, infrared: GrayInput, visible: GrayInput) -> float:
-    """Edge information kept from both sources; 0 to 1, higher is better.
+    """Qabf: edge information kept from both sources.
 
-    Per source S, with edge strength g and angle α by 3×3 Sobel (borders zero):
+    For each source S, with edge strength g and angle α by 3×3 Sobel (borders zero):
     G = min(g_S, g_F) / max(g_S, g_F) and A = 1 - abs(α_S - α_F) / (π/2);
     Q_S = Γg / (1 + exp(κg (G - σg))) · Γα / (1 + exp(κα (A - σα))), Γg .9994, κg -15, σg .5,
     Γα .9879, κα -22, σα .8; α is π/2 where there is no horizontal gradient.
     Qabf = Σ (Q_I g_I + Q_V g_V) / Σ (g_I + g_V); 0 without any edge.
 
     Xydeas & Petrović, Objective image fusion performance measure, Electronics Letters 2000.
+
+    Args:
+        fused: (H, W) gray levels in [0, 255].
+        infrared: likewise, of the same size.
+        visible: likewise, of the same size.
+
+    Returns:
+        0 to 1, higher is better.
+
+    Raises:
+        ImageError: an image has another shape.
     """
     one, *sources = images(fused, infrared, visible)
     edges = one.once(_edges_qabf)
@@ -48,7 +59,7 @@ def qabf(fused: GrayInput, infrared: GrayInput, visible: GrayInput) -> float:
 
 
 def nabf(fused: GrayInput, infrared: GrayInput, visible: GrayInput) -> float:
-    """Edges that fusion added and no source has (artifacts, noise); 0 to 1, lower is better.
+    """Nabf: edges that fusion added and no source has, such as artifacts and noise.
 
     Edge strength g and angle α by 3×3 Sobel / 8, borders mirrored; G as in :func:`qabf`,
     A = abs(abs(α_S - α_F) - π/2) / (π/2),
@@ -58,6 +69,17 @@ def nabf(fused: GrayInput, infrared: GrayInput, visible: GrayInput) -> float:
 
     Petrović & Xydeas 2005, in the modified form of Shreyamsha Kumar, Multifocus and
     multispectral image fusion based on pixel significance using DCHWT, SIViP 2013.
+
+    Args:
+        fused: (H, W) gray levels in [0, 255].
+        infrared: likewise, of the same size.
+        visible: likewise, of the same size.
+
+    Returns:
+        0 to 1, lower is better.
+
+    Raises:
+        ImageError: an image has another shape.
     """
     one, *sources = images(fused, infrared, visible)
     edges = one.once(_edges_nabf)
@@ -118,10 +140,10 @@ def _weight_nabf(image: Measured) -> RealImage:
 
 
 def _ratio(a: RealImage, b: RealImage) -> RealImage:
-    """The smaller over the greater; 0 where both are 0."""
-    greater = np.maximum(a, b)
-    np.maximum(greater, np.finfo(greater.dtype).tiny, out=greater)
-    return np.minimum(a, b) / greater
+    """The smaller value over the larger one; 0 where both are 0."""
+    larger = np.maximum(a, b)
+    np.maximum(larger, np.finfo(larger.dtype).tiny, out=larger)
+    return np.minimum(a, b) / larger
 
 
 def _sigmoid(value: RealImage, top: float, slope: float, middle: float) -> RealImage:

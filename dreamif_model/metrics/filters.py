@@ -1,4 +1,4 @@
-"""The filters of the metrics: OpenCV's, in float64, with the border that each metric defines."""
+"""The filters of the metrics, by OpenCV in float64, with the border that each metric defines."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def smooth(image: DoubleImage, sigma: float) -> DoubleImage:
 
 
 def joint_histogram(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> DoubleImage:
-    """How often each pair of gray levels comes at one pixel: (256, 256)."""
+    """How often each pair of gray levels meets at one pixel: (256, 256)."""
     counts = cv2.calcHist([a, b], [0, 1], None, [256, 256], [0, 256, 0, 256])
     return counts.astype(np.float64)
 
 
 def use_one_thread() -> None:
-    """Keep OpenCV of this process to one core, where others compute beside it."""
+    """Let OpenCV use one thread in this process, because other processes compute beside it."""
     cv2.setNumThreads(1)
 
 

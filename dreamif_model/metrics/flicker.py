@@ -14,7 +14,7 @@ from dreamif_model.errors import ImageError
 from dreamif_model.metrics.filters import smooth
 from dreamif_model.metrics.gray import planes
 
-SMOOTHING = 1.5  # pixels, σ; takes most of a camera's noise from the test for stillness
+SMOOTHING = 1.5  # pixels, σ; removes most of a camera's noise before the test for stillness
 STILL = 3.0  # gray levels, default threshold
 
 
@@ -23,11 +23,11 @@ class Flicker:
     """What :func:`flicker` measured.
 
     Attributes:
-        ratio: fused_change / input_change; ≥ 0, lower is better. NaN where no pixel was still.
+        ratio: fused_change / input_change; ≥ 0, lower is better. NaN if no pixel was still.
         fused_change: mean change of the fused image over still pixels, gray levels per frame.
-        input_change: the same of the inputs, of each pixel the one that changed more.
+        input_change: mean change of the inputs; the input that changed more counts at each pixel.
         still_share: share of still pixels, 0 to 1.
-        frames: how many there were.
+        frames: number of frames.
     """
 
     ratio: float
@@ -42,7 +42,7 @@ class Stillness:
     """Where neither input changed between two frames.
 
     pixels: (H, W), True where both are still. count: number of those pixels.
-    input_change: Σ max(abs(ΔI), abs(ΔV)) over these, as :func:`flicker` has it.
+    input_change: Σ max(abs(ΔI), abs(ΔV)) over those pixels, as in :func:`flicker`.
     """
 
     pixels: NDArray[np.bool_]
@@ -53,7 +53,7 @@ class Stillness:
     def of(
         cls, before: Sequence[AnyGray], now: Sequence[AnyGray], threshold: float = STILL
     ) -> Stillness:
-        """From infrared and visible image of both frames, all (H, W)."""
+        """Compare the infrared and visible image of two frames, all (H, W)."""
         deltas = [_delta(*both) for both in zip(before, now, strict=True)]
         still = np.all([abs(smooth(delta, SMOOTHING)) <= threshold for delta in deltas], axis=0)
         change = float(np.maximum(*map(abs, deltas))[still].sum())
@@ -72,7 +72,7 @@ def _delta(before: AnyGray, now: AnyGray) -> DoubleImage:
 def flicker(
     frames: Iterable[tuple[AnyGray, AnyGray, AnyGray]], threshold: float = STILL
 ) -> Flicker:
-    """How much the fused image changes where the inputs are still, relative to their own change.
+    """Measure how much the fused image changes where the inputs are still.
 
     With Δ the difference to the frame before and G a Gaussian of σ = 1.5 pixels, a pixel of a
     frame is still when abs(G ΔI) ≤ threshold and abs(G ΔV) ≤ threshold. Over all still pixels of
@@ -80,15 +80,18 @@ def flicker(
 
         flicker = Σ abs(ΔF) / Σ max(abs(ΔI), abs(ΔV))
 
-    0: the fused image is still too; 1: it changes as much as its inputs do (by their noise);
-    above 1: fusion makes flicker of its own, infinite when the inputs do not change at all.
-    Sums come before the division, so that frames with few still pixels count little. A measure
-    of this project.
+    0 means that the fused image is still too, 1 that it changes as much as the noise of its
+    inputs, and more than 1 that fusion adds flicker; it is infinite when the inputs do not change
+    at all. Frames with few still pixels count little, because sums come before the division.
+    This project defined the measure.
 
     Args:
         frames: fused, infrared and visible image of each frame, (H, W) in [0, 255], in order.
-            Taken one by one; two frames are held at a time.
+            They are read one by one; two are held in memory.
         threshold: gray levels.
+
+    Returns:
+        The ratio and what it was computed from.
 
     Raises:
         ImageError: fewer than two frames, or images of unequal size.

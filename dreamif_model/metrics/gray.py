@@ -1,4 +1,4 @@
-"""The gray images that metrics take."""
+"""The gray images that metrics work on."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ Computed = TypeVar("Computed")
 
 
 class Measured:
-    """A gray image, with what metrics computed of it: once, however many ask for it.
+    """A gray image that keeps what metrics computed from it, so that others can use it too.
 
-    plane: (H, W) float64; an array that already is float64 is not copied. compact: the
-    same as float32 where that has sums of a few gray levels exactly, that is, of 8 bit.
+    Attributes:
+        plane: (H, W) float64; not a copy if the array was float64 already.
+        compact: the same as float32 if it was uint8, whose sums float32 holds exactly.
     """
 
     def __init__(self, pixels: AnyGray) -> None:
@@ -27,14 +28,14 @@ class Measured:
         self._known: dict[Callable[..., Any], Any] = {}
 
     def once(self, compute: Callable[[Measured], Computed]) -> Computed:
-        """What ``compute`` makes of this image, kept."""
+        """``compute(self)``, computed at the first call only."""
         if compute not in self._known:
             self._known[compute] = compute(self)
         result: Computed = self._known[compute]
         return result
 
     def forget(self) -> None:
-        """Free what was computed."""
+        """Drop what was computed."""
         self._known.clear()
 
 
@@ -42,9 +43,9 @@ GrayInput: TypeAlias = AnyGray | Measured
 
 
 def images(*inputs: GrayInput, min_side: int = 1) -> list[Measured]:
-    """Inputs of one size, as they are where they are images already.
+    """Check that the inputs are gray images of one size, and prepare them for metrics.
 
-    ImageError when one is not gray, has a side shorter than ``min_side``, or another size.
+    ImageError if one is not gray, has a side shorter than ``min_side``, or another size.
     """
     found = [item if isinstance(item, Measured) else Measured(item) for item in inputs]
     shapes = [image.plane.shape for image in found]
@@ -63,5 +64,5 @@ def planes(*inputs: GrayInput, min_side: int = 1) -> list[DoubleImage]:
 
 
 def levels(image: Measured) -> GrayImage:
-    """Rounded to the 256 gray levels, for histograms; what lies outside is put at the end."""
+    """The image in uint8, for histograms."""
     return to_bytes(image.plane)

@@ -1,4 +1,4 @@
-"""The table of metrics that every command, help text and README table comes from."""
+"""The table of metrics: commands, help texts and the documentation take theirs from it."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from dreamif_model.metrics.vif import viff
 
 @dataclass(frozen=True)
 class Metric:
-    """One row of tables and help texts.
+    """One row of the table of metrics.
 
     Attributes:
         meaning: what it measures, in a few words, with the unit.
-        higher_is_better: its direction.
+        higher_is_better: False if lower is better.
         minimum: the smallest possible value.
-        maximum: the largest possible value; None where there is no bound.
-        score: of one fused image and its sources; None where that is not enough.
+        maximum: the largest possible value; None if there is no bound.
+        score: computes it from one fused image and its sources; None if that is not enough.
     """
 
     meaning: str
@@ -42,12 +42,12 @@ class Metric:
 
     @property
     def arrow(self) -> str:
-        """Where better is."""
+        """↑ if higher is better, ↓ if lower is."""
         return "↑" if self.higher_is_better else "↓"
 
     @property
     def range(self) -> str:
-        """In words."""
+        """The range of values as text, such as ``0 to 1``."""
         if self.maximum is None:
             return f"≥ {self.minimum:g}"
         return f"{self.minimum:g} to {self.maximum:g}"
@@ -82,16 +82,39 @@ METRICS: dict[str, Metric] = {
 
 
 def evaluate(fused: AnyGray, infrared: AnyGray, visible: AnyGray) -> dict[str, float]:
-    """Those of :data:`METRICS` that take no more than one fused image and its (clean) sources."""
+    """Compute every metric that needs one fused image and its sources only.
+
+    Args:
+        fused: (H, W) gray levels in [0, 255], 41×41 pixels or more.
+        infrared: likewise, of the same size; clean, whatever was fused.
+        visible: likewise.
+
+    Returns:
+        The values by the names in :data:`METRICS`.
+
+    Raises:
+        ImageError: an image has another shape.
+    """
     return evaluate_all({"fused": fused}, infrared, visible)["fused"]
 
 
 def evaluate_all(
     fused: Mapping[str, AnyGray], infrared: AnyGray, visible: AnyGray
 ) -> dict[str, dict[str, float]]:
-    """:func:`evaluate` of several fused images of one pair, by name.
+    """Compute the metrics of several fused images of one pair.
 
-    What a metric computes of the sources is computed once, and kept no longer than for it.
+    This is faster than :func:`evaluate` for each, because the sources are processed once.
+
+    Args:
+        fused: by name, (H, W) gray levels in [0, 255], 41×41 pixels or more.
+        infrared: likewise, of the same size; clean, whatever was fused.
+        visible: likewise.
+
+    Returns:
+        By the names of ``fused``, the values by the names in :data:`METRICS`.
+
+    Raises:
+        ImageError: an image has another shape.
     """
     one, other, *others = images(infrared, visible, *fused.values())
     shown = dict(zip(fused, others, strict=True))
@@ -107,7 +130,7 @@ def evaluate_all(
 
 
 def markdown_table() -> str:
-    """:data:`METRICS` as the table of the README."""
+    """:data:`METRICS` as the Markdown table of docs/evaluation.md."""
     lines = ["| metric | better | range | what it tells |", "| --- | --- | --- | --- |"]
     lines += [
         f"| `{name}` | {metric.arrow} | {metric.range} | {metric.meaning} |"

@@ -18,17 +18,28 @@ EPSILON = 1e-10
 
 
 def viff(fused: GrayInput, infrared: GrayInput, visible: GrayInput) -> float:
-    """VIF(I → F) + VIF(V → F) in the pixel domain; ≥ 0, higher is better.
+    """VIFF: visual information of both sources that is kept, VIF(I → F) + VIF(V → F).
 
+    In the pixel domain,
     VIF(S → F) = Σ log10(1 + g² σ_S² / (σ_r² + σn²)) / Σ log10(1 + σ_S² / σn²) over all windows of
     four scales, with g = σ_SF / σ_S², σ_r² = σ_F² - g σ_SF and σn² = 2. Scale k = 1 … 4 has
     Gaussian windows of side n = 2^(5-k) + 1 and σ = n / 5 that lie inside; from the second on the
     images are first blurred by that window and every second pixel is taken.
-    A copy of one source already scores at least 1; a flat source scores 1.
+    A copy of one source scores at least 1; a flat source scores 1.
 
     Sheikh & Bovik, Image information and visual quality, IEEE TIP 2006; for fusion as in Han et
-    al., Information Fusion 2013, here without its weights between windows. Images of 41×41 pixels
-    or more.
+    al., Information Fusion 2013, here without its weights between windows.
+
+    Args:
+        fused: (H, W) gray levels in [0, 255], 41×41 pixels or more.
+        infrared: likewise, of the same size.
+        visible: likewise, of the same size.
+
+    Returns:
+        ≥ 0, higher is better.
+
+    Raises:
+        ImageError: an image has another shape.
     """
     image, *sources = images(fused, infrared, visible, min_side=MIN_SIDE)
     return sum(_vif(source, image) for source in sources)
@@ -45,7 +56,7 @@ def _vif(source: Measured, fused: Measured) -> float:
 
 @dataclass(frozen=True)
 class _Scale:
-    """An image at one scale, mean and variance of its windows, Σ log10(1 + variance / σn²)."""
+    """An image at one scale, with mean, variance and information of its windows."""
 
     side: int
     plane: DoubleImage
@@ -54,6 +65,7 @@ class _Scale:
 
     @cached_property
     def information(self) -> float:
+        """Σ log10(1 + variance / σn²)."""
         return float(np.log10(1 + self.variance / NOISE).sum())
 
 
@@ -77,9 +89,9 @@ def _mean(image: DoubleImage, side: int) -> DoubleImage:
 def _information(
     variance: DoubleImage, fused_variance: DoubleImage, covariance: DoubleImage
 ) -> float:
-    """Σ log10(1 + g² σ_S² / (σ_r² + σn²)): what the fused image tells of the source.
+    """Σ log10(1 + g² σ_S² / (σ_r² + σn²)): the source's information in the fused image.
 
-    Nothing (g = 0) where either is flat or the contrast is inverted.
+    g is 0 where either image is flat or the contrast is inverted.
     """
     told = (covariance > 0) & (variance > 0) & (fused_variance > 0)
     gain = np.where(told, covariance / (variance + EPSILON), 0.0)

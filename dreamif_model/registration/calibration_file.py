@@ -1,4 +1,4 @@
-"""Calibrations as YAML files: see docs/registration.md for the two layouts."""
+"""Calibrations as YAML files; docs/registration.md describes the two layouts."""
 
 from __future__ import annotations
 
@@ -25,9 +25,17 @@ HEADER = "# How an infrared image lies on the visible one; read by Dream-IF.\n"
 
 
 def read_calibration(path: Path, topics: Mapping[Camera, Intrinsics] | None = None) -> Calibration:
-    """ConfigError, with the file's name, for whatever is missing, unknown or out of range.
+    """Read a calibration file, such as ``dreamif calibrate`` writes.
 
-    topics: the intrinsics of those cameras that :func:`cameras_from_topics` names.
+    Args:
+        path: YAML file with a homography, or with two calibrated cameras.
+        topics: intrinsics of the cameras for which the file names ``camera_info`` messages.
+
+    Returns:
+        The calibration.
+
+    Raises:
+        ConfigError: the file cannot be read, or a value is missing, unknown or out of range.
     """
     content = _load(path)
     try:
@@ -48,7 +56,7 @@ def cameras_from_topics(path: Path) -> list[Camera]:
 
 
 def write_calibration(calibration: Calibration, path: Path) -> None:
-    """Write what :func:`read_calibration` reads; cameras are written into the file itself."""
+    """Write what :func:`read_calibration` reads, with the intrinsics of cameras in the file."""
     geometry = calibration.geometry
     if isinstance(geometry, Homography):
         content: dict[str, Any] = {
@@ -73,7 +81,7 @@ def write_calibration(calibration: Calibration, path: Path) -> None:
 
 
 def read_intrinsics(path: Path) -> Intrinsics:
-    """Of a file that ROS's camera_calibration wrote (``ost.yaml``)."""
+    """Read a file that ROS's camera_calibration wrote (``ost.yaml``)."""
     try:
         return _intrinsics(_load(path))
     except ConfigError as error:
@@ -111,11 +119,11 @@ def _read_cameras(
 
 
 def _camera(content: Any, camera: Camera, folder: Path) -> Intrinsics:
-    """Of the file that ``content`` names, relative to the calibration, or of its contents."""
+    """Intrinsics from the file that ``content`` names, relative to ``folder``, or from itself."""
     if content == FROM_TOPIC:
         raise ConfigError(
-            f"{camera} is {FROM_TOPIC}, which is a topic and only the fusion node has it: name a "
-            "file of camera_calibration instead"
+            f"{camera} is {FROM_TOPIC}, a topic that only the fusion node can read: name a file "
+            "of camera_calibration instead"
         )
     if isinstance(content, str):
         return read_intrinsics(folder / content)
@@ -210,7 +218,7 @@ def _size(value: Any, name: str) -> Size:
 
 
 def _number(value: Any, name: str) -> float:
-    """NaN and infinite too are refused, and whole numbers that no float holds."""
+    """A finite number; whole numbers that no float holds are refused too."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not number or not abs(value) <= sys.float_info.max:
         raise ConfigError(f"{name} is {value!r}, expected a finite number")

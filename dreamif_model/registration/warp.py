@@ -1,7 +1,7 @@
 """Registration: the infrared image on the visible camera's pixels.
 
-A :class:`Calibration` says where the pixels lie; a :class:`Registrar` looks the infrared image up
-there, by maps that are computed once per image size.
+A :class:`Calibration` says which pixels correspond. A :class:`Registrar` warps infrared images by
+maps that it computes once for each image size.
 """
 
 from __future__ import annotations
@@ -25,10 +25,20 @@ Resizable = TypeVar("Resizable", NDArray[np.uint8], NDArray[np.float32])  # gray
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """How two cameras see the same: for images of these sizes (width, height), or scaled ones.
+    """How the pixels and the clocks of both cameras correspond.
 
-    clock_offset_s: seconds to add to infrared stamps to be on the visible camera's clock.
-    residual_px: visible pixels, how far independent estimates lay apart. None: not measured.
+    It holds for images of the calibrated sizes and for images scaled from them.
+
+    Attributes:
+        geometry: which infrared pixel belongs to a visible pixel.
+        infrared_size: (width, height) in pixels.
+        visible_size: (width, height) in pixels.
+        clock_offset_s: seconds to add to infrared stamps to be on the visible camera's clock;
+            None if not measured.
+        residual_px: distance of independent estimates in visible pixels; None if not measured.
+
+    Raises:
+        ConfigError: a size is below 1 pixel.
     """
 
     geometry: Homography | CameraPair
@@ -45,9 +55,18 @@ class Calibration:
                 )
 
     def to_infrared(self, pixels: Points, infrared_size: Size, visible_size: Size) -> Points:
-        """Visible pixels to infrared pixels, (N, 2) both, in images of these sizes.
+        """Look up the infrared positions of visible pixels.
 
-        NaN where there is none. ImageError where an image has another shape than calibrated.
+        Args:
+            pixels: (N, 2), x and y in the visible image; the centre of its first pixel is (0, 0).
+            infrared_size: (width, height) of the infrared image in pixels.
+            visible_size: (width, height) of the visible image in pixels.
+
+        Returns:
+            (N, 2), x and y in the infrared image; NaN where there is none.
+
+        Raises:
+            ImageError: an image's ratio of width to height is not the calibrated one.
         """
         visible_scale = _scale(Camera.VISIBLE, visible_size, self.visible_size)
         infrared_scale = _scale(Camera.INFRARED, infrared_size, self.infrared_size)
@@ -69,7 +88,7 @@ def _scale(camera: Camera, size: Size, calibrated: Size) -> NDArray[np.float64]:
 class Registrar:
     """Warps infrared images to the visible camera's pixels; keeps the maps of the last sizes.
 
-    It begins with the calibrated sizes. ConfigError where infrared misses the visible image.
+    It starts with the calibrated sizes. ConfigError if infrared lies outside the visible image.
     """
 
     def __init__(self, calibration: Calibration, feather_px: float = FEATHER_PX) -> None:
@@ -79,7 +98,7 @@ class Registrar:
         self._warp = self._make_warp(calibration.infrared_size, calibration.visible_size)
 
     def warp(self, infrared_shape: tuple[int, ...], visible_shape: tuple[int, ...]) -> Warp:
-        """The warp from (h, w) to (H, W); ImageError where the calibration is not for them."""
+        """The warp from (h, w) to (H, W); ImageError if the calibration does not fit these."""
         infrared_size = (infrared_shape[1], infrared_shape[0])
         visible_size = (visible_shape[1], visible_shape[0])
         if self._warp.sizes != (infrared_size, visible_size):
@@ -92,11 +111,14 @@ class Registrar:
 
 
 class Warp:
-    """Bilinear look-up of an infrared image at given points, one per visible pixel.
+    """Bilinear look-up of an infrared image at given points, one for each visible pixel.
 
-    Positions are rounded to 1/32 pixel. coverage: (H, W) float32, 0 where infrared does not
-    reach, rising to 1 within ``feather_px`` inside; 1 everywhere where it reaches every visible
-    pixel, which ``covers_all`` says.
+    Positions are rounded to 1/32 pixel.
+
+    Attributes:
+        coverage: (H, W) float32: 0 where infrared does not reach, and rising to 1 over
+            ``feather_px`` inside that border.
+        covers_all: infrared reaches every visible pixel, so that coverage is 1 everywhere.
     """
 
     def __init__(
@@ -127,7 +149,7 @@ class Warp:
         self._maps = cv2.convertMaps(x, y, cv2.CV_16SC2)
 
     def __call__(self, infrared: Resizable) -> Resizable:
-        """(h, w), uint8 or float32, to (H, W); beyond the image its last pixels go on."""
+        """Warp (h, w), uint8 or float32, to (H, W); border pixels repeat beyond the image."""
         if self._size != self.sizes[0]:
             infrared = cast(
                 "Resizable", cv2.resize(infrared, self._size, interpolation=cv2.INTER_AREA)
@@ -144,7 +166,7 @@ def _pixels(size: Size) -> Points:
 
 
 def _feathered(covered: NDArray[np.bool_], feather_px: float) -> NDArray[np.float32]:
-    """Smoothstep of the distance to the nearest pixel that is not covered; 0 there."""
+    """Smoothstep of the distance to the nearest pixel that is not covered."""
     if covered.all():
         return np.ones(covered.shape, np.float32)
     distance = cv2.distanceTransform(covered.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
@@ -154,9 +176,9 @@ def _feathered(covered: NDArray[np.bool_], feather_px: float) -> NDArray[np.floa
 
 
 def _shrink(points: NDArray[np.float64], covered: NDArray[np.bool_]) -> tuple[int, int]:
-    """Infrared pixels per visible pixel, along the infrared x and y: as many are averaged.
+    """How many infrared pixels to average for one visible pixel, along the infrared x and y.
 
-    points: (H, W, 2). Rounded down, so that nothing is averaged that bilinear look-up can tell.
+    points: (H, W, 2). Rounded down, so that no detail is lost that bilinear look-up can show.
     """
     if min(covered.shape) < 2:
         return 1, 1
@@ -169,12 +191,12 @@ def _shrink(points: NDArray[np.float64], covered: NDArray[np.bool_]) -> tuple[in
 
 
 def resize(image: Resizable, shape: tuple[int, ...]) -> Resizable:
-    """FloatImage uint8 or float32 to (H, W): area means along a side that shrinks, else bilinear.
+    """Resize a gray image to (H, W): area means along a side that shrinks, else bilinear.
 
-    The image itself where the shape fits.
+    Returns the image itself if it has this shape.
     """
-    least = min(image.shape[0], shape[0]), min(image.shape[1], shape[1])
-    for (height, width), how in ((least, cv2.INTER_AREA), (shape, cv2.INTER_LINEAR)):
+    shrunk = min(image.shape[0], shape[0]), min(image.shape[1], shape[1])
+    for (height, width), how in ((shrunk, cv2.INTER_AREA), (shape, cv2.INTER_LINEAR)):
         if image.shape != (height, width):
             image = cast("Resizable", cv2.resize(image, (width, height), interpolation=how))
     return image

@@ -82,10 +82,14 @@ class RecordedImage:
 
 @dataclass(frozen=True)
 class RecordedPair:
-    """Two images of one moment; they are decoded when they are asked for.
+    """Two images of one moment; each is decoded when you first ask for it.
 
-    time_s: when the visible image was recorded, since the bag's first message. stamp_ns: of the
-    visible image. skew_ms: infrared minus visible stamp, offsets added.
+    Attributes:
+        time_s: seconds from the bag's first message to the recording of the visible image.
+        stamp_ns: stamp of the visible image in nanoseconds.
+        infrared_stamp_ns: stamp of the infrared image in nanoseconds.
+        skew_ms: infrared minus visible stamp in milliseconds, offsets added.
+        images: the recorded messages, infrared first.
     """
 
     time_s: float
@@ -96,12 +100,12 @@ class RecordedPair:
 
     @cached_property
     def infrared(self) -> NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]:
-        """(h, w) counts as uint8 or uint16, or °C as float32; ImageError where it is no image."""
+        """(h, w) uint8 or uint16 counts, or float32 °C; ImageError if it is damaged."""
         return self.images[0].decode()
 
     @cached_property
     def visible(self) -> NDArray[np.uint8]:
-        """(H, W, 3) RGB or (H, W) gray, uint8; ImageError where it is no image."""
+        """(H, W, 3) RGB or (H, W) gray, uint8; ImageError if it is damaged."""
         return self.images[1].decode()
 
 
@@ -133,16 +137,26 @@ def read_pairs(
     start_s: float = 0.0,
     stop_s: float | None = None,
 ) -> Iterator[RecordedPair]:
-    """The pairs of a bag, one by one: no more than the waiting messages are held in memory.
+    """Iterate over the pairs of a bag, as the fusion node would make them.
 
-    bag: rosbag2 folder, .mcap or .db3 file, read as far as it goes. infrared, visible: topics, by
-    default ours or the only pair that fits. start_s, stop_s: seconds since the bag's first
-    message. The others as :class:`Pairing`. Raises BagError and ConfigError.
+    Only messages that wait for their partner are held in memory.
 
-    ::
+    Args:
+        bag: rosbag2 folder, .mcap or .db3 file; a damaged one is read as far as possible.
+        infrared: topic; None for ``/infrared/image_raw`` or the only topic that fits.
+        visible: topic; None for ``/visible/image_raw`` or the only topic that fits.
+        slop_s: maximum distance of the stamps of a pair, 0 to 10 s.
+        infrared_offset_s: seconds added to infrared stamps, -3600 to 3600.
+        visible_offset_s: seconds added to visible stamps, -3600 to 3600.
+        start_s: start of the part to read, in seconds since the bag's first message.
+        stop_s: end of that part; None for the end of the bag.
 
-        for pair in read_pairs("drive.mcap"):
-            pair.visible, pair.infrared, pair.stamp_ns, pair.skew_ms
+    Yields:
+        The pairs in order of time.
+
+    Raises:
+        BagError: the bag cannot be read, or its topics are not clear.
+        ConfigError: a number is out of range.
     """
     pairing = Pairing(slop_s, infrared_offset_s, visible_offset_s)
     with open_recording(Path(bag)) as recording:
