@@ -1,4 +1,4 @@
-"""Methods side by side on pairs: metrics against the clean sources, whatever the methods saw."""
+"""Compare methods on pairs: metrics against the clean sources, even if inputs were degraded."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from dreamif_model.image_files import PairPaths, read_gray
 from dreamif_model.metrics import evaluate_all, psnr
 from dreamif_model.pipeline import FusionPipeline
 
-Fuse = Callable[[GrayImage, GrayImage], GrayImage]  # infrared, visible to fused
-ImagesByName = dict[str, GrayImage]  # "shown infrared", "shown visible", and by name of method
+Fuse = Callable[[GrayImage, GrayImage], GrayImage]  # takes infrared and visible
+ImagesByName = dict[str, GrayImage]  # "shown infrared", "shown visible" and method names
 
 CLEAN = "clean"
-OWN_CLEAN = "PSNR clean"  # metric: against the method's own result on the clean pair, dB
+OWN_CLEAN = "PSNR clean"  # dB, against the method's own result on the clean pair
 
 
 @dataclass(frozen=True)
 class Method:
-    """How a pair becomes a fused image: at once, or each image restored first."""
+    """A way to fuse a pair, after restoring each image if ``restore`` is given."""
 
     fuse: Fuse
     restore: str = ""  # a name of DENOISERS
@@ -33,7 +33,7 @@ class Method:
 
 @dataclass(frozen=True)
 class PairScores:
-    """What all methods made of one pair under one condition."""
+    """Results of all methods on one pair under one condition."""
 
     condition: str
     pair: str
@@ -57,7 +57,7 @@ TWO_STAGE: dict[str, Method] = {
 
 
 def network_method(pipeline: FusionPipeline) -> Method:
-    """A pipeline as a method on gray images."""
+    """Let a pipeline fuse gray images."""
     weights = np.array((0.299, 0.587, 0.114))  # BT.601 luma
 
     def fuse(infrared: GrayImage, visible: GrayImage) -> GrayImage:
@@ -73,11 +73,11 @@ def compare(
     conditions: Mapping[str, DegradationSpec],
     seed: int = 0,
 ) -> Iterator[PairScores]:
-    """Every method on every pair: clean, then under each condition; every method sees the same.
+    """Run every method on every pair: clean, then under each condition with the same inputs.
 
-    Methods that restore first are left out of the clean pass: there is nothing to restore.
-    Degradations are drawn from ``seed`` and the pair's number, so that a condition's figures do
-    not depend on the others. ImageError names the file.
+    Methods that restore first are left out of the clean pass. Degradations depend on ``seed`` and
+    on the pair's number only, so a condition's figures do not depend on other conditions.
+    ImageError names the file.
     """
     for number, pair in enumerate(pairs):
         clean = _read8(pair)
@@ -94,7 +94,6 @@ def _results(
     conditions: Mapping[str, DegradationSpec],
     seed: int,
 ) -> Iterator[PairScores]:
-    """Of one pair."""
     own = {name: method.fuse(*clean) for name, method in methods.items()}
     direct = {name: own[name] for name, method in methods.items() if not method.restore}
     yield PairScores(CLEAN, name, _named(clean) | direct, _scores(direct, clean))

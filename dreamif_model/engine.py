@@ -1,11 +1,11 @@
-"""The engine: one aligned, normalized pair in, the fused image and dominance maps out.
+"""The engine fuses one aligned, normalized pair: fused image and dominance maps.
 
-All images are uint8, and every step is one pass over them::
+All images are uint8::
 
     visible, infrared ── prepare ── backend ── finish ── fused, dominance
 
-A network that fuses luma leaves colour to ``finish``: the fused image is the visible one plus the
-change of its luma, channel by channel, so chroma is carried over exactly.
+Where the network fuses luma, ``finish`` adds the change of luma to each channel of the visible
+image, so that the chroma stays exactly the same.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ if TYPE_CHECKING:  # torch takes 2 s and 500 MB, and most engines do without it
 
 
 STAGES = ("prepare", "network", "finish")
-CHROMA_WINDOW = 16  # pixels; noise and chroma are averaged over such squares
+CHROMA_WINDOW = 16  # pixels; noise and chroma are averaged over squares of this side
 CHROMA_NOISE = 0.04  # mean change of luma, of [0, 1], at which chroma is fully smoothed
-NO_NOISE = 0.01  # weight of smoothed chroma below which none is seen
+NO_NOISE = 0.01  # a smaller weight of smoothed chroma is invisible
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class EngineOutput:
     """Arrays of one fused pair, all of the visible image's size.
 
     Attributes:
-        fused: uint8 (H, W, 3) RGB.
-        dominance: float32 (2, H, W) in [0, 1], infrared first.
+        fused: (H, W, 3) RGB.
+        dominance: (2, H, W) in [0, 1], infrared first.
         seconds: wall time of each of :data:`STAGES`.
     """
 
@@ -58,13 +58,13 @@ class FusionEngine:
         variant: one of :data:`dreamif_model.VARIANTS`.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         weights: file of ``dreamif train`` or ``dreamif export`` instead of the packaged weights.
-        precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``; what the backend has.
-        network: in memory, in place of weights.
+        precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``, as far as the backend has it.
+        network: a network in memory, instead of weights.
         backend: one of :data:`dreamif_model.backends.BACKENDS`; ``auto`` is the fastest here.
 
     Attributes:
-        backend: what runs the network, with its ``name``, ``device`` and ``precision``.
-        smoother: of the dominance maps of one sequence; off at first.
+        backend: runs the network; it has a ``name``, ``device`` and ``precision``.
+        smoother: smooths the dominance maps of a sequence; off at first.
     """
 
     def __init__(
@@ -95,10 +95,10 @@ class FusionEngine:
         """Fuse one pair.
 
         Args:
-            visible: uint8 (H, W, 3) RGB or (H, W) gray.
-            infrared: uint8 (H, W).
-            coverage: float32 (H, W) in [0, 1], how far infrared counts: where 0, the fused image
-                is the visible one and infrared has no dominance. None: 1 everywhere.
+            visible: (H, W, 3) RGB or (H, W) gray.
+            infrared: (H, W).
+            coverage: (H, W) in [0, 1], how much infrared counts; where it is 0, the fused image is
+                the visible one and infrared has dominance 0. None for 1 everywhere.
         """
         started = time.perf_counter()
         luma = visible if visible.ndim == 2 else _cv(cv2.cvtColor(visible, cv2.COLOR_RGB2GRAY))
@@ -122,7 +122,7 @@ class FusionEngine:
 
 
 def _finish(layers: Layers, visible: ByteImage, luma: GrayImage) -> ByteImage:
-    """Crop what was padded, and put colour back: (H, W, 3) RGB, the caller's own."""
+    """Crop the padding and put colour back: (H, W, 3) RGB in an array of its own."""
     height, width = luma.shape
     fused = layers.fused[:height, :width]
     if fused.ndim == 3:
@@ -137,7 +137,7 @@ def _finish(layers: Layers, visible: ByteImage, luma: GrayImage) -> ByteImage:
     weight = np.minimum(removed / CHROMA_NOISE, 1).astype(np.float32) ** 2
     if weight.max() < NO_NOISE:
         return colored
-    # The same with the colours of a coarse copy of the visible image.
+    # The same again, with the colours of a coarse copy of the visible image.
     coarse = _cv(cv2.resize(visible, size, interpolation=cv2.INTER_AREA))
     coarse_luma = _cv(cv2.resize(luma, size, interpolation=cv2.INTER_AREA))
     smooth = _carry_chroma(_enlarged(coarse, luma), _enlarged(coarse_luma, luma), fused)
@@ -145,7 +145,7 @@ def _finish(layers: Layers, visible: ByteImage, luma: GrayImage) -> ByteImage:
 
 
 def _carry_chroma(visible: ByteImage, luma: GrayImage, fused: ByteImage) -> ByteImage:
-    """RGB + (fused − luma), saturated; of the two differences one is 0 at every pixel."""
+    """RGB + (fused − luma), saturated; one of the two differences is 0 at every pixel."""
     brighter = cv2.cvtColor(cv2.subtract(fused, luma), cv2.COLOR_GRAY2RGB)
     darker = cv2.cvtColor(cv2.subtract(luma, fused), cv2.COLOR_GRAY2RGB)
     raised = cv2.add(visible, brighter, brighter)
@@ -153,7 +153,7 @@ def _carry_chroma(visible: ByteImage, luma: GrayImage, fused: ByteImage) -> Byte
 
 
 def _blend(first: ByteImage, second: ByteImage, share: FloatImage) -> ByteImage:
-    """Share · first + (1 − share) · second, rounded; share is (H, W)."""
+    """Share · first + (1 − share) · second, rounded."""
     return _cv(cv2.blendLinear(first, second, share, 1 - share))
 
 
@@ -162,7 +162,7 @@ def _enlarged(image: ByteImage, like: ByteImage) -> ByteImage:
 
 
 def _enlarge(maps: FloatPair, padded: tuple[int, ...], shape: tuple[int, ...]) -> FloatPair:
-    """(2, h, w) of the padded images to (2, H, W), bilinear, cropped."""
+    """Enlarge maps (2, h, w) of the padded images bilinearly, and crop them to (2, H, W)."""
     found = np.empty((2, *padded), np.float32)
     for coarse, fine in zip(maps, found, strict=True):
         cv2.resize(coarse, (padded[1], padded[0]), dst=fine)
@@ -170,7 +170,7 @@ def _enlarge(maps: FloatPair, padded: tuple[int, ...], shape: tuple[int, ...]) -
 
 
 def _pad(image: ByteImage, multiple: int) -> ByteImage:
-    """To the network's multiple, by repeating the last row and column."""
+    """Repeat the last row and column until the sides are multiples."""
     below, right = -image.shape[0] % multiple, -image.shape[1] % multiple
     if not below and not right:
         return image
@@ -182,6 +182,6 @@ def _rgb(image: ByteImage) -> ByteImage:
 
 
 def _cv(image: object) -> ByteImage:
-    """What OpenCV makes of uint8 images is uint8; its stubs only say that it is an array."""
+    """Tell mypy that OpenCV returned uint8; its stubs only say that it is an array."""
     assert isinstance(image, np.ndarray)
     return image

@@ -1,4 +1,4 @@
-"""No network: the mean of both images, the baseline of every comparison."""
+"""The mean of both images, without a network: the baseline of every comparison."""
 
 from __future__ import annotations
 
@@ -17,6 +17,5 @@ class AverageBackend(Backend):
     name, device, precision, luma, size_multiple = "average", "cpu", "fp32", True, 1
 
     def fuse(self, infrared: GrayImage, visible: ByteImage) -> Layers:
-        """As :meth:`Backend.fuse`."""
         fused = cv2.addWeighted(infrared, 0.5, visible, 0.5, 0)
         return Layers(fused.astype(np.uint8, copy=False), _EQUAL, None)

@@ -1,4 +1,4 @@
-"""Images as the phases that networks take (pixel unshuffle), and back, without other copies."""
+"""Convert images to the phases that networks take (pixel unshuffle), and back."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dreamif_model.arrays import ByteImage, GrayImage
 
 
 class PhasePacker:
-    """Packs uint8 images into phases; keeps its buffers from frame to frame.
+    """Packs uint8 images into phases, and reuses its buffers for every frame.
 
     Phase ``s·y + x`` of an image holds the pixels in row y and column x of every s×s cell, as in
     ``torch.nn.functional.pixel_unshuffle``. Infrared comes first, then the channels of visible.
@@ -25,7 +25,7 @@ class PhasePacker:
     def pack(self, infrared: GrayImage, visible: ByteImage) -> NDArray[np.uint8]:
         """Infrared (H, W) and visible (H, W[, C]) to (1, (1 + C)·s², H/s, W/s).
 
-        The next call overwrites what is returned.
+        The next call overwrites the result.
         """
         channels = [visible] if visible.ndim == 2 else list(cv2.split(visible))
         images, cells = [infrared, *channels], self._stem**2
@@ -38,9 +38,9 @@ class PhasePacker:
         return self._phases
 
     def unpack(self, phases: NDArray[np.float32]) -> ByteImage:
-        """Gray levels (1, C·s², h, w), not below 0, to uint8 (H, W), or (H, W, 3) for C = 3.
+        """Gray levels (1, C·s², h, w), 0 or more, to uint8 (H, W), or (H, W, 3) for C = 3.
 
-        The next call overwrites what is returned.
+        The next call overwrites the result.
         """
         _, count, height, width = phases.shape
         stem, cells = self._stem, self._stem**2

@@ -1,1 +1,1 @@
-"""How long a frame takes, beside other methods, and how large a variant is."""
+"""Time per frame beside other methods, and the size of a variant."""

@@ -1,4 +1,4 @@
-"""Fusion without learning, in OpenCV: what a network has to beat in quality for its time."""
+"""Fusion without learning, in OpenCV: the time and quality that a network is compared with."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ RADIUS, EPSILON = 7, 0.01  # of the guided filter: pixels, variance in [0, 1]
 
 
 def laplacian_pyramid(infrared: GrayImage, visible: RgbImage) -> RgbImage:
-    """Larger detail of both at every level, mean of the coarsest (Burt & Adelson 1983).
+    """Take the stronger detail at every level and the mean of the coarsest (Burt & Adelson 1983).
 
-    infrared: uint8 (H, W). visible: uint8 RGB (H, W, 3). Returns uint8 RGB (H, W, 3), the visible
-    chroma carried over.
+    The chroma is the visible image's.
     """
     ycrcb = cv2.cvtColor(visible, cv2.COLOR_RGB2YCrCb)
     first, second = (_pyramid(np.asarray(image, np.uint8)) for image in (infrared, ycrcb[..., 0]))
     fused = np.asarray((first[-1] + second[-1]) / 2, np.float32)
     for a, b in zip(first[-2::-1], second[-2::-1], strict=True):
-        larger = np.where(abs(a) > abs(b), a, b)
-        fused = np.asarray(cv2.pyrUp(fused, dstsize=(a.shape[1], a.shape[0])) + larger, np.float32)
+        stronger = np.where(abs(a) > abs(b), a, b)
+        fused = np.asarray(
+            cv2.pyrUp(fused, dstsize=(a.shape[1], a.shape[0])) + stronger, np.float32
+        )
     ycrcb[..., 0] = to_bytes(fused)
     return np.asarray(cv2.cvtColor(ycrcb, cv2.COLOR_YCrCb2RGB), np.uint8)
 
 
 def _pyramid(image: GrayImage) -> list[FloatImage]:
-    """Details from fine to coarse, then what is left."""
+    """Details from fine to coarse, then the coarse image that is left."""
     rest = image.astype(np.float32)
     levels = []
     for _ in range(LEVELS):
@@ -41,9 +42,9 @@ def _pyramid(image: GrayImage) -> list[FloatImage]:
 
 
 def guided_filter(infrared: GrayImage, visible: RgbImage) -> RgbImage:
-    """Weights of the stronger Laplacian, smoothed along the edges (Li, Kang & Hu 2013).
+    """Weight each pixel by the stronger Laplacian, smoothed along edges (Li, Kang & Hu 2013).
 
-    One scale; shapes as :func:`laplacian_pyramid`.
+    This version has one scale. The chroma is the visible image's.
     """
     ycrcb = cv2.cvtColor(visible, cv2.COLOR_RGB2YCrCb)
     images = [

@@ -1,4 +1,4 @@
-"""How large a variant is: parameters, and multiply-accumulates per frame, counted not measured."""
+"""The size of a variant: parameters, and multiply-accumulates of one frame. Nothing is timed."""
 
 from __future__ import annotations
 
@@ -13,18 +13,17 @@ from dreamif_model.variants import AVERAGE, network_config
 
 @dataclass(frozen=True)
 class Complexity:
-    """What one frame costs."""
+    """The size of a network."""
 
     parameters: int
-    macs: int  # multiply-accumulates of convolutions and matrix products
+    macs: int  # multiply-accumulates of convolutions and matrix products, for one frame
 
 
 def complexity(variant: str, width: int, height: int) -> Complexity:
-    """Of one pair of this size, padded as the engine does it; ``average`` has none of either.
+    """Count for images of one size, padded as the engine does it; both are 0 for ``average``.
 
-    torch counts two operations for a multiply-accumulate: halved here. What is done element by
-    element (activations, normalizations, resizing) is not in it. Nothing is computed: tensors
-    on the meta device have shapes only, so ``base`` takes no longer than ``nano``.
+    Activations, normalizations and resizing are not counted. Nothing is computed, because tensors
+    on the meta device have shapes only; so ``base`` takes no longer than ``nano``.
     """
     if variant == AVERAGE:
         return Complexity(0, 0)
@@ -37,4 +36,4 @@ def complexity(variant: str, width: int, height: int) -> Complexity:
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         network(image, image)
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    return Complexity(parameters, counter.get_total_flops() // 2)
+    return Complexity(parameters, counter.get_total_flops() // 2)  # torch counts two

@@ -1,4 +1,4 @@
-"""How long a frame takes: CPU and wall time, work done, and share of what the machine can do."""
+"""Time per frame: CPU and wall time, arithmetic, memory, and share of the machine's peak."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from dreamif_model.errors import DreamIFError, WeightsError
 from dreamif_model.model_files.model_source import WEIGHTS_FOLDER
 from dreamif_model.variants import AVERAGE
 
-ANCHOR = "anchor"  # seven 3×3 convolutions at full size: a cost that anyone can measure
+ANCHOR = "anchor"  # seven 3×3 convolutions at full size, which anyone can measure
 ANCHOR_CHANNELS = (2, 64, 64, 64, 64, 64, 16, 1)
 PEER = "peer"
 FULL_SIZE_BYTES = 3 + 1 + 3 + 8  # per pixel: visible, infrared and fused uint8, two float32 maps
@@ -37,19 +37,19 @@ Run = Callable[[], dict[str, float]]  # fuses one frame, returns the seconds of 
 
 @dataclass(frozen=True)
 class Case:
-    """What to measure.
+    """One case to measure.
 
     Attributes:
         method: a variant, a name of :data:`CLASSIC`, ``anchor`` or ``peer``.
         width: of both images in pixels.
-        height: likewise.
+        height: of both images in pixels.
         device: as for :class:`FusionEngine`.
-        precision: likewise.
-        backend: likewise.
-        frames: that count.
+        precision: as for :class:`FusionEngine`.
+        backend: as for :class:`FusionEngine`.
+        frames: number of frames to measure.
         warmup: frames before those; a CUDA graph is captured at the second.
-        threads: of the CPU; 0: one per usable core.
-        file: of the peer, TorchScript or ONNX with two inputs.
+        threads: CPU threads; 0 for one per usable core.
+        file: the peer's TorchScript or ONNX file, with two inputs.
     """
 
     method: str
@@ -66,17 +66,17 @@ class Case:
 
 @dataclass(frozen=True)
 class Figures:
-    """What came out; milliseconds per frame, copies to and from a GPU included.
+    """The results of one case. Times include copies to and from a GPU.
 
     Attributes:
         weights: ``packaged``, ``random`` or ``none``.
-        cpu_ms: median CPU time of the whole process.
-        p50_ms: median wall time.
-        p99_ms: 99th percentile of the wall time.
-        stages_ms: medians of the wall time of STAGES, where the method has them.
-        gmac: 10^9 multiply-accumulates of convolutions and matrix products; None: not counted.
-        megabytes: read and written at least: images, maps and weights, each once.
-        memory_mib: peak: allocated on the GPU, or the whole process's resident on the CPU.
+        cpu_ms: median CPU time of the whole process, per frame.
+        p50_ms: median wall time per frame.
+        p99_ms: 99th percentile of the wall time per frame.
+        stages_ms: median wall time of each of STAGES, for methods that have them.
+        gmac: 10^9 multiply-accumulates of convolutions and matrix products; None if not counted.
+        megabytes: what must be read and written: images, maps and weights, each once.
+        memory_mib: peak memory: what torch allocated on the GPU, or the resident memory.
     """
 
     method: str
@@ -99,7 +99,7 @@ class Figures:
 
 @dataclass
 class _Subject:
-    """What is timed, and what is known of it."""
+    """A method that is ready to run, and its description."""
 
     run: Run
     weights: str = "none"
@@ -112,9 +112,9 @@ class _Subject:
 
 
 def measure_apart(case: Case) -> Figures:
-    """Measure in a new process, which has no memory, threads or cached kernels of another case.
+    """Measure in a new process, so that no memory, thread or kernel of another case counts.
 
-    DreamIFError where the memory is not enough.
+    DreamIFError if there is not enough memory.
     """
     context = multiprocessing.get_context("spawn")
     what = f"{case.method} at {case.width}x{case.height}"
@@ -123,8 +123,7 @@ def measure_apart(case: Case) -> Figures:
             return pool.submit(measure, case).result()
     except BrokenProcessPool:
         raise DreamIFError(
-            f"{what}: the process was ended from outside, perhaps because there is not enough "
-            "memory: smaller --size"
+            f"{what}: the process was killed, perhaps because memory ran out: smaller --size"
         ) from None
     except (MemoryError, RuntimeError) as error:
         if is_out_of_memory(error):
@@ -133,9 +132,9 @@ def measure_apart(case: Case) -> Figures:
 
 
 def measure(case: Case) -> Figures:
-    """Fuse random pairs of one size and take times."""
+    """Fuse a random pair again and again, and measure each time."""
     use_cpu_threads(case.threads)
-    keep_freed_memory()  # as our engine does: every method is measured alike
+    keep_freed_memory()  # as our engine does, so that all methods are compared alike
     cv2.setNumThreads(cpu_threads())
     rng = np.random.default_rng(0)
     visible = rng.integers(0, 256, (case.height, case.width, 3), dtype=np.uint8)
@@ -206,7 +205,7 @@ def _subject(case: Case, visible: RgbImage, infrared: GrayImage) -> _Subject:
 
 
 def _engine(case: Case) -> tuple[FusionEngine, str]:
-    """With the packaged weights or, where none fit, random ones: they take the same time."""
+    """An engine with the packaged weights or, if none fit, random ones, which take as long."""
     packaged = (WEIGHTS_FOLDER / f"{case.method}.safetensors").is_file()
     if packaged or case.method == AVERAGE:
         try:
@@ -214,7 +213,7 @@ def _engine(case: Case) -> tuple[FusionEngine, str]:
                 case.method, case.device, precision=case.precision, backend=case.backend
             )
         except WeightsError:
-            pass  # of another state of the network; the row says random
+            pass  # they do not fit the network any more; the row says random
         else:
             return engine, "packaged" if packaged else "none"
     import torch
@@ -232,28 +231,28 @@ def _engine(case: Case) -> tuple[FusionEngine, str]:
 
 @dataclass(frozen=True)
 class Peak:
-    """What one core, or the GPU, was measured to do at best.
+    """The measured peak of the machine.
 
     Attributes:
-        gmac_per_s: 10^9 multiply-accumulates of one large fp32 matrix product per second.
-        gigabytes_per_s: copied, read and written bytes both counted.
+        gmac_per_s: 10^9 multiply-accumulates per second in one large fp32 matrix product.
+        gigabytes_per_s: bytes read plus bytes written per second in a copy.
     """
 
     gmac_per_s: float
     gigabytes_per_s: float
 
     def share(self, figures: Figures) -> float | None:
-        """Share of the roofline that a frame reaches: its least possible time over its own."""
+        """Share of the roofline that a frame reaches: its minimum possible time over its time."""
         if figures.gmac is None:
             return None
-        least_s = max(
+        minimum_s = max(
             figures.gmac / self.gmac_per_s, figures.megabytes / 1e3 / self.gigabytes_per_s
         )
-        return least_s / (figures.p50_ms / 1e3)
+        return minimum_s / (figures.p50_ms / 1e3)
 
 
 def measure_peak(threads: int) -> Peak:
-    """By OpenVINO's fp32 matrix product where there is OpenVINO, else numpy's; and by copies."""
+    """Measure the peak by a matrix product of OpenVINO (numpy without it), and by a copy."""
     use_cpu_threads(threads)
     side, repeats = 1024, 7
     a = np.random.default_rng(0).random((side, side), dtype=np.float32)
@@ -291,7 +290,7 @@ def _best_s(work: Callable[[], object], repeats: int) -> float:
 
 
 def _peak_memory(device: str) -> int:
-    """In bytes: of torch's allocations on the GPU, or of the process on the CPU."""
+    """Peak bytes that torch allocated on the GPU or, on a CPU, of the process."""
     if device != "cpu":
         import torch
 

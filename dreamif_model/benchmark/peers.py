@@ -1,4 +1,4 @@
-"""What the benchmark measures beside our networks: an anchor, and networks of others."""
+"""The anchor and other people's networks, which the benchmark measures beside ours."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from dreamif_model.errors import ConfigError, WeightsError
 
 
 def make_anchor(case: Case, visible: RgbImage, infrared: GrayImage) -> dict[str, Any]:
-    """Seven 3×3 convolutions at full size with random weights, channels last, fp32, in torch."""
+    """Prepare seven 3×3 convolutions at full size: torch, fp32, channels last, random weights."""
     torch.set_num_threads(cpu_threads())
     device = resolve_device(case.device)
     layers: list[nn.Module] = []
@@ -54,7 +54,7 @@ def make_anchor(case: Case, visible: RgbImage, infrared: GrayImage) -> dict[str,
 
 
 def make_peer(case: Case, visible: RgbImage, infrared: GrayImage) -> dict[str, Any]:
-    """A network of others, whose inputs are infrared and visible luma (1, 1, H, W) in [0, 1]."""
+    """Prepare another network; its inputs are infrared and visible luma, (1, 1, H, W) in [0, 1]."""
     assert case.file
     pair = [
         np.ascontiguousarray(image[None, None], np.float32) / np.float32(255)
@@ -79,7 +79,7 @@ def _onnx_peer(path: Path, pair: list[NDArray[np.float32]]) -> dict[str, Any]:
         names = [place.name for place in session.get_inputs()]
         feed = dict(zip(names, pair, strict=True))
         session.run(None, feed)
-    except Exception as error:  # ONNX Runtime has a class of its own for each kind
+    except Exception as error:  # ONNX Runtime has its own class for each error
         raise WeightsError(_refusal(path, error)) from None
 
     def run() -> dict[str, float]:
@@ -94,7 +94,7 @@ def _torchscript_peer(path: Path, pair: list[NDArray[np.float32]]) -> dict[str, 
     tensors = [torch.from_numpy(image) for image in pair]
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit
+            warnings.simplefilter("ignore", DeprecationWarning)  # torch.jit warns
             network = torch.jit.load(str(path), map_location="cpu").eval()
         with torch.inference_mode():
             network(*tensors)

@@ -1,1 +1,1 @@
-"""What spoils images: its kinds, its text form, the code for it, and classic denoisers."""
+"""Degraded images: the kinds, their text form, the code, and classic denoisers against them."""

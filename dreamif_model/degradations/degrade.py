@@ -24,20 +24,20 @@ from dreamif_model.tensor_images import to_image, to_tensor
 
 Degradation = Callable[[Tensor, float, Generator], Tensor]
 
-READ_NOISE = 2 / 255  # of a camera in low light
+READ_NOISE = 2 / 255  # σ in low light
 
 
 def rain(image: Tensor, density: float, generator: Generator) -> Tensor:
     """Streaks of falling drops, y = x + α · (1 − x); ``density`` 1 is a cloudburst.
 
-    A drop passes a pixel for the share α of the exposure and is bright there (Garg and Nayar,
-    Vision and Rain, IJCV 2007). Streaks slant alike, near ones are longer and brighter.
+    A drop brightens a pixel for the share α of the exposure (Garg and Nayar, Vision and Rain, IJCV
+    2007). All streaks have one slant; near ones are longer and brighter.
     """
     height, width = image.shape[-2:]
     count = max(1, round(density * height * width / 150))
     slant = 0.4 * _uniform(1, generator) - 0.2  # columns per row: up to 11° off the vertical
     row, column, depth = _uniform((3, count, 1), generator).unbind()
-    near = 1 - depth.sqrt()  # there is more room far away
+    near = 1 - depth.sqrt()  # more drops are far away
     length = 6 + 24 * near
     along = torch.linspace(0, 1, 30)
     rows = row * (height + 30) - 30 + along * length
@@ -95,8 +95,8 @@ def speckle(image: Tensor, epsilon: float, generator: Generator) -> Tensor:
 def drift(image: Tensor, loss: float, generator: Generator) -> Tensor:
     """Low contrast of a warming camera, y = (1 − loss) · x + loss · f with a smooth field f.
 
-    ``loss`` is the share of contrast lost. f is a level from 0.3 to 0.7 with a slow shading of
-    ±0.2 over it, as the heat of the lens and the housing adds to a thermal image.
+    ``loss`` is the share of contrast lost. f is a level from 0.3 to 0.7 plus a smooth shading of
+    ±0.2, which stands for the heat of lens and housing.
     """
     grid = 0.2 * (2 * _uniform((1, 1, 4, 4), generator) - 1)
     level = 0.3 + 0.4 * _uniform(1, generator)
@@ -107,8 +107,8 @@ def drift(image: Tensor, loss: float, generator: Generator) -> Tensor:
 def stripes(image: Tensor, sigma: float, generator: Generator) -> Tensor:
     """Fixed-pattern noise of a microbolometer, y = x + σ · (c + g · (x − ½) + r / 4).
 
-    Every column has an offset c and a gain g, every row a weaker offset r, each N(0, 1), for
-    columns share an amplifier. ``sigma`` in gray levels of 255.
+    Every column has an offset c and a gain g, because it has its own amplifier; every row has a
+    weaker offset r. All are N(0, 1). ``sigma`` in gray levels of 255.
     """
     height, width = image.shape[-2:]
     offset, gain = torch.randn((2, 1, width), generator=generator).unbind()
@@ -119,7 +119,7 @@ def stripes(image: Tensor, sigma: float, generator: Generator) -> Tensor:
 def dead_pixels(image: Tensor, per_mille: float, generator: Generator) -> Tensor:
     """Pixels stuck at 0 or at 1, half of them alone and half in clusters of 2 × 2.
 
-    ``per_mille`` is how many of a thousand pixels are dead, on average.
+    ``per_mille`` is the mean number of dead pixels in a thousand.
     """
     share = per_mille / 1000
     alone, seeds = _uniform((2, 1, *image.shape[-2:]), generator).unbind()
@@ -130,10 +130,7 @@ def dead_pixels(image: Tensor, per_mille: float, generator: Generator) -> Tensor
 
 
 def jpeg(image: Tensor, quality: float, generator: Generator) -> Tensor:  # noqa: ARG001
-    """Compression loss of JPEG: encoded and decoded by OpenCV, colour planes at half the size.
-
-    ``quality`` from 1 to 100.
-    """
+    """Compression loss of JPEG at ``quality`` 1 to 100, with colour at half the size."""
     pixels = to_image(image.reshape(-1, *image.shape[-2:]))
     order = np.s_[..., ::-1] if pixels.ndim == 3 else np.s_[...]  # RGB to BGR and back
     ordered = np.ascontiguousarray(pixels[order])
@@ -158,7 +155,7 @@ FUNCTIONS: dict[str, Degradation] = {
 
 
 def degrade(image: Tensor, name: str, strength: float, generator: Generator) -> Tensor:
-    """Apply one degradation by name; ConfigError says which names and strengths there are."""
+    """Apply one degradation by name; ConfigError for an unknown name or strength."""
     check_degradation(name, strength)
     return FUNCTIONS[name](image, strength, generator)
 
@@ -220,8 +217,8 @@ def _grown(field: Tensor) -> Tensor:
 
 
 def _splat(rows: Tensor, columns: Tensor, alpha: Tensor, height: int, width: int) -> Tensor:
-    """(H, W) with points drawn into it, each shared by the two pixels beside it; at most 1."""
-    # One column more on both sides and one row more below take what falls outside.
+    """Draw points into an image (H, W), each shared by the two pixels beside it; at most 1."""
+    # An extra column on both sides and an extra row at both ends take points outside the image.
     rows = rows.floor().clamp(-1, height).long() + 1
     left = columns.floor()
     share = columns - left

@@ -1,7 +1,7 @@
-"""Classic denoisers that know no training: the first stage of restoring first, fusing then.
+"""Classic denoisers, for methods that restore each image before they fuse.
 
-Both estimate the noise level from the image alone (Donoho & Johnstone 1994, on wavelets).
-scikit-image does the work; the package needs it for evaluation only.
+Both estimate the noise level from the image alone (Donoho & Johnstone 1994, on wavelets). They
+use scikit-image, which nothing but evaluation needs.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from dreamif_model.arrays import GrayImage, to_bytes
 from dreamif_model.errors import ConfigError
 
-# In units of the noise level; near the best PSNR on noisy validation pairs, where it is flat.
+# In units of the noise level. Near the best PSNR on noisy validation pairs, which changes little.
 NON_LOCAL_STRENGTH, TOTAL_VARIATION_WEIGHT = 0.8, 1.5
 
 
@@ -45,7 +45,7 @@ DENOISERS: dict[str, Callable[[GrayImage], GrayImage]] = {
 
 
 def import_scikit_image() -> Any:
-    """Its ``restoration``; ConfigError where it, or what it needs for this, is not installed."""
+    """Import ``skimage.restoration``; ConfigError if it or PyWavelets is not installed."""
     try:
         import pywt  # type: ignore[import-untyped]  # noqa: F401  estimate_sigma imports it late
         from skimage import restoration

@@ -40,10 +40,10 @@ DEGRADATIONS: dict[str, Kind] = {
 
 
 def check_degradation(name: str, strength: float) -> None:
-    """Refuse an unknown name, or a strength outside of its range."""
+    """ConfigError for an unknown name or a strength out of range."""
     check_names([name])
     low, high = DEGRADATIONS[name].valid
-    if not low <= strength <= high:  # which NaN fails too
+    if not low <= strength <= high:  # NaN fails this too
         raise ConfigError(
             f"the strength of {name} ({DEGRADATIONS[name].unit}) must be from {low:g} to "
             f"{high:g}, got {strength:g}"
@@ -51,7 +51,7 @@ def check_degradation(name: str, strength: float) -> None:
 
 
 def check_names(names: Sequence[str]) -> None:
-    """Refuse names that are not in the table."""
+    """ConfigError for names that are not in the table."""
     for name in names:
         if name not in DEGRADATIONS:
             known = ", ".join(DEGRADATIONS)

@@ -70,7 +70,7 @@ class DegradationSpec:
 
 
 def parse_degradation(text: str) -> Step:
-    """Name and strength of ``gaussian:35``; ConfigError for anything else."""
+    """Split ``gaussian:35`` into name and strength; ConfigError if it is no such text."""
     name, _, strength = text.strip().partition(":")
     try:
         step = name, float(strength)

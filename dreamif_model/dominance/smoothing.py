@@ -1,4 +1,4 @@
-"""Steadier dominance maps: smoothed over frames where nothing moves, new at once where it does."""
+"""Dominance maps smoothed over frames where nothing moves, and replaced where something does."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import numpy as np
 from dreamif_model.arrays import FloatImage, FloatPair, GrayImage
 from dreamif_model.errors import ConfigError
 
-BLOCK = 8  # pixels, about; inputs are compared by means of such squares, which have little noise
-REACH = 2  # blocks; how far around a change the maps are new: what the network saw of it
-NOISE_MARGIN = 4.0  # times the noise of the blocks, up to which a change counts as noise
+BLOCK = 8  # pixels, about; the inputs' means over such squares are compared, to reduce noise
+REACH = 2  # blocks around a change where maps are new too, because the network sees so far
+NOISE_MARGIN = 4.0  # times the noise of the blocks: a smaller change counts as noise
 MIN_CHANGE, MAX_CHANGE = 0.02, 0.06  # of [0, 1]; limits of the change that counts as noise
-LAPLACIAN = np.array((1.0, -2.0, 1.0))  # along both axes: blind to slopes and edges
-LAPLACIAN_MEDIAN = 6 * 0.6745  # of its absolute response to noise of σ = 1 (Immerkær 1996)
+LAPLACIAN = np.array((1.0, -2.0, 1.0))  # along both axes; slopes and straight edges give 0
+LAPLACIAN_MEDIAN = 6 * 0.6745  # median absolute response to noise of σ = 1 (Immerkær 1996)
 NEAR = np.ones((2 * REACH + 1, 2 * REACH + 1), np.uint8)
 
 
 class DominanceSmoother:
-    """Keeps the last maps, and what the cameras then saw.
+    """Keeps the last maps and block means of the images that they belong to.
 
-    Where neither input has changed since, ``share`` of the old maps stays; where one has, and
-    around it, the maps are the new ones, so that nothing trails behind what moves. The inputs
-    are kept as smoothly as the maps: a slow change adds up until it counts.
+    Where neither input has changed, ``share`` of the old maps stays. On and around a change the
+    maps are the new ones, so that moving objects leave no trail. The block means are smoothed like
+    the maps, so that slow changes add up until they count.
     """
 
     def __init__(self, share: float = 0.0) -> None:
@@ -49,11 +49,10 @@ class DominanceSmoother:
         self._kept = None
 
     def smooth(self, dominance: FloatPair, infrared: GrayImage, visible: GrayImage) -> FloatPair:
-        """Return the maps (2, h, w) of a frame, smoothed; of new sizes, as they are.
+        """Smooth the maps (2, h, w) of a frame whose images are (H, W).
 
-        dominance: float32 in [0, 1]. infrared, visible: uint8 (H, W), what the maps were made of.
-        The maps show the same view as the images; a pixel of theirs may be a few blocks large. What
-        is returned is not written into later.
+        Maps and images show the same view; h×w may be much smaller than H×W. After a change of
+        size the maps are returned as they are. Later calls do not change the returned array.
         """
         if not self._share:
             return dominance
@@ -71,14 +70,14 @@ class DominanceSmoother:
 
 
 def _blocks(image: GrayImage) -> FloatImage:
-    """Means of squares, in [0, 1]."""
+    """Means over squares, in [0, 1]."""
     rows, columns = (-(-side // BLOCK) for side in image.shape)
     means = cv2.resize(image.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA)
     return cast("FloatImage", means) / np.float32(255)
 
 
 def _stillness(blocks: FloatPair, old: FloatPair) -> FloatImage:
-    """1 where no block within reach changed by more than noise, 0 from twice that on."""
+    """1 where no block within reach changed by more than noise, 0 for twice that and more."""
     changes = [
         np.abs(now - before) / min(max(NOISE_MARGIN * _noise(now), MIN_CHANGE), MAX_CHANGE)
         for now, before in zip(blocks, old, strict=True)
@@ -88,7 +87,7 @@ def _stillness(blocks: FloatPair, old: FloatPair) -> FloatImage:
 
 
 def _noise(blocks: FloatImage) -> float:
-    """σ of the noise of an input, from one frame, so that motion is none."""
+    """σ of an input's noise, estimated from one frame so that motion does not count."""
     response = cv2.sepFilter2D(
         blocks, cv2.CV_32F, LAPLACIAN, LAPLACIAN, borderType=cv2.BORDER_REPLICATE
     )

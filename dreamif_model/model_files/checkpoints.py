@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors that name their variant, and PyTorch's files, of values only."""
+"""Weights on disk: safetensors that name their variant, and PyTorch files of plain values."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from dreamif_model.model_files.model_source import WEIGHTS_FOLDER
 from dreamif_model.network import Network, make_network
 from dreamif_model.variants import SWITCHES, network_config
 
-FORMAT = "dreamif-1"  # metadata key "format"; rises when files of old can no longer be read
+FORMAT = "dreamif-1"  # metadata key "format"; changes when old files can no longer be read
 
 
 def save_weights(
     network: torch.nn.Module, variant: str, path: Path, without: Sequence[str] = ()
 ) -> None:
-    """Write a network's weights; the file's metadata names its variant and what was not built."""
+    """Write a network's weights; the metadata names its variant and the parts it lacks."""
     state = {name: value.detach().contiguous() for name, value in network.state_dict().items()}
     metadata = {"format": FORMAT, "variant": variant, "without": ",".join(without)}
     save_file(state, path, metadata=metadata)
 
 
 def load_network(variant: str, path: Path | str | None = None) -> Network:
-    """Build ``variant`` with its packaged weights, or with those of ``path``, in eval mode.
+    """Build ``variant`` in eval mode, with its packaged weights or with those of ``path``.
 
     WeightsError when the file is missing, not safetensors, of another variant, or when its
     tensors are not exactly the network's.
@@ -47,30 +47,30 @@ def load_network(variant: str, path: Path | str | None = None) -> Network:
 
 
 def variant_of(path: Path) -> str:
-    """Name of the variant whose weights a file holds; WeightsError as :func:`load_network`."""
+    """The variant whose weights a file holds; WeightsError when it cannot be read."""
     return _read_file(path)[1]["variant"]
 
 
 def read_pickled(path: Path, device: torch.device | str = "cpu") -> Any:
-    """What ``torch.save`` wrote: tensors and plain values; no code from the file is run.
+    """Read tensors and plain values that ``torch.save`` wrote, without running code of the file.
 
-    WeightsError when there is no file, when it is damaged, or when it holds anything else.
+    WeightsError when the file is missing, damaged, or holds anything else.
     """
     if not path.is_file():
         raise WeightsError(f"no file at {path}: expected the .pth of a checkpoint")
     try:
-        # The authors' release saves its options beside the weights: a Namespace only holds values.
+        # The authors' release saves its options too: a Namespace, which only holds values.
         with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # guesses about damaged files
+            warnings.simplefilter("ignore")  # torch guesses about damaged files
             return torch.load(path, map_location=device, weights_only=True)
     except OSError:
         raise
-    except Exception as error:  # a damaged pickle can end in any of them
+    except Exception as error:  # a damaged pickle can raise any error
         raise WeightsError(_unreadable(path, str(error))) from None
 
 
 def _unreadable(path: Path, reason: str) -> str:
-    """Instead of torch's own words, which advise to run the file's code."""
+    """An error message in place of torch's, which advises to run the file's code."""
     found = re.search(r"GLOBAL (\S+)", reason)
     if not found:
         return f"{path} is damaged or not a PyTorch checkpoint"
@@ -94,7 +94,7 @@ def _read(path: Path, variant: str) -> tuple[dict[str, Tensor], list[str]]:
 
 
 def _read_file(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata, whatever the variant."""
+    """Tensors and metadata of any variant."""
     if not path.is_file():
         shipped = sorted(p.stem for p in WEIGHTS_FOLDER.glob("*.safetensors"))
         raise WeightsError(

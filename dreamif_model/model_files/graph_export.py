@@ -1,6 +1,6 @@
 """Write a network for other engines: ONNX, OpenVINO or TorchScript, with its metadata inside.
 
-Needs torch; ONNX also needs the package ``onnx``, OpenVINO the package ``openvino``.
+All need torch; ONNX also needs the package ``onnx``, OpenVINO the package ``openvino``.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ from dreamif_model.tensor_images import rgb_to_ycbcr, to_bytes, ycbcr_to_rgb
 
 OPSET = 18
 SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torchscript": ".torchscript"}
-# Gray levels of the fused image, and dominance in [0, 1], by which an export may differ from eager
-# torch in fp32. A level: sums are rounded to whole levels.
+# By how much an export may differ from eager torch in fp32: gray levels of the fused image (one,
+# because they are rounded), and dominance in [0, 1].
 FUSED_TOLERANCE, DOMINANCE_TOLERANCE = 1.0, 1e-3
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Largest absolute differences between an export and eager torch, over all pairs tried."""
+    """Maximum absolute differences between an export and eager torch, over all pairs."""
 
     fused: float  # gray levels
     dominance: float
 
 
 class WholeNetwork(nn.Module):
-    """The whole way: uint8 images in, uint8 fused image and dominance maps out.
+    """The network with what the engine does around it, for programs without our engine.
 
     Input: infrared (1, 1, H, W) and visible RGB (1, 3, H, W), uint8, H and W multiples of the
     size multiple. Output: fused RGB (1, 3, H, W) and dominance of both (1, 2, H, W), uint8.
-    Chroma is carried over from the visible image; it is not smoothed where noise was found.
+    Chroma is the visible image's; unlike the engine's, it is not smoothed where there is noise.
     """
 
     def __init__(self, network: Network) -> None:
@@ -53,7 +53,6 @@ class WholeNetwork(nn.Module):
         self.stem, self.luma = network.config.stem, network.config.luma
 
     def forward(self, infrared: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
-        """Fuse one pair."""
         rgb = visible.float()
         shown = rgb_to_ycbcr(rgb)[:, :1].round() if self.luma else rgb
         images = torch.cat((infrared.float(), shown), dim=1)
@@ -79,17 +78,17 @@ def export(
 
     Args:
         network: in torch, with its weights.
-        info: what the file shall say of itself.
-        path: of the file; OpenVINO writes a second one beside it, with suffix ``.bin``.
+        info: the metadata to write.
+        path: the file; OpenVINO writes a second one beside it, with suffix ``.bin``.
         file_format: ``onnx``, ``openvino`` or ``torchscript``.
         whole: write :class:`WholeNetwork`, else :class:`FrameNetwork`.
-        size: (width, height) in pixels, for a file of one size; None for any size.
+        size: (width, height) in pixels, for images of one size only; None for any size.
 
     Returns:
-        What the file says of itself.
+        The metadata as written.
 
     Raises:
-        ConfigError: the size is no multiple of the network's, or a package is missing.
+        ConfigError: the size is not a multiple of the network's, or a package is missing.
     """
     width, height = size or (0, 0)
     multiple = info.size_multiple
@@ -109,12 +108,12 @@ def export(
 
 
 def onnx_bytes(network: Network, info: GraphInfo) -> bytes:
-    """A network as the bytes of an ONNX file, for any size."""
+    """The bytes of an ONNX file, for images of any size."""
     return _onnx(FrameNetwork(network).eval(), _example(info), info)
 
 
 def _example(info: GraphInfo) -> tuple[Tensor, ...]:
-    """Inputs to trace with: of the file's size, or of any."""
+    """Inputs to trace with."""
     height, width = info.height or 2 * info.size_multiple, info.width or 3 * info.size_multiple
     if info.whole:
         return tuple(torch.zeros(1, c, height, width, dtype=torch.uint8) for c in (1, 3))
@@ -137,11 +136,11 @@ def _onnx(module: nn.Module, example: tuple[Tensor, ...], info: GraphInfo) -> by
     free = {} if info.width else {name: {2: f"{name}_h", 3: f"{name}_w"} for name in inputs}
     buffer = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of shapes it does not infer; compare() checks the values
+        warnings.simplefilter("ignore")  # about shapes; compare() checks the values
         torch.onnx.export(
             module,
             example,
-            buffer,  # type: ignore[arg-type]  # a file-like object does for this exporter
+            buffer,  # type: ignore[arg-type]  # this exporter takes a file-like object
             dynamo=False,
             opset_version=OPSET,
             input_names=inputs,
@@ -188,7 +187,7 @@ def _outputs_of(module: nn.Module, example: tuple[Tensor, ...]) -> tuple[Tensor,
 
 
 def import_package(name: str) -> Any:
-    """ConfigError, with what to install, where it is missing."""
+    """Import an optional package; ConfigError says what to install if it is missing."""
     if name == "openvino":
         from dreamif_model.backends.openvino import import_openvino
 
@@ -206,14 +205,16 @@ def compare(
     """Run an exported file beside eager torch.
 
     Args:
-        network: that was exported.
-        info: what the file says of itself.
-        path: of the file.
-        inputs: arrays for its inputs, of each pair to try.
+        network: the network that was exported.
+        info: the file's metadata.
+        path: the file.
+        inputs: arrays for the file's inputs, for each pair to try.
+
+    Returns:
+        The maximum differences.
 
     Raises:
-        DreamIFError: they differ by more than :data:`FUSED_TOLERANCE` or
-            :data:`DOMINANCE_TOLERANCE`.
+        DreamIFError: they exceed :data:`FUSED_TOLERANCE` or :data:`DOMINANCE_TOLERANCE`.
     """
     module = (WholeNetwork(network) if info.whole else FrameNetwork(network)).eval()
     run = _RUNNERS[path.suffix](path)

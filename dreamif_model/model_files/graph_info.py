@@ -1,4 +1,4 @@
-"""What a network's file says of itself, whatever its format."""
+"""The metadata inside exported networks, the same in every format."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, fields
 from dreamif_model.errors import WeightsError
 from dreamif_model.variants import LeanConfig, NetworkConfig
 
-GRAPH_KEY = "dreamif"  # of the metadata of ONNX, OpenVINO and TorchScript files
-GRAPH_FORMAT = "dreamif-graph-1"  # rises when older files can no longer be read
+GRAPH_KEY = "dreamif"  # key of the metadata in ONNX, OpenVINO and TorchScript files
+GRAPH_FORMAT = "dreamif-graph-1"  # changes when old files can no longer be read
 WEIGHTS_LICENCE = (
     "trained on public data sets for research; see the model card beside the packaged weights "
     "before commercial use"
@@ -23,14 +23,15 @@ class GraphInfo:
     Attributes:
         variant: name of the variant.
         stem: side of the cells whose pixels are the input's phases.
-        image_channels: 1 where visible luma goes in and fused luma comes out, 3 for RGB.
-        size_multiple: height and width of the images are multiples of this.
-        height: of the images in pixels where the file is for one size only, else 0.
-        width: likewise.
-        whole: whether the file takes images and gives images, so that no engine is needed.
-        input_range: of the input, uint8 gray levels.
-        output_range: of the fused phases, float gray levels, and of the dominance.
+        image_channels: 1 if the network fuses luma, 3 if it fuses RGB.
+        size_multiple: height and width of the images must be multiples of this.
+        height: of the images in pixels if the file is for one size only, else 0.
+        width: of the images in pixels if the file is for one size only, else 0.
+        whole: the file takes and gives images, so that it needs no engine of ours.
+        input_range: type and range of the input.
+        output_range: types and ranges of the outputs.
         licence: of the weights.
+        format: of this metadata.
     """
 
     variant: str
@@ -51,12 +52,11 @@ class GraphInfo:
         return cls(variant, config.stem, config.image_channels, config.size_multiple)
 
     def to_json(self) -> str:
-        """One line of JSON."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str | None, path: object) -> GraphInfo:
-        """Read what :meth:`to_json` wrote into ``path``; WeightsError for anything else."""
+        """Read what :meth:`to_json` wrote into the file ``path``; WeightsError for other text."""
         try:
             values = json.loads(text or "")
             known = {field.name: values[field.name] for field in fields(cls)}
@@ -72,11 +72,11 @@ class GraphInfo:
         return cls(**known)
 
     def check_usable(self, variant: str, path: object) -> None:
-        """WeightsError where the file ``path`` cannot be the weights of an engine of a variant."""
+        """WeightsError if the file ``path`` cannot serve an engine of this variant as weights."""
         if self.whole:
             raise WeightsError(
-                f"{path} holds the whole way from images to images, for programs of your own: "
-                "give the node and `dreamif fuse` one that was exported without --whole"
+                f"{path} was exported with --whole, for programs of your own: give the node and "
+                "`dreamif fuse` a file that was exported without --whole"
             )
         if self.variant != variant:
             raise WeightsError(

@@ -1,4 +1,4 @@
-"""Where a network comes from: the package, a file of weights, an exported file, or memory."""
+"""The source of a network: the package, a file of weights, an exported file, or memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dreamif_model.errors import ConfigError, WeightsError
 from dreamif_model.model_files.graph_info import GraphInfo
 from dreamif_model.variants import network_config
 
-if TYPE_CHECKING:  # torch takes 2 s and 500 MB: it is imported where a torch network is needed
+if TYPE_CHECKING:  # torch takes 2 s and 500 MB: imported only for a torch network
     from dreamif_model.network import Network
 
 WEIGHTS_FOLDER = Path(__file__).parents[1] / "weights"
@@ -19,11 +19,12 @@ EXPORTED = {".onnx": "ONNX", ".xml": "OpenVINO", ".torchscript": "TorchScript"}
 
 @dataclass(frozen=True)
 class ModelSource:
-    """What a backend builds its engine from.
+    """The network that a backend shall run.
 
     Attributes:
         variant: name of the variant.
-        weights: file of ``dreamif train`` (.safetensors) or ``dreamif export``; None: packaged.
+        weights: file of ``dreamif train`` (.safetensors) or ``dreamif export``; None for the
+            packaged weights.
         network: a torch network in memory, which takes precedence.
     """
 
@@ -32,11 +33,10 @@ class ModelSource:
     network: Network | None = None
 
     def graph_file(self, suffixes: tuple[str, ...]) -> Path | None:
-        """The exported file to read, where there is one with one of these suffixes.
+        """The exported file to read; None if torch must build the network from weights.
 
-        None where the network must be built from weights in torch. Raises:
-            ConfigError: the weights are an export in a format that is not among ``suffixes``.
-            WeightsError: there is no such file.
+        suffixes: the formats that the backend reads. ConfigError if the weights are an export in
+        another format, WeightsError if the file is missing.
         """
         if self.network is not None:
             return None
@@ -65,6 +65,6 @@ class ModelSource:
         return load_network(self.variant, self.weights)
 
     def info(self) -> GraphInfo:
-        """Describe the network that :meth:`torch_network` gives."""
+        """Describe the network that :meth:`torch_network` returns."""
         config = network_config(self.variant) if self.network is None else self.network.config
         return GraphInfo.of(self.variant, config)

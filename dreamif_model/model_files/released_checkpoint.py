@@ -1,8 +1,8 @@
-"""Checkpoints of the authors' released code, converted to weights of variant ``released``.
+"""Convert checkpoints of the authors' released code to weights of variant ``released``.
 
-The tables below are the whole mapping, by name. Two kinds of tensors are also put in another
-order: attention there keeps all queries, then all keys, then all values, ours keeps the three of
-each head together; and there the visible features come before the infrared ones.
+The tables below map all names. Two kinds of tensors are also reordered. The release's attention
+keeps all queries, then all keys, then all values; ours keeps the three of each head together. The
+release puts visible features before infrared ones; we put infrared first.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from dreamif_model.network.enhancement import DominanceGate
 from dreamif_model.variants import NetworkConfig, network_config
 
 VARIANT = "released"
-LISTED = 5  # keys that an error names of each kind
+LISTED = 5  # keys of each kind that an error names
 
-# Our stacks of blocks, and the release's.
+# Our stacks of blocks: the release's.
 STACKS = {
     "encoder.0": "encoder_level1",
     "encoder.1": "encoder_level2",
@@ -68,7 +68,7 @@ SINGLE = {
     "decoder.2.enhance.conv.bias": "restoration_1.conv.bias",
     "output.weight": "output.weight",
 }
-# What the release builds and never calls; dropped where present.
+# Modules that the release builds and never calls; their tensors are dropped.
 UNUSED = (
     "reduce_chan_level3",
     "reduce_chan_level2",
@@ -82,18 +82,18 @@ UNUSED = (
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What became of a checkpoint's tensors."""
+    """How many tensors were imported and dropped."""
 
-    imported: int  # tensors
-    dropped: int  # tensors
+    imported: int
+    dropped: int
     dropped_modules: tuple[str, ...]
 
 
 def import_checkpoint(source: Path, out: Path) -> ImportReport:
-    """Write ``source``, saved by the authors' released code, to ``out`` as our safetensors.
+    """Convert ``source``, a checkpoint of the released code, to the safetensors file ``out``.
 
-    WeightsError when ``source`` cannot be read without running code from it, when its tensors
-    are not exactly those of the release, or when ``out`` exists or cannot be written.
+    WeightsError when reading ``source`` would run code from it, when its tensors are not exactly
+    those of the release, or when ``out`` exists or cannot be written.
     """
     if out.exists():
         raise WeightsError(f"{out} exists already: remove it or write somewhere else")
@@ -112,10 +112,10 @@ def import_checkpoint(source: Path, out: Path) -> ImportReport:
 
 
 def read_state_dict(path: Path) -> dict[str, Any]:
-    """The network's entries of a ``.pth``; no code from the file is run.
+    """Read the network's entries of a ``.pth``, without running code of the file.
 
-    They may lie under ``model`` (as the release saves them), ``state_dict`` or ``params``, and
-    bear the prefix ``module.`` of a parallel training.
+    They may be under ``model`` (where the release saves them), ``state_dict`` or ``params``, and
+    have the prefix ``module.`` of a parallel training.
     """
     content = read_pickled(path)
     for name in ("model", "state_dict", "params"):
@@ -133,7 +133,7 @@ def read_state_dict(path: Path) -> dict[str, Any]:
 
 
 def released_key(name: str) -> str:
-    """The release's name for one of our tensors."""
+    """The release's name of one of our tensors."""
     if name in SINGLE:
         return SINGLE[name]
     part = next(part for part in BLOCK if name.endswith(f".{part}"))
@@ -142,9 +142,9 @@ def released_key(name: str) -> str:
 
 
 def build_network(state: Mapping[str, Any], path: Path) -> DreamIF:
-    """The ``released`` network with the values of the release's used tensors.
+    """Build the ``released`` network from the release's tensors that it uses.
 
-    ``path`` is for the message of the WeightsError that lists tensors which do not fit.
+    WeightsError lists tensors that do not fit; its message names ``path``.
     """
     with torch.device("meta"):  # shapes only: all values come from the checkpoint
         network = DreamIF(cast("NetworkConfig", network_config(VARIANT)))
@@ -162,13 +162,13 @@ def _inside(key: str, module: str) -> bool:
 
 
 def _split(state: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Entries that the release's network uses, and the keys of those that it does not."""
+    """The entries that the network uses, and the keys of the others."""
     unused = [key for key in state if any(_inside(key, module) for module in UNUSED)]
     return {key: value for key, value in state.items() if key not in unused}, unused
 
 
 def _check(state: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], path: Path) -> None:
-    """All that does not fit, in one WeightsError."""
+    """One WeightsError for all tensors that do not fit."""
     common = [key for key in shapes if key in state]
     misfits = [key for key in common if not _fits(state[key], shapes[key])]
     fitting = [key for key in common if key not in misfits]
@@ -208,7 +208,7 @@ def _first(keys: Iterable[str]) -> str:
 
 
 def _reorder(state: dict[str, Tensor], network: DreamIF) -> None:
-    """From the release's order of channels to ours, in place."""
+    """Change the release's order of channels to ours, in place."""
     for path, module in network.named_modules():
         if isinstance(module, TransposedAttention):
             for name in (f"{path}.qkv.weight", f"{path}.qkv_depthwise.weight"):
@@ -220,11 +220,11 @@ def _reorder(state: dict[str, Tensor], network: DreamIF) -> None:
 
 
 def _by_head(weight: Tensor, heads: int) -> Tensor:
-    """Rows (Q, K, V of all heads) to (Q, K, V) of each head; (3C, …) either way."""
+    """Reorder rows (3C, …) from Q, K, V of all heads to Q, K, V of each head."""
     by_head: Tensor = weight.unflatten(0, (3, heads, -1)).transpose(0, 1).flatten(0, 2)
     return by_head
 
 
 def _swap_halves(value: Tensor, dim: int) -> Tensor:
-    """Visible first to infrared first."""
+    """Move the infrared half before the visible half."""
     return value.roll(value.shape[dim] // 2, dim)

@@ -328,7 +328,7 @@ class TestMeasureApart:
         [
             (MemoryError(), "nano at 64x48: not enough memory: smaller --size"),
             (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "not enough memory"),
-            (BrokenProcessPool(), "ended from outside, perhaps because there is not enough memory"),
+            (BrokenProcessPool(), "was killed, perhaps because memory ran out"),
         ],
     )
     def test_too_little_memory_is_named(self, error, words, failing):
