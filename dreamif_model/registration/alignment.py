@@ -1,10 +1,10 @@
-"""How well the edges of an infrared and a visible image lie on each other.
+"""How well the edges of an infrared and a visible image agree.
 
-The cameras share edges, not brightness: what is bright to one may be dark to the other. So
-alignment is judged by normalized gradient fields (Haber & Modersitzki, "Intensity gradient based
-registration and fusion of multi-modal images", 2006): the squared cosine between both gradients,
-which knows no polarity. In excess of chance, cos² φ - ½ = ½ cos 2φ, it is the product of two
-fields of doubled angles, which is what this module computes with.
+What is bright to one camera may be dark to the other, but edges are at the same places. So we use
+normalized gradient fields (Haber & Modersitzki, "Intensity gradient based registration and fusion
+of multi-modal images", 2006): the squared cosine of the angle φ between both gradients, which
+ignores their sign. Less its mean by chance it is cos² φ - ½ = ½ cos 2φ, the product of two fields
+of doubled angles. This module computes those fields.
 """
 
 from __future__ import annotations
@@ -18,23 +18,22 @@ from numpy.typing import NDArray
 
 from dreamif_model.arrays import FloatImage, GrayOrFloat
 
-Field = NDArray[np.float32]  # (2, H, W): cosine and sine of twice the gradient's angle, weighted
+Field = NDArray[np.float32]  # (2, H, W): cosine and sine of twice the gradient's angle
 
-SMOOTHING = 1.5  # pixels, σ, at every resolution: edges attract from that far
-EDGE = 1.5  # times the mean gradient: one of that strength counts half
-MIN_GRADIENT = 1e-3  # per pixel, of [0, 1]: weaker mean gradients are noise of a blank image
+SMOOTHING = 1.5  # pixels, σ, at every resolution; edges attract each other over this distance
+EDGE = 1.5  # times the mean gradient: a gradient of this strength counts half
+MIN_GRADIENT = 1e-3  # per pixel, in [0, 1]: a weaker mean gradient is noise of a blank image
 SCORE_WIDTH = 240  # pixels, about, at which a frame is scored
 
 
 def alignment_score(
     infrared: GrayOrFloat, visible: GrayOrFloat, coverage: FloatImage | None = None
 ) -> float:
-    """Agreement of the edges of two (H, W) images, uint8 or float32 in [0, 1], on the same pixels.
+    """Agreement of the edges of two images on the same pixels, in [-1, 1].
 
-    coverage: (H, W) in [0, 1], how much each pixel counts.
-    The correlation of both fields of doubled gradient angles, in [-1, 1]: 1 for the same edges,
-    0 for unrelated ones. Aligned cameras give 0.2 to 0.6, depending on the scene, so watch its
-    changes; blank images give 0.
+    It is the correlation of both fields of doubled gradient angles: 1 for the same edges, 0 for
+    unrelated or blank images. Aligned cameras reach 0.2 to 0.6, depending on the scene, so watch
+    its changes. coverage: (H, W) in [0, 1], how much each pixel counts.
     """
     first, second = (edge_field(_shrunk(image, SCORE_WIDTH)) for image in (infrared, visible))
     weight = np.ones((), np.float32) if coverage is None else _shrunk(coverage, SCORE_WIDTH)
@@ -44,37 +43,31 @@ def alignment_score(
 
 
 def edge_strength(image: GrayOrFloat) -> FloatImage:
-    """(H, W) in [0, 1] for an image (H, W): 1 on edges, 0 where flat."""
+    """1 on edges, 0 on flat areas."""
     cosine, sine = edge_field(as_float(image))
     return cast("FloatImage", cv2.magnitude(cosine, sine))
 
 
 def as_float(image: GrayOrFloat) -> FloatImage:
-    """uint8 to float32 in [0, 1]; float32 as it is."""
+    """Convert uint8 to float32 in [0, 1]; return float32 as it is."""
     if image.dtype == np.uint8:
         return np.multiply(image, np.float32(1 / 255), dtype=np.float32)
     return image.astype(np.float32, copy=False)
 
 
 def correlation(product: float, energy: float, other_energy: float) -> float:
-    """Correlation of two fields, in [-1, 1].
-
-    product: sum of their products. energy, other_energy: sums of their squares.
-    """
+    """Correlation of two fields, from the sum of their products and the sums of their squares."""
     return product / math.sqrt(energy * other_energy + 1e-12)
 
 
 def edge_field(image: FloatImage) -> Field:
-    """The gradient field of an image (H, W), relative to the strength of its own edges."""
+    """The gradient field of an image, relative to the strength of its own edges."""
     small = smooth(image)
     return gradient_field(small, edge_threshold(small))
 
 
 def gradient_field(image: FloatImage, threshold: float) -> Field:
-    """(H, W) to (2, H, W): cosine and sine of twice the gradient's angle.
-
-    Of length |g|² / (|g|² + threshold): 1 on edges, 0 where flat.
-    """
+    """Cosine and sine of twice the gradient's angle, of length |g|² / (|g|² + threshold)."""
     x, y = gradient(image)
     field = np.empty((2, *image.shape), np.float32)
     product = 2 * x * y
@@ -89,20 +82,20 @@ def gradient_field(image: FloatImage, threshold: float) -> Field:
 
 
 def edge_threshold(image: FloatImage) -> float:
-    """The squared gradient that counts half, by the mean of an image (H, W)."""
+    """The squared gradient that counts half, from the mean gradient of an image."""
     mean = float(cv2.magnitude(*gradient(image)).mean())
     return (EDGE * max(mean, MIN_GRADIENT)) ** 2
 
 
 def smooth(image: FloatImage) -> FloatImage:
-    """Gaussian blur of (H, W), the edges repeated."""
+    """Gaussian blur with repeated borders."""
     side = 2 * round(3 * SMOOTHING) + 1
     blurred = cv2.GaussianBlur(image, (side, side), SMOOTHING, borderType=cv2.BORDER_REPLICATE)
     return cast("FloatImage", blurred)
 
 
 def gradient(image: FloatImage) -> tuple[FloatImage, FloatImage]:
-    """Central differences of (H, W) along x and y, per pixel."""
+    """Central differences along x and y, per pixel."""
     x, y = (
         cv2.Sobel(image, cv2.CV_32F, *axis, ksize=1, scale=0.5, borderType=cv2.BORDER_REPLICATE)
         for axis in ((1, 0), (0, 1))
@@ -111,7 +104,7 @@ def gradient(image: FloatImage) -> tuple[FloatImage, FloatImage]:
 
 
 def _shrunk(image: GrayOrFloat, width: int) -> FloatImage:
-    """(H, W) to about ``width`` pixels, means of whole squares."""
+    """Shrink an image to a width of about ``width`` pixels, by means of whole squares."""
     step = max(1, round(image.shape[1] / width))
     size = -(-image.shape[1] // step), -(-image.shape[0] // step)
     missing = size[1] * step - image.shape[0], size[0] * step - image.shape[1]

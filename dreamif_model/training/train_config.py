@@ -1,4 +1,4 @@
-"""What ``dreamif train`` reads from its YAML, checked."""
+"""The settings of a training run, read from YAML and checked."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ DEFAULT_LOSS_WEIGHTS = {
     "cells": 4.0,
 }
 
-# No fp16: its range needs a scaled loss, and every machine it would help on has bf16.
+# No fp16: it would need a scaled loss, and every machine that gains from it has bf16.
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
-# field of TrainConfig: (type, lowest, highest); no upper limit is any finite number
+# Field of TrainConfig: (type, minimum, maximum); with maximum inf, any finite number.
 RANGES: dict[str, tuple[type, float, float]] = {
     "steps": (int, 1, math.inf),
     "minutes": (float, 0, math.inf),
@@ -53,26 +53,24 @@ RANGES: dict[str, tuple[type, float, float]] = {
 
 @dataclass(frozen=True)
 class Teacher:
-    """A trained, larger variant that a smaller one learns from."""
+    """A larger trained variant from which a smaller one learns."""
 
     variant: str
-    weights: str = ""  # path, or empty: those in the package
+    weights: str = ""  # path; empty for the packaged weights
     weight: float = 1.0  # of the distillation loss
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One key of the YAML per field."""
+    """The settings; each field is a key of the YAML file."""
 
     variant: str
     data: tuple[DataSet, ...]
-    without: tuple[str, ...] = ()  # ablation: parts of the network that are not built
-    initial_weights: str = ""  # path of a safetensors file to start from; empty: at random
+    without: tuple[str, ...] = ()  # ablation: parts of the network to leave out
+    initial_weights: str = ""  # safetensors file to start from; empty for random weights
     teacher: Teacher | None = None
     steps: int = 10_000
-    minutes: float = (
-        0.0  # the run ends, its learning rate run down, after so long; 0: by steps only
-    )
+    minutes: float = 0.0  # maximum duration, over which the learning rate falls; 0 for no limit
     batch_size: int = 8  # crops per step, over all processes
     crop: int = 96  # pixels, a multiple of the variant's size multiple
     learning_rate: float = 1e-3
@@ -80,15 +78,15 @@ class TrainConfig:
     weight_decay: float = 1e-4
     gradient_clip: float = 1.0  # norm
     ema_decay: float = 0.999
-    degrade_probability: float = 0.7  # of each modality of each sample, independently
-    degradations: tuple[str, ...] = tuple(DEGRADATIONS)  # the kinds to draw from
-    precision: str = "fp32"  # of the network's arithmetic; losses and weights stay fp32
+    degrade_probability: float = 0.7  # for each image of each sample, independently
+    degradations: tuple[str, ...] = tuple(DEGRADATIONS)  # kinds to draw from
+    precision: str = "fp32"  # numeric precision of the network; losses and weights stay fp32
     loss_weights: dict[str, float] = field(default_factory=lambda: dict(DEFAULT_LOSS_WEIGHTS))
     seed: int = 0
     log_every: int = 50  # steps
     checkpoint_every: int = 250  # steps
     validate_every: int = 1000  # steps
-    workers: int = 0  # processes that read data; 0: the training process itself
+    workers: int = 0  # processes that read data; 0 for the training process itself
 
     def __post_init__(self) -> None:
         for name in RANGES:
@@ -124,7 +122,7 @@ class TrainConfig:
 
     @classmethod
     def load(cls, path: Path, data_root: Path | None = None, **overrides: Any) -> TrainConfig:
-        """Read a YAML file; relative data paths start at ``data_root``, or at the file's folder."""
+        """Read a YAML file; data paths are relative to ``data_root``, or to the file's folder."""
         try:
             raw = yaml.safe_load(path.read_text())
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -137,7 +135,7 @@ class TrainConfig:
     @classmethod
     def _from_yaml(cls, raw: Any, root: Path, overrides: dict[str, Any]) -> TrainConfig:
         if isinstance(raw, dict) and "data" in overrides:
-            raw = {**raw, "data": []}  # not the config's
+            raw = {**raw, "data": []}  # the override replaces it
         values = _checked(raw, cls, "settings")
         if not isinstance(values["data"], list):
             raise ConfigError("data must be a list of {path, weight, validation}")
@@ -151,7 +149,7 @@ class TrainConfig:
 
 
 def _checked(raw: Any, owner: type, what: str) -> dict[str, Any]:
-    """A mapping with no other keys than the owner's fields, and all that have no default."""
+    """A mapping whose keys are fields of the owner, with all fields that have no default."""
     if not isinstance(raw, dict):
         raise ConfigError(f"expected a mapping of {what}, got {raw!r}")
     known = {f.name: f for f in fields(owner)}
@@ -195,17 +193,17 @@ def _data_set(raw: Any, root: Path) -> DataSet:
 
 
 def check_setting(name: str, shown_as: str, value: Any) -> None:
-    """ConfigError, of ``shown_as``, where the setting ``name`` of RANGES may not be ``value``."""
+    """ConfigError, about ``shown_as``, if ``value`` is out of the range of setting ``name``."""
     _check_number(shown_as, value, *RANGES[name])
 
 
-def _check_number(name: str, value: Any, kind: type, lowest: float, highest: float) -> None:
+def _check_number(name: str, value: Any, kind: type, minimum: float, maximum: float) -> None:
     kinds = (int,) if kind is int else (int, float)
     # A bool is an int to Python; NaN fails the comparison.
     known = isinstance(value, kinds) and not isinstance(value, bool) and value != math.inf
-    if not known or not lowest <= value <= highest:
+    if not known or not minimum <= value <= maximum:
         what = "a whole number" if kind is int else "a number"
-        unbounded = highest == math.inf
-        span = f"{lowest:g} or more" if unbounded else f"from {lowest:g} to {highest:.10g}"
+        unbounded = maximum == math.inf
+        span = f"{minimum:g} or more" if unbounded else f"from {minimum:g} to {maximum:.10g}"
         hint = " (YAML reads 1e-3 as text: write 1.0e-3)" if isinstance(value, str) else ""
         raise ConfigError(f"{name} must be {what}, {span}, got {value!r}{hint}")

@@ -1,4 +1,4 @@
-"""What a training run is watched by: losses and a picture of validation pairs."""
+"""Losses and a picture of validation pairs during a training run."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from dreamif_model.tensor_images import luma, to_image, to_tensor
 from dreamif_model.training.losses import total_loss
 from dreamif_model.training.train_config import TrainConfig
 
-PAIRS = 8  # of all data sets in turn
+PAIRS = 8  # taken from all data sets in turn
 SIDE = 192  # pixels of the square taken from the middle of each pair
-NOISE = 25.0  # gray levels of the noisy pass; what the pictures show below the clean pass
+NOISE = 25.0  # gray levels, σ, in the noisy pass
 
 
 class Validation:
-    """Fixed crops of the validation split; the training never sees them."""
+    """Fixed crops of the validation split, which training never sees."""
 
     def __init__(self, config: TrainConfig, multiple: int) -> None:
         splits = [data.split()[1] for data in config.data]
@@ -41,10 +41,10 @@ class Validation:
 
     @torch.inference_mode()
     def run(self, network: Network) -> tuple[dict[str, float], NDArray[np.uint8]]:
-        """Mean losses, clean and noisy, and a picture (height, width, 3), RGB.
+        """Mean losses, clean and noisy, and a picture (height, width, 3) RGB.
 
-        The picture has two rows a pair, clean and noisy, each with what was shown as infrared
-        and visible, the fused image and the infrared dominance.
+        The picture has two rows for each pair, clean and noisy. A row shows the infrared and
+        visible input, the fused image and the infrared dominance.
         """
         losses: dict[str, list[float]] = {"validation_clean": [], "validation_noisy": []}
         rows = []
@@ -67,7 +67,7 @@ class Validation:
 
 
 def _middle(image: StoredImage, side: int) -> Tensor:
-    """The middle (side, side), smaller images padded by repetition; (C, side, side) in [0, 1]."""
+    """The middle of an image, (C, side, side) in [0, 1]; smaller images are mirrored."""
     missing = [max(0, side - length) for length in image.shape[:2]]
     padded = np.pad(image, [(0, missing[0]), (0, missing[1]), (0, 0)], mode="symmetric")
     top, left = ((length - side) // 2 for length in padded.shape[:2])
@@ -76,7 +76,7 @@ def _middle(image: StoredImage, side: int) -> Tensor:
 
 
 def _row(infrared: Tensor, visible: Tensor, output: NetworkOutput) -> NDArray[np.uint8]:
-    """(side, 4·side, 3) uint8."""
+    """One row of the picture, (side, 4·side, 3)."""
     fused = output.fused[0].cpu()
     tiles = [infrared, visible, fused]
     if output.dominance:
