@@ -24,7 +24,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TRAINED = ("small", "tiny", "nano")
-TESTS = ("test/model/test_engine.py", "test/model/test_pipeline.py", "test/model/backends")
+TESTS = ("test/model/test_pipeline.py", "test/model/backends", "test/model/benchmark")
 SIZES, PRECISIONS = ("640x512", "1280x1024"), ("fp32", "fp16", "bf16")
 VARIANTS = ("nano", "tiny", "small", "base")
 MAX_DATA_MB, MAX_FILE_MB = 50, 16

@@ -56,7 +56,7 @@ class DegradationSpec:
 
         The result is rounded to 8 bits after the last step; without a step it is the image itself.
         """
-        steps = self.infrared if camera is Camera.INFRARED else self.visible
+        steps = self.infrared if camera == Camera.INFRARED else self.visible
         if not steps:
             return image
         from dreamif_model.degradations.degrade import degrade

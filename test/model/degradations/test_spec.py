@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from dreamif_model.cameras import Camera
 from dreamif_model.degradations.degrade import degrade
 from dreamif_model.degradations.spec import DegradationSpec, parse_degradation
 from dreamif_model.errors import ConfigError
@@ -52,7 +53,7 @@ def test_parse_degradation():
 def test_apply_is_degrade_step_by_step_rounded_once(shape, rng, generator):
     image = rng.integers(0, 256, shape, dtype=np.uint8)
     spec = DegradationSpec.parse(["visible=blur:1,gaussian:10"])
-    shown = spec.apply(image, "visible", generator)
+    shown = spec.apply(image, Camera.VISIBLE, generator)
     expected = torch.from_numpy(image).float() / 255
     expected = expected if image.ndim == 2 else expected.permute(2, 0, 1)
     again = torch.Generator().manual_seed(0)
@@ -61,7 +62,7 @@ def test_apply_is_degrade_step_by_step_rounded_once(shape, rng, generator):
     planes = shown if image.ndim == 2 else shown.transpose(2, 0, 1)
     np.testing.assert_array_equal(planes, (expected * 255).round().numpy())
     assert shown.dtype == np.uint8
-    assert spec.apply(image, "infrared", generator) is image
+    assert spec.apply(image, Camera.INFRARED, generator) is image
 
 
 @pytest.mark.parametrize("text", ["gaussian:35", "infrared=gaussian:35", "visible=gaussian:35"])
@@ -74,4 +75,4 @@ def test_images_that_stay_clean_need_no_random_numbers(rng):
     clean = DegradationSpec()
     image = rng.integers(0, 256, (4, 5), dtype=np.uint8)
     assert clean.generator(7) is None
-    assert clean.apply(image, "visible", None) is image
+    assert clean.apply(image, Camera.VISIBLE, None) is image

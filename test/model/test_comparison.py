@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from dreamif_model.cameras import Camera
 from dreamif_model.comparison import BASELINES, CLEAN, OWN_CLEAN, TWO_STAGE, Method, compare
 from dreamif_model.degradations.denoisers import DENOISERS
 from dreamif_model.degradations.spec import DegradationSpec
@@ -28,8 +29,8 @@ def pair(tmp_path, images):
 def degraded(images, seed=7):
     generator = torch.Generator().manual_seed(seed * 1_000_003)
     return (
-        NOISE.apply(images[0], "infrared", generator),
-        NOISE.apply(images[1], "visible", generator),
+        NOISE.apply(images[0], Camera.INFRARED, generator),
+        NOISE.apply(images[1], Camera.VISIBLE, generator),
     )
 
 
@@ -89,6 +90,6 @@ def test_denoisers_take_most_of_the_noise_away(name):
     y, x = np.mgrid[0:96, 0:96]
     clean = (120 + 60 * np.sin(x / 12) * np.cos(y / 15)).astype(np.uint8)
     generator = torch.Generator().manual_seed(0)
-    noisy = DegradationSpec.parse(["gaussian:25"]).apply(clean, "visible", generator)
+    noisy = DegradationSpec.parse(["gaussian:25"]).apply(clean, Camera.VISIBLE, generator)
     assert psnr(DENOISERS[name](noisy), clean) > psnr(noisy, clean) + 6
     assert psnr(DENOISERS[name](clean), clean) > 40  # no noise, next to no change

@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from dreamif_model import FusionPipeline, temporal
+from dreamif_model import FusionPipeline
+from dreamif_model.dominance import smoothing as temporal
 from dreamif_model.dominance.smoothing import BLOCK, MIN_CHANGE, REACH, DominanceSmoother
 from dreamif_model.errors import ConfigError
 from dreamif_model.image_files import read_gray, read_rgb
