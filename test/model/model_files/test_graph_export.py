@@ -152,15 +152,15 @@ class TestPairs:
         path = tmp_path / "a.torchscript"
         assert call(path, "--weights", str(weights), "--size", size) == 0
         printed = capfd.readouterr().out.splitlines()
-        assert printed[0] == f"{path}: network of nano, {size}"
-        assert printed[1].startswith(f"beside torch on 2 pairs of {size}: ")
+        assert printed[0] == f"{path}: nano, network, {size}"
+        assert printed[1].startswith(f"maximum difference from torch on 2 pairs of {size}: ")
 
     def test_pairs_of_the_users_own_are_tried(self, weights, tmp_path, rng, capfd):
         for name, image in zip(("ir", "vi"), images(rng, (53, 37)), strict=True):
             write_image(tmp_path / f"{name}.png", image)
         paths = [f"--{name}={tmp_path / f'{name}.png'}" for name in ("ir", "vi")]
         assert call(tmp_path / "a.torchscript", "--weights", str(weights), *paths) == 0
-        assert "beside torch on 1 pairs of 256x192: " in capfd.readouterr().out
+        assert "difference from torch on 1 pairs of 256x192: " in capfd.readouterr().out
 
 
 class TestWhole:
@@ -211,8 +211,8 @@ class TestAsWeights:
         path = tmp_path / f"nano{exports.SUFFIXES[kind]}"
         assert call(path) == 0
         printed = capfd.readouterr().out.splitlines()
-        assert printed[0] == f"{path}: network of nano, any size"
-        assert printed[1].startswith("beside torch on 2 pairs of 256x192: ")
+        assert printed[0] == f"{path}: nano, network, any size"
+        assert printed[1].startswith("maximum difference from torch on 2 pairs of 256x192: ")
         names = {path.name} | ({"nano.bin"} if kind == "openvino" else set())
         assert {file.name for file in tmp_path.iterdir()} == names
         infrared, visible = images(rng, (96, 64))
