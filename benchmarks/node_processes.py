@@ -42,7 +42,7 @@ from dreamif_ros.scene import Scene, SceneConfig
 SIZE = (640, 480)
 MOMENTS = 8  # of the scene: drawn once, published in turns
 MODEL = "model"
-Call = tuple[Any, str, str]  # where a function is, its name, the stage that it counts as
+Call = tuple[Any, str, str]  # owner and name of a function, and its stage
 FUSION_CALLS: tuple[Call, ...] = (
     (FusionStream, "_on_image", "pair"),
     (Fuser, "_decode", "decode"),
@@ -69,10 +69,10 @@ NODES: dict[str, tuple[Call, tuple[Call, ...], Callable[..., int]]] = {
 
 
 class Stages:
-    """CPU seconds of each pair by stage; all of them together are what the process took.
+    """CPU seconds of each pair by stage; their sum is the CPU time of the process.
 
-    A stage is without the stages that it calls. receive is what the executor's thread does
-    outside of them, transport what the middleware's own threads do.
+    A stage does not include the stages that it calls. receive is the rest of the executor's thread,
+    transport is the middleware's threads.
     """
 
     def __init__(self) -> None:
@@ -103,7 +103,7 @@ class Stages:
         setattr(owner, name, measured)
 
     def end_pair(self) -> None:
-        """What was spent since the last pair's end is this one's sample."""
+        """Store the time since the last pair's end as this pair's sample."""
         clocks = self._clocks()
         process, executor, thread = (b - a for a, b in zip(self._before, clocks, strict=True))
         own = 0.0 if threading.current_thread() is self._executor else thread

@@ -1,8 +1,8 @@
-"""Pairs, mean skew and mean latency of our pairing beside message_filters, on made-up traces.
+"""Compare pairs, mean skew and mean latency of our pairing and message_filters on artificial traces.
 
-Per trace of 7 s, mean over the seeds: pairs, mean stamp distance, and mean time from the arrival
-of a pair's later message until it was given out. Needs message_filters, as ROS installations
-have; without it only ours is shown.
+For each trace of 7 s it prints means over the seeds: number of pairs, stamp distance, and time from
+the arrival of a pair's later message to its output. message_filters comes with ROS installations;
+without it, only our pairing is shown.
 
     .venv/bin/python benchmarks/pairing.py --slop 0.05 --seeds 10
 """
@@ -24,7 +24,7 @@ from dreamif_model import ConfigError  # noqa: E402
 from dreamif_ros.fusion.synchronizers import make_synchronizer  # noqa: E402
 
 OFFSET_MS = 5
-TRACES: dict[str, dict[str, Any]] = {  # of 30 Hz both where nothing else is said
+TRACES: dict[str, dict[str, Any]] = {  # both at 30 Hz unless the name says otherwise
     "same stamps": {},
     "offset 5 ms": {"offset_ms": OFFSET_MS},
     "offset 5 ms, jitter ±2 ms": {"offset_ms": OFFSET_MS, "jitter_ms": 2},

@@ -96,7 +96,7 @@ def _results(
 ) -> Iterator[PairScores]:
     own = {name: method.fuse(*clean) for name, method in methods.items()}
     direct = {name: own[name] for name, method in methods.items() if not method.restore}
-    yield PairScores(CLEAN, name, _named(clean) | direct, _scores(direct, clean))
+    yield PairScores(CLEAN, name, _named(clean) | direct, evaluate_all(direct, *clean))
     for condition, spec in conditions.items():
         generator = spec.generator(seed)
         shown = Both(
@@ -104,7 +104,7 @@ def _results(
             spec.apply(clean.visible, Camera.VISIBLE, generator),
         )
         fused = _fuse(methods, shown)
-        scores = _scores(fused, clean)
+        scores = evaluate_all(fused, *clean)
         for method, row in scores.items():
             row[OWN_CLEAN] = psnr(fused[method], own[method])
         yield PairScores(condition, name, _named(shown) | fused, scores)
@@ -115,10 +115,6 @@ def _fuse(methods: Mapping[str, Method], shown: Both[GrayImage]) -> ImagesByName
     for name in {method.restore for method in methods.values() if method.restore}:
         restored[name] = shown.map(DENOISERS[name])
     return {name: method.fuse(*restored[method.restore]) for name, method in methods.items()}
-
-
-def _scores(fused: ImagesByName, clean: Both[GrayImage]) -> dict[str, dict[str, float]]:
-    return evaluate_all(fused, *clean)
 
 
 def _named(images: Both[GrayImage]) -> ImagesByName:
