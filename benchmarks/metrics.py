@@ -44,11 +44,11 @@ Images = tuple[np.ndarray, np.ndarray, np.ndarray]  # fused, infrared, visible: 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--ir", type=Path, help="infrared images (default: random textures)")
+    parser.add_argument("--vi", type=Path, help="visible images")
     parser.add_argument(
-        "--ir", type=Path, help="folder of infrared images (default: random textures)"
+        "--images", type=int, default=5, help="images per size (default: %(default)s)"
     )
-    parser.add_argument("--vi", type=Path, help="folder of visible images")
-    parser.add_argument("--images", type=int, default=5, help="per size (default: %(default)s)")
     options = parser.parse_args()
     print(
         f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "

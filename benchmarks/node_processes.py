@@ -128,7 +128,7 @@ class Stages:
 
 
 def measured(kind: str, samples: str, *arguments: str) -> None:
-    """A node that writes its samples into a file at its end."""
+    """Run a node that writes its samples into a file at its end."""
     stages = Stages()
     process, calls, main = NODES[kind]
     for call in calls:
@@ -140,7 +140,7 @@ def measured(kind: str, samples: str, *arguments: str) -> None:
 
 
 def slow(model_s: str, *arguments: str) -> None:
-    """The fusion node with a model that does nothing for so long."""
+    """Run the fusion node with a model that only waits."""
 
     def fuse(self: FusionPipeline, visible: NDArray[Any], **_: Any) -> FusionResult:
         time.sleep(float(model_s))
@@ -151,7 +151,7 @@ def slow(model_s: str, *arguments: str) -> None:
 
 
 def cameras(rate_hz: str, infrared_delay_s: str) -> None:
-    """Two cameras without a cost to speak of; infrared sees each moment later by a delay."""
+    """Run two cameras that cost nearly nothing; infrared sees each moment later by a delay."""
     period_s, delay_s = 1 / float(rate_hz), float(infrared_delay_s)
     rclpy.init()
     node = rclpy.create_node("benchmark_cameras")
@@ -191,7 +191,6 @@ def _publish_at(due_s: float, publisher: Publisher[Image], message: Image) -> No
 
 
 def main() -> None:
-    """Start what the first argument names."""
     roles: dict[str, Callable[..., None]] = {"cameras": cameras, "measured": measured, "slow": slow}
     with contextlib.suppress(KeyboardInterrupt):
         roles[sys.argv[1]](*sys.argv[2:])

@@ -1,4 +1,4 @@
-"""Compare pairs, mean skew and mean latency of our pairing and message_filters on artificial traces.
+"""Compare our pairing with message_filters on artificial traces: pairs, skew and latency.
 
 For each trace of 7 s it prints means over the seeds: number of pairs, stamp distance, and time from
 the arrival of a pair's later message to its output. message_filters comes with ROS installations;
@@ -42,7 +42,6 @@ TRACES: dict[str, dict[str, Any]] = {  # both at 30 Hz unless the name says othe
 
 
 def main() -> int:
-    """Print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--slop", type=float, default=0.05, help="in seconds (default: 0.05)")
     parser.add_argument("--seeds", type=int, default=10, help="traces of a kind (default: 10)")
@@ -65,7 +64,7 @@ def main() -> int:
 
 
 def _figures(policy: str, settings: dict[str, Any], options: argparse.Namespace) -> list[str]:
-    """Pairs, mean skew and mean latency over the seeds; a dash where there is no pair."""
+    """Pairs, mean skew and mean latency over the seeds; a dash if there is no pair."""
     pairs, skews, latencies = [], [], []
     for seed in range(options.seeds):
         arrivals = trace(seed, **settings)

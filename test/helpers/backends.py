@@ -53,14 +53,14 @@ CONFIGS = {
 
 
 def network(config):
-    """With random weights, always the same."""
+    """A network with random weights, the same at every call."""
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(0)
         return make_network(config).eval()
 
 
 def engine(backend, precision="fp32", of=None, variant="nano"):
-    """With the packaged weights, or a network of one's own."""
+    """An engine with the packaged weights, or with the network ``of``."""
     return FusionEngine(variant, "cpu", precision=precision, network=of, backend=backend)
 
 
@@ -70,7 +70,7 @@ def random_pair(rng, *shape):
 
 
 def assert_same(result, expected):
-    """Of two fp32 results: gray levels that round the other way are few."""
+    """Two fp32 results are equal, but for a few gray levels that round the other way."""
     different = result.fused != expected.fused
     assert different.mean() < 1e-3
     assert np.abs(result.fused.astype(int) - expected.fused).max() <= 1
@@ -78,7 +78,7 @@ def assert_same(result, expected):
 
 
 def run_python(code, **environment):
-    """In a process of its own; what it printed, and its errors."""
+    """Run code in a new process; its output and its errors."""
     ran = subprocess.run(
         [sys.executable, "-c", code],
         env=os.environ | environment,

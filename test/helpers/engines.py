@@ -13,7 +13,7 @@ LUMA = np.array((0.299, 0.587, 0.114))
 
 
 def network(variant, query_gain=1):
-    """With random weights, always the same.
+    """A network with random weights, the same at every call.
 
     query_gain: times what fresh queries and keys have; 10 is what training makes of them.
     """
@@ -29,7 +29,7 @@ def network(variant, query_gain=1):
 
 
 def engine(variant, device="cpu", precision="fp32", query_gain=1, backend="torch"):
-    """By torch, with random weights."""
+    """An engine with random weights."""
     of = network(variant, query_gain)
     return FusionEngine(variant, device, None, precision, of, backend)
 

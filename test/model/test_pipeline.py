@@ -89,7 +89,7 @@ def test_padding_is_replicated_and_cropped_exactly(nano_pipeline, pair):
 
 
 def test_nano_is_the_network(nano_weights, rng):
-    """Of a gray pair that needs no padding: the network's own output, infrared first."""
+    """The network's own output for a gray pair without padding, infrared first."""
     visible, infrared = rng.integers(0, 256, (2, 32, 64), dtype=np.uint8)
     result = FusionPipeline("nano", "cpu", nano_weights, precision="fp32").fuse(visible, infrared)
     tensors = [torch.from_numpy(each)[None, None] / 255 for each in (infrared, visible)]

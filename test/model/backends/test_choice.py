@@ -87,7 +87,7 @@ class TestAuto:
         assert choose_backend("auto", "auto", source) == expected
 
     def test_without_openvino_torch_is_taken_and_one_warning_logged(self):
-        """In a process of its own, where no import of it can have been before."""
+        """In a new process, where OpenVINO is not imported yet."""
         code = (
             "import sys\n"
             "sys.modules['openvino'] = None\n"

@@ -95,7 +95,7 @@ def double(*tensors):
 
 
 def replaying(run):
-    """As CUDA does it: the outputs of the capture are filled again by each replay."""
+    """A replay like CUDA's, which fills the outputs of the capture again."""
     outputs = run()
 
     def replay():

@@ -37,7 +37,7 @@ ABLATIONS = {f"nano without {name}": network_config("nano", (name,)) for name in
 
 
 def assert_near(result, expected):
-    """Of a bf16 result, which is not the fp32 one."""
+    """A bf16 result is near the fp32 one, but not equal."""
     difference = np.abs(result.fused.astype(int) - expected.fused)
     assert 0 < difference.mean() < BF16_MEAN
     assert difference.max() <= BF16_LEVELS

@@ -97,7 +97,7 @@ class TestUse:
 
     @needs_openvino
     def test_no_telemetry_and_no_connection(self, tmp_path):
-        """In a process and a home of its own: importing openvino alone would report."""
+        """In a new process with an empty home; importing openvino alone would send a report."""
         code = (
             "import socket, sys\n"
             "def record(name): return lambda *rest, **more: print('CALLED', name, flush=True)\n"

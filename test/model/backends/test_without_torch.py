@@ -41,7 +41,7 @@ print(result.fused.shape, True)
 
 
 def run(code):
-    """In a fresh process; the lines it printed."""
+    """Run code in a new process; the lines that it printed."""
     ran = subprocess.run(
         [sys.executable, "-c", code], env=dict(os.environ), capture_output=True, text=True
     )

@@ -12,7 +12,7 @@ methods = pytest.mark.parametrize("fuse", CLASSIC.values(), ids=CLASSIC)
 
 
 def gray(image):
-    """As RGB of three equal channels."""
+    """RGB with three equal channels."""
     return np.repeat(image[..., None], 3, axis=2)
 
 
@@ -32,7 +32,7 @@ def test_of_two_equal_images_it_is_that_image(fuse, shape, rng):
 
 @methods
 def test_chroma_is_the_visible_images(fuse, rng):
-    """Of colours far from the ends, and an infrared image that is the visible luma."""
+    """Colours far from black and white, and an infrared image that is the visible luma."""
     visible = np.stack([textured(rng, 48, 64) for _ in range(3)], axis=2)
     luma = cv2.cvtColor(visible, cv2.COLOR_RGB2GRAY)
     fused = fuse(luma, visible)

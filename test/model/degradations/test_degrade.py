@@ -383,7 +383,7 @@ def test_no_kind_fits_the_camera(generator):
 
 
 def test_both_cameras_are_drawn_independently(generator):
-    """From one generator, as training draws them; nothing of one tells of the other."""
+    """Training draws both from one generator, yet one does not predict the other."""
     image = flat(0.5, (1, 8, 8))
     pairs = [
         tuple(degrade_randomly(image, 0.5, generator, camera=c) is image for c in Camera)

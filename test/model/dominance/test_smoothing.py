@@ -97,7 +97,7 @@ def test_noise_is_no_motion(smooth, rng, sigma):
 
 
 def test_noise_that_spreads_over_pixels_is_no_motion(smooth, rng):
-    """As of a small infrared image, resized."""
+    """Smooth noise, as in a small infrared image that was resized."""
     size = (480, 640)
 
     def noisy():
@@ -232,7 +232,7 @@ def ghosts(plain, results, boxes):
 
 
 def map_change(results, pairs):
-    """Of the dominance maps where the inputs are still, in levels of 255 per frame."""
+    """Change of the dominance maps where the inputs are still, in levels of 255 per frame."""
     frames = (
         (255 * result.dominance_infrared, infrared / 64, visible[..., 1])
         for result, (visible, infrared) in zip(results, pairs, strict=True)

@@ -40,7 +40,7 @@ def test_round_trip(nano, nano_weights):
 
 
 def test_channels_last_weights_round_trip(nano, tmp_path):
-    """As training keeps them."""
+    """A checkpoint of training."""
     path = tmp_path / "nano.safetensors"
     save_weights(nano.to(memory_format=torch.channels_last), "nano", path)
     loaded = load_network("nano", path).state_dict()

@@ -51,7 +51,7 @@ def call(path, *options):
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """Of a nano network with random weights."""
+    """A file with random weights of nano."""
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(1)
         network = make_network(network_config("nano"))
@@ -148,7 +148,7 @@ class TestFiles:
 class TestPairs:
     @pytest.mark.parametrize("size", ["32x32", "64x32"])
     def test_drawn_ones_are_of_the_files_size(self, size, weights, tmp_path, capfd):
-        """Also where the street cannot be drawn so small."""
+        """Even if the street cannot be drawn so small."""
         path = tmp_path / "a.torchscript"
         assert call(path, "--weights", str(weights), "--size", size) == 0
         printed = capfd.readouterr().out.splitlines()
@@ -191,7 +191,7 @@ class TestAsWeights:
         ("kind", "backend"), [(kind, backend) for kind in FORMATS for backend in RUNS[kind]]
     )
     def test_the_engine_gives_the_same(self, exported, kind, backend, weights, rng):
-        """Of any size of images, whatever the weights were."""
+        """Images of any size, with any weights."""
         if missing(backend):
             pytest.skip(f"needs {backend}")
         fusing = FusionEngine("nano", "cpu", exported(kind), "fp32", backend=backend)

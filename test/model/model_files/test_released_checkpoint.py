@@ -294,7 +294,7 @@ def test_tensors_that_do_not_fit(state, save, change, words):
 
 
 def test_a_depthwise_feed_forward_is_another_network(state, save):
-    """As the paper has it: Restormer's own."""
+    """The paper's feed-forward, which is Restormer's."""
     for key in [key for key in state if key.endswith("ffn.dwconv.weight")]:
         state[key] = state[key][:, :1].contiguous()
     assert "10 of another shape or type (encoder_level1.0.ffn.dwconv.weight" in refusal(save(state))
