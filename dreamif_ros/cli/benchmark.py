@@ -60,6 +60,14 @@ def add_parser(verbs: Any) -> None:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    _add_case_options(parser)
+    _add_measuring_options(parser)
+    parser.add_argument("--markdown", action="store_true", help="print the table in Markdown")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers here")
+    parser.set_defaults(run=run)
+
+
+def _add_case_options(parser: argparse.ArgumentParser) -> None:
     several = "; may be given several times"
     add_variants_option(parser, "nano")
     parser.add_argument(
@@ -96,6 +104,9 @@ def add_parser(verbs: Any) -> None:
         action="store_true",
         help="leave out average, the classic methods and the anchor; the ratio is to the first row",
     )
+
+
+def _add_measuring_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--live",
         action="store_true",
@@ -114,9 +125,6 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument(
         "--threads", type=int, default=0, help="CPU threads (default: one per usable core)"
     )
-    parser.add_argument("--markdown", action="store_true", help="print the table in Markdown")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers here")
-    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:

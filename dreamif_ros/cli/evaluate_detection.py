@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from dreamif_model import ConfigError, FusionPipeline
-from dreamif_model.image_files import find_pairs, write_image
+from dreamif_model.image_files import write_image
 from dreamif_model.model_files.checkpoints import variant_of
 from dreamif_model.registration.calibration_file import read_calibration
 from dreamif_model.variants import AVERAGE
+from dreamif_ros.cli.detection_examples import Examples, add_example_options, find_examples
 from dreamif_ros.cli.evaluate import add_condition_options, parse_conditions
-from dreamif_ros.cli.fuse import add_calibration_option, add_sequence_option, thermal_config
+from dreamif_ros.cli.fuse import add_calibration_option
 from dreamif_ros.cli.model_options import (
     add_device_option,
     add_networks_options,
@@ -24,34 +24,23 @@ from dreamif_ros.cli.model_options import (
     split_label,
 )
 from dreamif_ros.cli.options import check_writable
-from dreamif_ros.cli.table import markdown_table, parse_size, text_table
-from dreamif_ros.detection.annotations import read_labels, read_names
+from dreamif_ros.cli.table import markdown_table, text_table
 from dreamif_ros.detection.dataset import write_datasets
 from dreamif_ros.detection.detector import Detector, DetectorConfig
 from dreamif_ros.detection.evaluation import (
     LEAST_CONFIDENCE,
-    SCENE_CLASSES,
-    SCENE_STEP_S,
-    Example,
     detect_all,
-    file_examples,
     match_classes,
-    scene_examples,
     some_names,
 )
 from dreamif_ros.detection.results import Figures, Results, table_of
 from dreamif_ros.json_file import write_json
-from dreamif_ros.scene import SceneConfig
 
-MAX_FRAMES = 100_000
 SETTINGS = (  # options in the report
     *("model", "image_size", "classes", "map", "confidence"),
     *("ir", "vi", "every", "sequence", "labels", "names", "scene", "scene_seed", "scene_size"),
     *("calibration", "seed"),
 )
-# Options of one source of examples, and their defaults.
-OF_FILES = {"ir": None, "vi": None, "every": 1, "sequence": False, "labels": None, "names": None}
-OF_SCENE = {"scene_seed": None, "scene_size": "640x480"}
 
 EXAMPLES = """examples:
   dreamif evaluate-detection --model yolo11n_openvino_model --scene
@@ -73,16 +62,6 @@ sees. The scene is always at night. Without labels: the number of boxes with --c
 of images with such boxes, and their mean confidence; more boxes need not be better."""
 
 
-@dataclass(frozen=True)
-class _Source:
-    """The examples and what is known of them."""
-
-    examples: Iterator[Example]
-    count: int
-    classes: tuple[str, ...] | None  # that the labels name; None without labels
-    notes: tuple[str, ...] = ()
-
-
 def add_parser(verbs: Any) -> None:
     """Add this verb to the command."""
     parser = verbs.add_parser(
@@ -94,7 +73,7 @@ def add_parser(verbs: Any) -> None:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    _add_source_options(parser)
+    add_example_options(parser)
     _add_detector_options(parser)
     _add_fusion_options(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers here")
@@ -113,54 +92,6 @@ def add_parser(verbs: Any) -> None:
         "eighth example is for validation",
     )
     parser.set_defaults(run=run)
-
-
-def _add_source_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--ir", type=Path, metavar="PATH", help="infrared image or folder")
-    parser.add_argument("--vi", type=Path, metavar="PATH", help="visible image or folder, 8 bit")
-    parser.add_argument(
-        "--every",
-        type=int,
-        default=OF_FILES["every"],
-        metavar="N",
-        help="use the 1st, N+1st, … pair only",
-    )
-    add_sequence_option(parser)
-    parser.add_argument(
-        "--labels",
-        type=Path,
-        metavar="DIR",
-        help="labels with the names of the visible images: YOLO text or Pascal VOC XML (as of "
-        "LLVIP); an image without a file has no objects",
-    )
-    parser.add_argument(
-        "--names",
-        metavar="LIST|FILE",
-        help="class names of YOLO labels: person,car, or a classes.txt or data.yaml (default: such "
-        "a file beside the labels or up to two folders above)",
-    )
-    parser.add_argument(
-        "--scene",
-        type=int,
-        nargs="?",
-        const=24,
-        metavar="FRAMES",
-        help="use the simulated street at night, which has labels: this many frames of each seed, "
-        f"{SCENE_STEP_S:g} s apart (24 if not given)",
-    )
-    parser.add_argument(
-        "--scene-seed",
-        type=int,
-        action="append",
-        metavar="N",
-        help="seed of the street; may be given several times (default: 0)",
-    )
-    parser.add_argument(
-        "--scene-size",
-        default=OF_SCENE["scene_size"],
-        metavar="WxH",
-        help="size of its images in pixels (default: %(default)s)",
-    )
 
 
 def _add_detector_options(parser: argparse.ArgumentParser) -> None:
@@ -212,7 +143,7 @@ def run(options: argparse.Namespace) -> int:
     _check(options)
     conditions = parse_conditions(options.degrade)
     renamed = dict(_renaming(text) for text in options.map)
-    source = _source(options)
+    source = find_examples(options)
     for note in source.notes:
         print(note)
     if options.write_dataset:
@@ -269,65 +200,6 @@ def _renaming(text: str) -> tuple[str, str]:
     return label, name
 
 
-def _refuse_those_of_the_other_source(options: argparse.Namespace) -> None:
-    of_others, why = (
-        (OF_SCENE, "goes with --scene")
-        if options.scene is None
-        else (OF_FILES, "and --scene exclude each other")
-    )
-    for name, default in of_others.items():
-        if getattr(options, name) != default:
-            raise ConfigError(f"--{name.replace('_', '-')} {why}")
-
-
-def _source(options: argparse.Namespace) -> _Source:
-    _refuse_those_of_the_other_source(options)
-    if options.scene is None:
-        return _file_source(options)
-    seeds = list(dict.fromkeys(options.scene_seed or [0]))
-    if not 1 <= options.scene <= MAX_FRAMES:
-        raise ConfigError(f"--scene is {options.scene} frames, expected 1 to {MAX_FRAMES}")
-    if min(seeds) < 0:
-        raise ConfigError(f"--scene-seed is {min(seeds)}, expected 0 or more")
-    size = parse_size(options.scene_size, "--scene-size")
-    try:
-        SceneConfig(visible_size=size, infrared_size=size)
-    except ValueError as error:
-        raise ConfigError(f"--scene-size {options.scene_size}: {error}") from None
-    examples = scene_examples(options.scene, seeds, size)
-    return _Source(examples, options.scene * len(seeds), SCENE_CLASSES)
-
-
-def _file_source(options: argparse.Namespace) -> _Source:
-    if not (options.ir and options.vi):
-        raise ConfigError("give --ir and --vi, or --scene")
-    if options.names and not options.labels:
-        raise ConfigError("--names goes with --labels")
-    pairs = find_pairs(options.ir, options.vi)
-    chosen, thermal = pairs[:: options.every], thermal_config(options)
-    if not options.labels:
-        return _Source(file_examples(chosen, None, thermal), len(chosen), None)
-    labels = read_labels(options.labels, [pair.stem for pair in pairs], _names(options.names))
-    notes = [f"{labels.layout} labels of {len(labels.by_stem)} images"]
-    if labels.missing:
-        notes.append(f"{labels.missing} of {len(pairs)} images have no label file: no objects")
-    if labels.unused:
-        notes.append(f"{labels.unused} label files have no image: left out")
-    marks = (mark for pair in chosen for mark in labels.of(pair.stem).marks)
-    classes = tuple(sorted({mark.name for mark in marks}))
-    return _Source(file_examples(chosen, labels, thermal), len(chosen), classes, tuple(notes))
-
-
-def _names(text: str | None) -> tuple[str, ...]:
-    if not text:
-        return ()
-    path = Path(text)
-    names = read_names(path) if path.is_file() else tuple(n.strip() for n in text.split(","))
-    if not names or not all(names):
-        raise ConfigError(f"--names {text!r}: expected a file or names such as person,car")
-    return names
-
-
 def _detector(options: argparse.Namespace, *, judged: bool) -> Detector:
     """If judged, it returns boxes of low confidence too, because mAP ranks them all."""
     return Detector(
@@ -357,7 +229,7 @@ def _fusions(options: argparse.Namespace) -> tuple[dict[str, FusionPipeline], Fu
     return fusions, aligner
 
 
-def _write(source: _Source, options: argparse.Namespace) -> int:
+def _write(source: Examples, options: argparse.Namespace) -> int:
     if source.classes is None:
         raise ConfigError("--write-dataset needs --labels, or --scene")
     names = tuple(name for name in source.classes if not options.classes or name in options.classes)
