@@ -49,7 +49,6 @@ PACKAGES = ("torch", "openvino", "onnxruntime", "opencv-python-headless")
 
 
 def add_parser(verbs: Any) -> None:
-    """Add this verb to the command."""
     parser = verbs.add_parser(
         "benchmark",
         help="time per frame of variants, backends and precisions, beside other methods",

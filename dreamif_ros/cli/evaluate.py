@@ -62,7 +62,6 @@ takes the brighter pixel; both need the extra `evaluate`. Formulas: dreamif_mode
 
 
 def add_parser(verbs: Any) -> None:
-    """Add this verb to the command."""
     parser = verbs.add_parser(
         "evaluate",
         help="fusion metrics of variants and baselines, clean and degraded",

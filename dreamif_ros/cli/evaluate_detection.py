@@ -63,7 +63,6 @@ of images with such boxes, and their mean confidence; more boxes need not be bet
 
 
 def add_parser(verbs: Any) -> None:
-    """Add this verb to the command."""
     parser = verbs.add_parser(
         "evaluate-detection",
         help="compare a detector on visible, infrared, average, max and fused images",

@@ -32,7 +32,6 @@ FORMATS = ("onnx", "openvino", "torchscript")
 
 
 def add_parser(verbs: Any) -> None:
-    """Add this verb to the command."""
     parser = verbs.add_parser(
         "export",
         help="write a network as ONNX, OpenVINO or TorchScript",

@@ -16,7 +16,6 @@ docs/import-checkpoint.md says how the release differs from the paper."""
 
 
 def add_parser(verbs: Any) -> None:
-    """Add this verb to the command."""
     parser = verbs.add_parser(
         "import-checkpoint",
         help="convert a checkpoint of the authors' released code",

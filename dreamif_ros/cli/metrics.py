@@ -41,7 +41,6 @@ Interval = tuple[float, float] | None
 
 
 def add_parser(verbs: Any) -> None:
-    """Add this verb to the command."""
     parser = verbs.add_parser(
         "metrics",
         help="fusion metrics of fused images in a folder",

@@ -32,7 +32,6 @@ folder of weight 1; may be given several times. Known layouts: """ + "; ".join(
 
 
 def add_parser(verbs: Any) -> None:
-    """Add this verb to the command."""
     parser = verbs.add_parser(
         "train",
         help="train a variant on folders of pairs",
