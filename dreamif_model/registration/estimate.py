@@ -84,7 +84,7 @@ def _refuse_doubts(reached: float, residual: float, pairs: Pairs) -> None:
     advice = "take sharp pairs of the same moment with edges that both cameras see"
     if not reached >= MIN_AGREEMENT:
         raise CalibrationError(
-            f"the edges of both cameras agree no better than chance would have it ({reached:.2f}, "
+            f"the edges of both cameras agree no better than chance ({reached:.2f}, "
             f"needed {MIN_AGREEMENT:g}): {advice}"
         )
     limit = MAX_RESIDUAL * math.hypot(*pairs.visible_size)
