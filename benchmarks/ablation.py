@@ -1,10 +1,10 @@
-"""The paper's Table 4 for nano: every part left out, several seeds, equal training.
+"""The paper's Table 4 for nano: train without each part, with several seeds.
 
     make ablation DATA=../shared/data/pairs
     .venv/bin/python benchmarks/ablation.py --data-root DATA --out out/ablation --steps 1500
 
-Trains what is not trained yet (a run that was stopped goes on), then prints what
-`dreamif evaluate` says of the validation pairs, mean and standard deviation over the seeds.
+Trains all networks that are missing (an interrupted run is resumed). Then prints the tables of
+`dreamif evaluate` for the validation pairs: mean and standard deviation over the seeds.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 RD, CE, SE = "relative_dominance", "cross_enhancement", "self_enhancement"
-CASES: dict[str, dict[str, Any]] = {  # label: what differs from config/train/nano.yaml
+CASES: dict[str, dict[str, Any]] = {  # label: changes to config/train/nano.yaml
     "none": {"without": [RD, CE, SE]},
     "RD": {"without": [CE, SE]},
     "RD, CE": {"without": [SE]},
@@ -33,13 +33,14 @@ DREAMIF = (sys.executable, "-m", "dreamif_ros.cli")
 
 
 def main() -> int:
-    """Train the grid, then evaluate it."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data-root", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("out/ablation"))
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--jobs", type=int, default=2, help="trainings at once, a thread each")
+    parser.add_argument(
+        "--jobs", type=int, default=2, help="trainings at a time, with one thread each"
+    )
     parser.add_argument("--sets", nargs="+", default=["roadscene", "tno"])
     options = parser.parse_args()
     runs = [(label, seed) for seed in range(options.seeds) for label in CASES]

@@ -1,9 +1,9 @@
-"""Evaluating a bag must not take more memory the longer the bag is, whatever its state.
+"""Check that the memory for evaluating a bag does not grow with its length.
 
-Writes a bag of 640×512 images (mono16 and rgb8, drifting noise) and evaluates it in a process of
-its own, whole and then cut off, and a tenth of it for comparison. Prints the highest resident
-memory and how many times faster than real time it went. Exits with 1 where the large bag takes
-100 MB more than the small one.
+Writes a bag of 640×512 images (mono16 and rgb8, drifting noise). Evaluates a tenth of it, all of
+it, and all of it with its end cut off, each in a process of its own. Prints the peak resident
+memory and the speed relative to real time. Exits with 1 if the large bag takes 100 MB more than the
+small one.
 
     .venv/bin/python benchmarks/bag_memory.py                        # 2 GB
     .venv/bin/python benchmarks/bag_memory.py --gigabytes 10 --variant nano --storage sqlite3
@@ -34,7 +34,6 @@ GROWTH_MB = 100.0
 
 
 def main() -> int:
-    """Measure; 1 where memory grows with the bag."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--gigabytes", type=float, default=2.0)
     parser.add_argument("--variant", default="average")
@@ -55,7 +54,7 @@ def main() -> int:
 
 
 def bags(folder: Path, pairs: int, plugin: StoragePlugin) -> Iterator[tuple[str, Path]]:
-    """A tenth, all of it, and all of it without its end."""
+    """A tenth of the bag, all of it, and all of it without its end."""
     from helpers.bag_files import write_bag
 
     yield "a tenth", write_bag(folder / "tenth", messages(pairs // 10), plugin)
@@ -68,7 +67,6 @@ def bags(folder: Path, pairs: int, plugin: StoragePlugin) -> Iterator[tuple[str,
 
 
 def messages(pairs: int) -> Iterator[tuple[str, int, str, Any]]:
-    """Of both cameras."""
     from helpers.bag_files import START_NS, TOPICS, image
 
     rng = np.random.default_rng(0)
@@ -83,7 +81,7 @@ def messages(pairs: int) -> Iterator[tuple[str, int, str, Any]]:
 
 
 def tell(name: str, bag: Path, options: argparse.Namespace) -> float:
-    """Measure in a process of its own, print, and return the peak in MB."""
+    """Measure in a new process, print, and return the peak in MB."""
     command = [sys.executable, __file__, "--measure", str(bag), "--variant", options.variant]
     command += ["--check"] if options.check else []
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -92,7 +90,7 @@ def tell(name: str, bag: Path, options: argparse.Namespace) -> float:
     found = json.loads(done.stdout.splitlines()[-1])
     size_gb = sum(path.stat().st_size for path in bag.iterdir()) / 1e9
     print(
-        f"{name:8} {size_gb:6.2f} GB, {found['fused']} pairs: {found['peak_mb']:.0f} MB at most, "
+        f"{name:8} {size_gb:6.2f} GB, {found['fused']} pairs: peak {found['peak_mb']:.0f} MB, "
         f"{found['times_real_time']:.1f} times real time {found['faults'] or ''}",
         flush=True,
     )
@@ -100,7 +98,7 @@ def tell(name: str, bag: Path, options: argparse.Namespace) -> float:
 
 
 def measure(bag: Path, variant: str, check: bool) -> dict[str, Any]:
-    """Evaluate with all that is written; peak of resident memory in MB."""
+    """Evaluate a bag and write all files; peak of resident memory in MB."""
     from dreamif_model import FusionPipeline
     from dreamif_ros.evaluation.evaluate_bag import EvaluationSettings, evaluate_bag
 

@@ -1,11 +1,11 @@
-"""Fusion and detection together: how many pairs per second, at what latency and CPU time.
+"""Fusion and detection together: pairs per second, latency and CPU time.
 
     make benchmark-detection MODEL=/path/to/yolo11n_int8_openvino_model
 
-Loop: both on one pair of 640×480 after the other, without ROS. Nodes: cameras at 30 Hz, then
-fusion_node and detector_node in one process (pipeline_node) and in two, each as often in turns;
-rate and age of the detections where they arrive, CPU time from /proc of the nodes' processes.
-Compare figures of one run only.
+Loop: fuses and detects on pairs of 640×480, without ROS. Nodes: cameras at 30 Hz with fusion_node
+and detector_node in one process (pipeline_node) and in two, in turns; rate and age of the
+detections when they arrive, and CPU time of the nodes' processes from /proc. Compare figures of one
+run only.
 """
 
 from __future__ import annotations
@@ -41,15 +41,16 @@ NODES = {
 
 
 def main() -> None:
-    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("model", type=Path, help="YOLO model: a file or folder")
     parser.add_argument("--variant", default="nano")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--backend", default="auto")
     parser.add_argument("--precision", default="auto")
-    parser.add_argument("--seconds", type=float, default=15.0, help="of each row (default: 15)")
-    parser.add_argument("--rounds", type=int, default=2, help="of one and two (default: 2)")
+    parser.add_argument(
+        "--seconds", type=float, default=15.0, help="duration of each row (default: 15)"
+    )
+    parser.add_argument("--rounds", type=int, default=2, help="turns of each (default: 2)")
     options = parser.parse_args()
     print(
         f"{os.cpu_count()} cores of {machine_name('cpu')}, "
@@ -98,7 +99,7 @@ def print_loop(options: argparse.Namespace) -> None:
 
 
 def print_nodes(options: argparse.Namespace) -> None:
-    """Rate, age and CPU time of detections, of one process and of two in turns."""
+    """Rate, age and CPU time of detections, with one process and with two in turns."""
     print(f"\nNodes, cameras at {CAMERA_HZ:.0f} Hz\n")
     print("| | detections | per second | age ms: p50 | p99 | CPU ms each |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
@@ -116,7 +117,7 @@ def print_nodes(options: argparse.Namespace) -> None:
 
 
 def measure_nodes(name: str, options: argparse.Namespace) -> tuple[np.ndarray, float]:
-    """Ages of the detections in ms, and CPU ms of the nodes for each."""
+    """Ages of the detections in ms, and CPU ms of the nodes per detection."""
     values = {
         "fusion": {
             key: getattr(options, key) for key in ("variant", "device", "backend", "precision")

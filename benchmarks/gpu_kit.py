@@ -1,13 +1,13 @@
-"""All that a GPU machine, at hand for minutes only, is wanted for: in one folder, by one command.
+"""Test, measure and train on a GPU machine that is available for minutes only.
 
     make gpu-kit                                          # here: packs out/gpu_kit
     python3 benchmarks/gpu_kit.py run --kit out/gpu_kit   # there, in a copy of this tree
 
-There it runs the CUDA tests, times every variant and precision, tries torch.compile and the
-providers of ONNX Runtime, and trains `small`, `tiny` and `nano` side by side for the time that is
-left, from the weights in the kit. Needs torch with CUDA, numpy, OpenCV, PyYAML, safetensors and
-tqdm; no ROS. Everything that it writes goes to --out, each file below 16 MB. What fails is written
-down, and the rest goes on.
+`run` runs the CUDA tests, times every variant and precision, and tries torch.compile and the
+providers of ONNX Runtime. It trains `small`, `tiny` and `nano` at the same time for the rest of the
+time, from the weights in the kit. It needs torch with CUDA, numpy, OpenCV, PyYAML, safetensors and
+tqdm, but no ROS. It writes to --out only, and each file is below 16 MB. A failed part is recorded;
+the others run.
 """
 
 from __future__ import annotations
@@ -24,27 +24,28 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TRAINED = ("small", "tiny", "nano")
-TESTS = ("test/model/test_engine.py", "test/model/test_pipeline.py", "test/model/backends")
+TESTS = ("test/model/test_pipeline.py", "test/model/backends", "test/model/benchmark")
 SIZES, PRECISIONS = ("640x512", "1280x1024"), ("fp32", "fp16", "bf16")
 VARIANTS = ("nano", "tiny", "small", "base")
 MAX_DATA_MB, MAX_FILE_MB = 50, 16
-# Shares of the whole time after which a part is ended; training takes what the others leave.
+# Maximum shares of the whole time for two parts; training takes the rest.
 TEST_SHARE, TIMING_SHARE, RESERVE_S = 0.2, 0.3, 20
 
 
 def main() -> int:
-    """Pack here, or run there."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     verbs = parser.add_subparsers(required=True)
     packing = verbs.add_parser("pack", help="gather data and weights")
     packing.add_argument("--kit", type=Path, default=Path("out/gpu_kit"))
     packing.add_argument("--data-root", type=Path, default=Path("../shared/data/pairs"))
-    packing.add_argument("--runs", type=Path, default=Path("out/train"), help="newer weights")
+    packing.add_argument(
+        "--runs", type=Path, default=Path("out/train"), help="folder with newer weights"
+    )
     packing.set_defaults(act=pack)
     running = verbs.add_parser("run", help="use the GPU")
     running.add_argument("--kit", type=Path, default=Path("out/gpu_kit"))
     running.add_argument("--out", type=Path, default=Path(os.environ.get("OUT", "out/gpu")))
-    running.add_argument("--minutes", type=float, default=9.0, help="for all (default: 9)")
+    running.add_argument("--minutes", type=float, default=9.0, help="maximum duration (default: 9)")
     running.add_argument("--rehearse", action="store_true", help="on the CPU, a few frames only")
     running.set_defaults(act=run)
     options = parser.parse_args()
@@ -53,7 +54,7 @@ def main() -> int:
 
 
 def pack(options: argparse.Namespace) -> int:
-    """Copy the pairs and, of every trained variant, the weights to go on from."""
+    """Copy the pairs, and the weights of every trained variant."""
     if not options.data_root.is_dir():
         print(f"gpu_kit.py: there is no folder {options.data_root}: --data-root", file=sys.stderr)
         return 1
@@ -83,7 +84,7 @@ def megabytes(folder: Path) -> float:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Every part in turn, each with its own time; 1 where one failed."""
+    """Run all parts in turn; 1 if one failed."""
     started, whole_s = time.monotonic(), options.minutes * 60
     options.out.mkdir(parents=True, exist_ok=True)
     device = "cpu" if options.rehearse else "cuda"
@@ -101,7 +102,7 @@ def run(options: argparse.Namespace) -> int:
     at = time.monotonic()
     try:
         results["others"] = try_others(device, options.rehearse)
-    except Exception as error:  # whatever these young parts raise is a result
+    except Exception as error:  # any error of these new features is a result
         results["others"] = {"failed": repr(error)[:500]}
     results["others_s"] = round(time.monotonic() - at, 1)
     results["training"] = train_all(options, left_s() - RESERVE_S)
@@ -122,7 +123,7 @@ def machine() -> dict[str, str]:
 
 
 def call(command: Sequence[str], limit_s: float, log: Path) -> int | str:
-    """Run a command of this tree; its exit status, or what ended it."""
+    """Run a command of this tree; its exit status, or why it was stopped."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     with log.open("w") as output:
         try:
@@ -135,11 +136,11 @@ def call(command: Sequence[str], limit_s: float, log: Path) -> int | str:
                 timeout=max(limit_s, 1),
             ).returncode
         except subprocess.TimeoutExpired:
-            return f"ended after {limit_s:.0f} s"
+            return f"stopped after {limit_s:.0f} s"
 
 
 def test_command(rehearse: bool) -> list[str]:
-    """The tests that need CUDA; in a rehearsal only that they are found."""
+    """The tests that need CUDA; a rehearsal only collects them."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "cuda", *TESTS]
     return [*command, "--collect-only"] if rehearse else command
 
@@ -156,14 +157,14 @@ def timing_command(options: argparse.Namespace, device: str) -> list[str]:
 
 
 def try_others(device: str, rehearse: bool) -> dict[str, object]:
-    """torch.compile of nano's network, and what ONNX Runtime has here."""
+    """Time all backends, and torch.compile, for nano's network."""
     import numpy as np
     import torch
 
     sys.path.insert(0, str(ROOT))
     from dreamif_model.backends import available
-    from dreamif_model.checkpoints import load_network
     from dreamif_model.engine import FusionEngine
+    from dreamif_model.model_files.checkpoints import load_network
     from dreamif_model.network.frame import FrameNetwork
 
     size = (64, 64) if rehearse else (512, 640)
@@ -190,7 +191,7 @@ def try_others(device: str, rehearse: bool) -> dict[str, object]:
 
 
 def train_all(options: argparse.Namespace, limit_s: float) -> dict[str, int | str]:
-    """All variants at once; exit status of each. The weights are copied to --out."""
+    """Train all variants at the same time, and copy the weights to --out; exit status of each."""
     minutes = max(limit_s, 10) / 60
     work = options.kit / "runs"
     processes = {}
@@ -216,14 +217,14 @@ def train_all(options: argparse.Namespace, limit_s: float) -> dict[str, int | st
             ended[variant] = process.wait(max(limit_s, 10) + grace_s)
         except subprocess.TimeoutExpired:
             process.kill()
-            ended[variant] = "had to be ended"
+            ended[variant] = "had to be killed"
         for path in (work / variant).glob(f"{variant}.*"):
             bring_back(path, options.out / path.name)
     return ended
 
 
 def bring_back(path: Path, target: Path) -> None:
-    """Copy a result; weights that are too large for the way back in half precision."""
+    """Copy a result; weights that are too large are copied in half precision."""
     if path.stat().st_size < MAX_FILE_MB * 1e6:
         shutil.copyfile(path, target)
         return

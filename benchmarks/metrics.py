@@ -1,9 +1,9 @@
-"""Time and values of the metrics beside a straightforward version with scipy's convolve2d.
+"""Compare time and values of the metrics with a simple version by scipy's convolve2d.
 
-Per image size: median and interquartile range of the time per image in one thread, reading left
-out, both versions in turns on the same images; then `dreamif metrics` on a folder with all cores,
-starting its processes and reading included. Exits with 1 when a value differs by more than 1e-6
-or the metrics are less than three times as fast.
+For each image size: median and interquartile range of the time per image in one thread, without
+reading, both versions in turns on the same images. Then `dreamif metrics` on a folder with all
+cores, including reading and the start of its processes. Exits with 1 if a value differs by more
+than 1e-6 or the metrics are less than three times as fast.
 
     make benchmark-metrics
     .venv/bin/python benchmarks/metrics.py --ir pairs/ir --vi pairs/vi --images 20
@@ -29,8 +29,8 @@ import numpy as np  # noqa: E402
 import scipy  # noqa: E402
 from helpers import scipy_metrics  # noqa: E402
 
-from dreamif_model.data import find_pairs, read_gray, write_image  # noqa: E402
 from dreamif_model.device import keep_freed_memory  # noqa: E402
+from dreamif_model.image_files import find_pairs, read_gray, write_image  # noqa: E402
 from dreamif_model.metrics import METRICS, evaluate  # noqa: E402
 from dreamif_model.metrics.filters import use_one_thread  # noqa: E402
 from dreamif_model.metrics.scoring import find_triples, score_all  # noqa: E402
@@ -43,11 +43,12 @@ Images = tuple[np.ndarray, np.ndarray, np.ndarray]  # fused, infrared, visible: 
 
 
 def main() -> int:
-    """Print one line per size and one for a folder; 1 when slower or other than wanted."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--ir", type=Path, help="folder of infrared images (default: made up)")
-    parser.add_argument("--vi", type=Path, help="folder of visible images")
-    parser.add_argument("--images", type=int, default=5, help="per size (default: %(default)s)")
+    parser.add_argument("--ir", type=Path, help="infrared images (default: random textures)")
+    parser.add_argument("--vi", type=Path, help="visible images")
+    parser.add_argument(
+        "--images", type=int, default=5, help="images per size (default: %(default)s)"
+    )
     options = parser.parse_args()
     print(
         f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
@@ -64,7 +65,7 @@ def main() -> int:
 
 
 def _compare(images: list[Images]) -> bool:
-    """One thread, both in turns."""
+    """Compare in one thread, both versions in turns."""
     evaluate(*images[0])  # warm-up
     slow, fast, worst = [], [], 0.0
     for image in images:
@@ -78,14 +79,14 @@ def _compare(images: list[Images]) -> bool:
     print(
         f"{width}×{height}, {len(images)} images, one thread: scipy {_spread(slow)}, "
         f"dreamif_model.metrics {_spread(fast)}, {ratio:.1f}× as fast; "
-        f"greatest difference {worst:.1e}"
+        f"maximum difference {worst:.1e}"
     )
     print(f"  of which {_costs(images)}")
     return ratio >= WANTED and worst <= TOLERANCE
 
 
 def _costs(images: list[Images]) -> str:
-    """Median milliseconds of each metric, the dearest first."""
+    """Median milliseconds of each metric, the slowest first."""
     costs = {
         name: 1000 * float(np.median([_timed(metric.score, *image)[1] for image in images]))
         for name, metric in METRICS.items()
@@ -96,7 +97,7 @@ def _costs(images: list[Images]) -> str:
 
 
 def _compare_folder(images: list[Images]) -> bool:
-    """All cores on files, against scipy in one thread on the same images in memory."""
+    """Compare files on all cores with scipy in one thread on the same images in memory."""
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / name for name in ("fused", "ir", "vi")]
         for path, kind in zip(paths, zip(*images, strict=True), strict=True):
@@ -134,7 +135,7 @@ def _read(infrared: Path, visible: Path, count: int) -> list[Images]:
 
 
 def _made_up(size: tuple[int, int], count: int) -> list[Images]:
-    """Textures of several scales with noise, always the same."""
+    """Textures of several scales with noise, the same at every call."""
     rng = np.random.default_rng(0)
     images = []
     for _ in range(count):

@@ -1,13 +1,13 @@
-"""What the fusion node costs beside its model, and how old the newest frame is.
+"""CPU time of the fusion node without its model, and the age of its frames.
 
     make benchmark-node
     .venv/bin/python benchmarks/node.py --only latency --seconds 30
 
-Stages: CPU time of each per pair of 640×480 images (mono16 and bgr8, 30 Hz, registered, variant
-average), all threads of the process, the model left out; then of a plain rclpy node that does the
-same, measured alike. Whole: both as they are beside each other, CPU time from /proc, models and
-all. Latency: cameras at 60 Hz and a model of 100 ms; the age of each frame where it arrives.
-Cameras, nodes and subscriber are processes of their own. Compare figures of one run only.
+Stages: CPU time of each stage per pair of 640×480 images (mono16 and bgr8, 30 Hz, registered,
+variant average), over all threads of the process, without the model; the same for a plain rclpy
+node. Whole: both nodes at the same time, with their models, CPU time from /proc. Latency: cameras
+at 60 Hz and a model of 100 ms; the age of each frame when it arrives. Cameras, nodes and subscriber
+are processes of their own. Compare figures of one run only.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from dreamif_model import Calibration
 from dreamif_model.device import machine_name, settle_memory
-from dreamif_model.registration.file import write_calibration
+from dreamif_model.registration.calibration_file import write_calibration
 from dreamif_model.registration.geometry import Homography
 from dreamif_ros.node.transport import choose_dds_settings
 
@@ -49,7 +49,7 @@ SIZE = (640, 480)
 CAMERA_HZ, FAST_CAMERA_HZ = 30.0, 60.0
 MODEL_S, MARGIN_S = 0.1, 0.02
 WARM_UP_S = 3.0
-START_S, STOP_S = 60.0, 20.0  # until the first frame, and until a process has ended
+START_S, STOP_S = 60.0, 20.0  # maximum until the first frame, and until a process ends
 NAMED = ("decode", "pair", "normalize", "warp", "encode", "publish")
 STAGES = (*NAMED, "receive", "transport", "other")
 FUSED, PLAIN = "fused/image_raw", "plain/image_raw"
@@ -66,10 +66,10 @@ Samples = dict[str, np.ndarray]  # milliseconds by stage
 
 
 class Listener:
-    """Subscribes, and notes how old each frame is when it comes."""
+    """Subscribes, and records the age of each frame when it arrives."""
 
     def __init__(self, topics: dict[str, type[Any]]) -> None:
-        settle_memory()  # a full collection here, 90 ms, would be read as age
+        settle_memory()  # a full collection takes 90 ms, which would count as age
         self.ages_ms: dict[str, list[float]] = defaultdict(list)
         self._node = Node("benchmark_listener")
         for topic, kind in topics.items():
@@ -78,14 +78,14 @@ class Listener:
         self._executor.add_node(self._node)
 
     def listen(self, seconds: float) -> None:
-        """Start anew for so long."""
+        """Record anew for this long."""
         self.ages_ms.clear()
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             self._executor.spin_once(timeout_sec=left)
 
     def wait_for(self, *topics: str) -> None:
-        """Until each of them has brought a frame; RuntimeError when one does not."""
+        """Wait for a frame on each topic; RuntimeError if one does not arrive."""
         end = time.monotonic() + START_S
         while not all(self.ages_ms[topic] for topic in topics):
             if time.monotonic() > end:
@@ -93,7 +93,6 @@ class Listener:
             self._executor.spin_once(timeout_sec=0.1)
 
     def close(self) -> None:
-        """Unsubscribe."""
         self._executor.shutdown()
         self._node.destroy_node()
 
@@ -106,10 +105,11 @@ class Listener:
 
 
 def main() -> None:
-    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--only", choices=("stages", "whole", "latency"))
-    parser.add_argument("--seconds", type=float, default=15.0, help="of each row (default: 15)")
+    parser.add_argument(
+        "--seconds", type=float, default=15.0, help="duration of each row (default: 15)"
+    )
     options = parser.parse_args()
     print(
         f"{os.cpu_count()} cores of {machine_name('cpu')}, Python "
@@ -132,7 +132,7 @@ def main() -> None:
 
 def print_stages(seconds: float, calibration: Path) -> None:
     """Median and 10th to 90th percentile of each stage."""
-    fusion = fusion_arguments(calibration, cpu_threads=1)  # more would escape the clocks
+    fusion = fusion_arguments(calibration, cpu_threads=1)  # the clocks would miss other threads
     rows = {
         "fusion node": measure("fusion", fusion, {FUSED: Image}, seconds),
         "fusion node, all outputs": measure("fusion", fusion, ALL_OUTPUTS, seconds),
@@ -140,7 +140,7 @@ def print_stages(seconds: float, calibration: Path) -> None:
     for how in plain_node.NORMALIZE:
         samples = measure("plain", plain_arguments(how), {PLAIN: Image}, seconds)
         rows[f"plain node, {how}"] = samples
-    print("\nCPU ms per pair, the model left out: median (p10-p90)\n")
+    print("\nCPU ms per pair without the model: median (p10-p90)\n")
     names = ("total", "named", *STAGES, "model")
     print(f"| | pairs | {' | '.join(names)} |")
     print(f"| --- | ---: |{' ---: |' * len(names)}")
@@ -158,7 +158,7 @@ def print_stages(seconds: float, calibration: Path) -> None:
 
 
 def print_whole(seconds: float, calibration: Path) -> None:
-    """CPU time of the node processes over the same frames of the same cameras."""
+    """CPU time of the node processes over the same frames."""
     fusion = ["-m", "dreamif_ros.fusion.node", *fusion_arguments(calibration)]
     commands = {FUSED: fusion} | {
         f"{how}/image_raw": [PLAIN_NODE, *plain_arguments(how), "-r", f"{PLAIN}:={how}/image_raw"]
@@ -174,7 +174,7 @@ def print_whole(seconds: float, calibration: Path) -> None:
         listener.listen(seconds)
         spent = {topic: cpu_seconds(node) - before[topic] for topic, node in nodes.items()}
     pairs = {topic: len(listener.ages_ms[topic]) for topic in nodes}
-    print("\nCPU ms per fused pair of whole processes, their models too, over the same frames\n")
+    print("\nCPU ms per fused pair of whole processes with their models, over the same frames\n")
     print("| | pairs | CPU ms | fusion node : it |\n| --- | ---: | ---: | ---: |")
     cost = {topic: 1e3 * spent[topic] / pairs[topic] for topic in nodes}
     names = ("fusion node", *(f"plain node, {how}" for how in plain_node.NORMALIZE))
@@ -183,12 +183,12 @@ def print_whole(seconds: float, calibration: Path) -> None:
 
 
 def print_latency(seconds: float, calibration: Path) -> None:
-    """Age at arrival of what a slow model publishes, with both cameras in step or not."""
+    """Age at arrival of the frames of a slow model, with the cameras in step or not."""
     period_s = 1 / FAST_CAMERA_HZ
-    bar_ms = 1e3 * (MODEL_S + period_s + MARGIN_S)
+    limit_ms = 1e3 * (MODEL_S + period_s + MARGIN_S)
     print(f"\nAge of a frame at its arrival in ms; a model of {MODEL_S * 1e3:.0f} ms, cameras at")
-    print(f"{FAST_CAMERA_HZ:.0f} Hz; the bar is {bar_ms:.1f}\n")
-    print("| infrared after visible | frames | p50 | p99 | worst | above the bar |")
+    print(f"{FAST_CAMERA_HZ:.0f} Hz; the limit is {limit_ms:.1f}\n")
+    print("| infrared after visible | frames | p50 | p99 | worst | above the limit |")
     print("| ---: | ---: | ---: | ---: | ---: | ---: |")
     for delay_s in (0.0, 0.003, period_s / 2):
         with ExitStack() as stack:
@@ -203,7 +203,7 @@ def print_latency(seconds: float, calibration: Path) -> None:
         ages = np.array(listener.ages_ms[FUSED])
         print(
             f"| {delay_s * 1e3:.1f} ms | {len(ages)} | {np.median(ages):.1f} | "
-            f"{np.percentile(ages, 99):.1f} | {ages.max():.1f} | {(ages > bar_ms).sum()} |"
+            f"{np.percentile(ages, 99):.1f} | {ages.max():.1f} | {(ages > limit_ms).sum()} |"
         )
 
 
@@ -237,14 +237,13 @@ def plain_arguments(normalize: str) -> list[str]:
 
 
 def parameters(values: dict[str, Any]) -> list[str]:
-    """As ROS arguments."""
+    """ROS arguments that set these parameters."""
     given = (("-p", f"{name}:={value}") for name, value in values.items())
     return ["--ros-args", *itertools.chain(*given)]
 
 
 @contextmanager
 def listening(topics: dict[str, type[Any]]) -> Iterator[Listener]:
-    """A listener for the block."""
     listener = Listener(topics)
     try:
         yield listener
@@ -254,7 +253,7 @@ def listening(topics: dict[str, type[Any]]) -> Iterator[Listener]:
 
 @contextmanager
 def running(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A Python process for the block; what it logged is shown when it failed."""
+    """A Python process for the block; its log is shown if it failed."""
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen([sys.executable, *arguments], stdout=log, stderr=log)
         try:
@@ -267,7 +266,7 @@ def running(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """By the signal of Ctrl-C."""
+    """Stop a process by the signal of Ctrl-C."""
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
     try:

@@ -43,7 +43,7 @@ from dreamif_ros.stamps import from_seconds, split_ns
 SIZE = (640, 480)
 MOMENTS = 8  # of the scene: drawn once, published in turns
 MODEL = "model"
-Call = tuple[Any, str, str]  # where a function is, its name, the stage that it counts as
+Call = tuple[Any, str, str]  # owner and name of a function, and its stage
 FUSION_CALLS: tuple[Call, ...] = (
     (FusionStream, "_on_image", "pair"),
     (FusionStream, "_decode", "decode"),
@@ -70,10 +70,10 @@ NODES: dict[str, tuple[Call, tuple[Call, ...], Callable[..., int]]] = {
 
 
 class Stages:
-    """CPU seconds of each pair by stage; all of them together are what the process took.
+    """CPU seconds of each pair by stage; their sum is the CPU time of the process.
 
-    A stage is without the stages that it calls. receive is what the executor's thread does
-    outside of them, transport what the middleware's own threads do.
+    A stage does not include the stages that it calls. receive is the rest of the executor's thread,
+    transport is the middleware's threads.
     """
 
     def __init__(self) -> None:
@@ -104,7 +104,7 @@ class Stages:
         setattr(owner, name, measured)
 
     def end_pair(self) -> None:
-        """What was spent since the last pair's end is this one's sample."""
+        """Store the time since the last pair's end as this pair's sample."""
         clocks = self._clocks()
         process, executor, thread = (b - a for a, b in zip(self._before, clocks, strict=True))
         own = 0.0 if threading.current_thread() is self._executor else thread
@@ -129,7 +129,7 @@ class Stages:
 
 
 def measured(kind: str, samples: str, *arguments: str) -> None:
-    """A node that writes its samples into a file at its end."""
+    """Run a node that writes its samples into a file at its end."""
     stages = Stages()
     process, calls, main = NODES[kind]
     for call in calls:
@@ -141,7 +141,7 @@ def measured(kind: str, samples: str, *arguments: str) -> None:
 
 
 def slow(model_s: str, *arguments: str) -> None:
-    """The fusion node with a model that does nothing for so long."""
+    """Run the fusion node with a model that only waits."""
 
     def fuse(self: FusionPipeline, visible: NDArray[Any], **_: Any) -> FusionResult:
         time.sleep(float(model_s))
@@ -152,7 +152,7 @@ def slow(model_s: str, *arguments: str) -> None:
 
 
 def cameras(rate_hz: str, infrared_delay_s: str) -> None:
-    """Two cameras without a cost to speak of; infrared sees each moment later by a delay."""
+    """Run two cameras that cost nearly nothing; infrared sees each moment later by a delay."""
     period_s, delay_s = 1 / float(rate_hz), float(infrared_delay_s)
     rclpy.init()
     node = rclpy.create_node("benchmark_cameras")
@@ -192,7 +192,6 @@ def _publish_at(due_s: float, publisher: Publisher[Image], message: Image) -> No
 
 
 def main() -> None:
-    """Start what the first argument names."""
     roles: dict[str, Callable[..., None]] = {"cameras": cameras, "measured": measured, "slow": slow}
     with contextlib.suppress(KeyboardInterrupt):
         roles[sys.argv[1]](*sys.argv[2:])

@@ -1,8 +1,8 @@
-"""Pairs, mean skew and mean latency of our pairing beside message_filters, on made-up traces.
+"""Compare our pairing with message_filters on artificial traces: pairs, skew and latency.
 
-Per trace of 7 s, mean over the seeds: pairs, mean stamp distance, and mean time from the arrival
-of a pair's later message until it was given out. Needs message_filters, as ROS installations
-have; without it only ours is shown.
+For each trace of 7 s it prints means over the seeds: number of pairs, stamp distance, and time from
+the arrival of a pair's later message to its output. message_filters comes with ROS installations;
+without it, only our pairing is shown.
 
     .venv/bin/python benchmarks/pairing.py --slop 0.05 --seeds 10
 """
@@ -24,7 +24,7 @@ from dreamif_model import ConfigError  # noqa: E402
 from dreamif_ros.fusion.synchronizers import make_synchronizer  # noqa: E402
 
 OFFSET_MS = 5
-TRACES: dict[str, dict[str, Any]] = {  # of 30 Hz both where nothing else is said
+TRACES: dict[str, dict[str, Any]] = {  # both at 30 Hz unless the name says otherwise
     "same stamps": {},
     "offset 5 ms": {"offset_ms": OFFSET_MS},
     "offset 5 ms, jitter ±2 ms": {"offset_ms": OFFSET_MS, "jitter_ms": 2},
@@ -42,7 +42,6 @@ TRACES: dict[str, dict[str, Any]] = {  # of 30 Hz both where nothing else is sai
 
 
 def main() -> int:
-    """Print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--slop", type=float, default=0.05, help="in seconds (default: 0.05)")
     parser.add_argument("--seeds", type=int, default=10, help="traces of a kind (default: 10)")
@@ -65,7 +64,7 @@ def main() -> int:
 
 
 def _figures(policy: str, settings: dict[str, Any], options: argparse.Namespace) -> list[str]:
-    """Pairs, mean skew and mean latency over the seeds; a dash where there is no pair."""
+    """Pairs, mean skew and mean latency over the seeds; a dash if there is no pair."""
     pairs, skews, latencies = [], [], []
     for seed in range(options.seeds):
         arrivals = trace(seed, **settings)

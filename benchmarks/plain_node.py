@@ -1,6 +1,6 @@
-"""Fusion in a plain rclpy node, as people write it: what benchmarks/node.py measures against.
+"""Fusion in a plain rclpy node, as people often write it, for comparison in benchmarks/node.py.
 
-Copies with `bytes`, converts with OpenCV, works in the callback, keeps images by their stamp.
+It copies with `bytes`, converts with OpenCV, works in the callback and keeps images by their stamp.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ NORMALIZE = {"minmax": _stretch_range, "percentile": _stretch_percentiles}
 
 
 class PlainNode(Node):
-    """Both cameras' images in; infrared stretched and registered, and their average out.
+    """Publishes the average of both cameras' images, with infrared stretched and registered.
 
     normalize: minmax stretches from the coldest to the hottest pixel, in one call of OpenCV;
-    percentile does what the fusion node does, without its memory of earlier frames.
+    percentile does the same as the fusion node, without its memory of earlier frames.
     """
 
     def __init__(self) -> None:
@@ -77,14 +77,13 @@ class PlainNode(Node):
         )
 
     def _normalize(self, gray: NDArray) -> NDArray:
-        """Float32 in [0, 1]."""
         return self._stretch(gray)
 
     def _warp(self, gray: NDArray) -> NDArray:
         return cv2.warpPerspective(gray, HOMOGRAPHY, (gray.shape[1], gray.shape[0]))
 
     def _fuse(self, gray: NDArray, rgb: NDArray) -> NDArray:
-        """The model: not counted."""
+        """The model, which is not counted."""
         infrared = cv2.cvtColor((gray * 255).astype(np.uint8), cv2.COLOR_GRAY2RGB)
         return cv2.addWeighted(infrared, 0.5, rgb, 0.5, 0)
 
@@ -99,7 +98,6 @@ class PlainNode(Node):
 
 
 def main(args: list[str] | None = None) -> int:
-    """Spin until a signal."""
     rclpy.init(args=args)
     try:
         rclpy.spin(PlainNode())

@@ -1,7 +1,7 @@
-"""How far `dreamif calibrate` is off, and what it accepts: the tables of docs/registration.md.
+"""The error of `dreamif calibrate` and the pairs that it accepts, for docs/registration.md.
 
-python benchmarks/registration.py                        # simulated cameras, known truth
-python benchmarks/registration.py --pairs ../shared/data/pairs   # and photographs
+python benchmarks/registration.py                               # simulated cameras
+python benchmarks/registration.py --pairs ../shared/data/pairs  # photographs too
 """
 
 from __future__ import annotations
@@ -14,26 +14,23 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from dreamif_model.data import PairPaths, find_pairs, read_gray
+from dreamif_model.arrays import Matrix
 from dreamif_model.errors import CalibrationError
+from dreamif_model.image_files import PairPaths, find_pairs, read_gray
 from dreamif_model.registration.estimate import Alignment, align
 from dreamif_ros.evaluation.footage import GrayShares, thermal_gray, visible_luma
 from dreamif_ros.scene import Scene, SceneConfig
 
-Matrix = NDArray[np.float64]
-
 SIZE = (640, 480)
-SHIFT, ROTATION, SCALE = 40.0, 5.0, (0.8, 1.25)  # pixels, degrees: the greatest
-TIMES = (0.5, 2.5)  # of the two simulated pairs, in seconds
+SHIFT, ROTATION, SCALE = 40.0, 5.0, (0.8, 1.25)  # maximum pixels and degrees; range
+TIMES = (0.5, 2.5)  # seconds, of the two simulated pairs
 SETS = ("tno", "roadscene", "vifb")
 
 
 def main() -> None:
-    """Print one line per table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--count", type=int, default=20, help="of each kind (default: 20)")
+    parser.add_argument("--count", type=int, default=20, help="number of each kind (default: 20)")
     parser.add_argument("--pairs", type=Path, help="folder with tno, roadscene and vifb")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -48,7 +45,7 @@ def main() -> None:
 
 
 def simulated(count: int, rng: np.random.Generator) -> None:
-    """Random transforms of the simulated infrared camera."""
+    """Random transforms of the simulated infrared camera, whose truth is known."""
     errors, residuals, seconds = [], [], []
     for index in range(count):
         truth = random_transform(SIZE, rng)
@@ -68,7 +65,7 @@ def simulated(count: int, rng: np.random.Generator) -> None:
 
 
 def moved_photographs(pairs: list[PairPaths], count: int, rng: np.random.Generator) -> None:
-    """Photographs as they are and with infrared moved: the answers must differ by the move."""
+    """Photographs with and without a move of infrared: the answers must differ by the move."""
     accepted, off = 0, []
     for place in rng.choice(len(pairs), count, replace=False):
         infrared, visible = read(pairs[place])
@@ -90,7 +87,7 @@ def moved_photographs(pairs: list[PairPaths], count: int, rng: np.random.Generat
 
 
 def unrelated_photographs(pairs: list[PairPaths], count: int, rng: np.random.Generator) -> None:
-    """Infrared of one place with visible of another."""
+    """Infrared images with visible images of other places."""
     accepted = 0
     for _ in range(count):
         first, second = rng.choice(len(pairs), 2, replace=False)
@@ -112,7 +109,7 @@ def read(pair: PairPaths) -> tuple[GrayShares, GrayShares]:
 
 
 def random_transform(size: tuple[int, int], rng: np.random.Generator, part: float = 1.0) -> Matrix:
-    """Infrared to visible pixel of equal sizes, up to ``part`` of the greatest transform."""
+    """Infrared to visible pixels of equal sizes, up to ``part`` of the maximum transform."""
     angle = math.radians(rng.uniform(-ROTATION, ROTATION) * part)
     scale = rng.uniform(*SCALE) ** part
     linear = scale * np.array(
@@ -126,7 +123,7 @@ def random_transform(size: tuple[int, int], rng: np.random.Generator, part: floa
 
 
 def corner_error(found: Matrix, truth: Matrix, size: tuple[int, int]) -> float:
-    """Mean distance at the infrared image's corners, in visible pixels."""
+    """Mean distance of the infrared image's corners, in visible pixels."""
     right, bottom = size[0] - 1, size[1] - 1
     corners = np.array([[[0, 0], [right, 0], [right, bottom], [0, bottom]]], np.float64)
     moved = [cv2.perspectiveTransform(corners, matrix)[0] for matrix in (found, truth)]

@@ -1,8 +1,8 @@
-"""The fusion node for minutes on end at 30 Hz: its memory must not grow, no image may get lost.
+"""Check that the fusion node's memory does not grow and no image gets lost, over minutes at 30 Hz.
 
-Two cameras (640×480, bgr8 and mono16), the node with variant average and a listener, a process
-each. Prints a line a minute. Exits with 1 where the node's resident memory grows by 20 MB or more
-after the warm-up, or where an image is neither published nor counted as dropped for a reason.
+Two cameras (640×480, bgr8 and mono16), the node with variant average and a listener run in a
+process each. Prints a line each minute. Exits with 1 if the node's resident memory grows by 20 MB
+or more after the warm-up, or if an image is neither published nor counted as dropped for a reason.
 
     make soak
     .venv/bin/python benchmarks/soak.py --seconds 60
@@ -32,7 +32,7 @@ LINE_S = 60.0  # between two printed lines
 
 @dataclass(frozen=True)
 class Soak:
-    """What was measured after the warm-up."""
+    """The measurements after the warm-up."""
 
     resident_mb: list[float]  # of the node, once a second
     counts: dict[str, int]  # of cameras, node and listener
@@ -40,11 +40,11 @@ class Soak:
 
     @property
     def growth_mb(self) -> float:
-        """From the first sample to the highest."""
+        """Growth from the first sample to the maximum."""
         return max(self.resident_mb) - self.resident_mb[0]
 
     def misses(self) -> list[str]:
-        """What is not as it must be."""
+        """Every failure, in words."""
         misses = [f"{n} {where} unaccounted for" for where, n in self.unaccounted.items() if n]
         if self.growth_mb >= GROWTH_MB:
             misses.append(f"resident memory grew by {self.growth_mb:.1f} MB")
@@ -52,7 +52,7 @@ class Soak:
 
 
 def run(seconds: float, log: Path) -> Soak:
-    """Soak a node of its own, which writes to the file ``log``."""
+    """Soak a new node, which writes its log to ``log``."""
     with camera_rig(log) as rig:
         rig.cameras["visible"].heal(encoding="bgr8", **SIZE)
         rig.cameras["infrared"].heal(encoding="mono16", **SIZE)
@@ -66,7 +66,7 @@ def run(seconds: float, log: Path) -> Soak:
 
 
 def _samples(rig: CameraRig, seconds: float) -> Iterator[float]:
-    """The node's resident memory in MB, once a second, while images go through it."""
+    """The node's resident memory in MB, once a second, while it fuses images."""
     print(f"{'s':>6} {'resident MB':>12} {'images heard':>13}")
     for second in range(round(seconds) + 1):
         resident_mb = _resident_mb(rig.process.popen.pid)
@@ -77,14 +77,13 @@ def _samples(rig: CameraRig, seconds: float) -> Iterator[float]:
 
 
 def _resident_mb(pid: int) -> float:
-    """Without what it shares with others: pages of the middleware's queues count once touched."""
+    """Without shared memory, because pages of the middleware's queues count once touched."""
     status = Path(f"/proc/{pid}/status").read_text()
     kinds = ("RssAnon:", "RssFile:")
     return sum(int(status.split(kind)[1].split()[0]) for kind in kinds) * 1024 / 1e6
 
 
 def main() -> int:
-    """Soak, print, judge."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=600.0, help="default: %(default)g")
     options = parser.parse_args()

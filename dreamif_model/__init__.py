@@ -1,4 +1,7 @@
-"""Dream-IF in PyTorch: infrared and visible image fusion guided by relative dominance.
+"""Dream-IF: infrared and visible image fusion guided by relative dominance.
+
+The names below, those of :mod:`dreamif_model.metrics` and those of :mod:`dreamif_ros.bag` are what
+other programs may rely on. All else may change.
 
 >>> from dreamif_model import FusionPipeline
 >>> result = FusionPipeline(variant="nano").fuse(visible=rgb, infrared=gray)  # doctest: +SKIP
@@ -15,8 +18,9 @@ from dreamif_model.errors import (
     ImageError,
     WeightsError,
 )
+from dreamif_model.image_files import PairPaths, find_pairs, read_gray, read_rgb, write_image
 from dreamif_model.pipeline import FusionPipeline, FusionResult
-from dreamif_model.registration.file import read_calibration
+from dreamif_model.registration.calibration_file import read_calibration
 from dreamif_model.registration.warp import Calibration
 from dreamif_model.thermal import ThermalConfig
 from dreamif_model.variants import VARIANTS
@@ -31,7 +35,12 @@ __all__ = [
     "FusionPipeline",
     "FusionResult",
     "ImageError",
+    "PairPaths",
     "ThermalConfig",
     "WeightsError",
+    "find_pairs",
     "read_calibration",
+    "read_gray",
+    "read_rgb",
+    "write_image",
 ]

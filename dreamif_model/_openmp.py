@@ -1,7 +1,7 @@
-"""How OpenMP's threads wait, set before torch loads OpenMP; a setting of the user's wins.
+"""Lets OpenMP's threads sleep while they wait. Must run before torch loads OpenMP.
 
-Waiting threads otherwise spin. With another program on one of two cores, as on any robot, an
-inference of torch with spinning threads took three to four times as long as with sleeping ones.
+By default they spin. With another program on one of two cores, an inference of torch with spinning
+threads took three to four times as long as with sleeping ones. A setting of the user's wins.
 OpenVINO and ONNX Runtime have threads of their own, which sleep.
 """
 
@@ -10,6 +10,6 @@ import sys
 
 _NAME = "OMP_WAIT_POLICY"
 
-# A program that has imported torch before us: OpenMP has read its settings already.
+# The program imported torch before us, so OpenMP has read its settings already.
 SET_TOO_LATE = "torch" in sys.modules and _NAME not in os.environ
 os.environ.setdefault(_NAME, "passive")

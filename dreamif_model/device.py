@@ -1,4 +1,4 @@
-"""Where the network runs, and how the host's memory and threads serve it. Does not need torch."""
+"""Devices, CPU threads and memory for the network. Importing it does not load torch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dreamif_model.errors import ConfigError
 PRECISIONS = ("auto", "fp32", "fp16", "bf16")  # numeric precision of the network
 
 _NVIDIA = Path("/dev/nvidiactl"), Path("/dev/nvhost-ctrl"), Path("/dev/nvgpu")  # driver, Jetson
-_CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container, as docker --cpus sets it
+_CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # a container's, such as docker --cpus sets
 # Parameters of glibc's mallopt(3).
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
 
@@ -31,7 +31,7 @@ def check_device_name(name: str) -> None:
 
 @cache
 def cuda_is_here() -> bool:
-    """Whether torch can use an NVIDIA card here; torch is imported only where there is a driver."""
+    """Whether torch can use an NVIDIA card; torch is imported only if there is a driver."""
     if sys.platform.startswith("linux") and not any(path.exists() for path in _NVIDIA):
         return False
     try:
@@ -43,13 +43,13 @@ def cuda_is_here() -> bool:
 
 @cache
 def cpu_has_bf16(path: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether the processor multiplies bf16 itself: by AVX-512, AMX, or Arm's BF16 extension."""
+    """Whether the processor multiplies bf16 itself, by AVX-512, AMX or Arm's BF16 extension."""
     text = path.read_text() if path.is_file() else ""
     return bool(re.search(r"^(flags|Features)\s*:.*\b(avx512_bf16|amx_bf16|bf16)\b", text, re.M))
 
 
 def machine_name(device: str) -> str:
-    """The card's or the processor's own name; device: ``cpu``, ``cuda`` or ``cuda:N``."""
+    """Name of the card or processor; device: ``cpu``, ``cuda`` or ``cuda:N``."""
     if device != "cpu":
         import torch
 
@@ -61,10 +61,10 @@ def machine_name(device: str) -> str:
 
 
 def cpu_quota(path: Path = _CPU_QUOTA) -> int | None:
-    """Whole CPUs that a container may use, at least 1; None without a limit.
+    """Whole CPUs that the container may use, at least 1; None without a limit.
 
-    Libraries start a thread per core that they see, and they see all of the host's: beyond the
-    quota threads only wait for each other.
+    Libraries see all cores of the host and would start a thread for each; threads beyond the quota
+    only wait for each other.
     """
     try:
         allowed, period = path.read_text().split()
@@ -74,17 +74,17 @@ def cpu_quota(path: Path = _CPU_QUOTA) -> int | None:
 
 
 def usable_cores() -> int:
-    """CPUs that this process may keep busy, at least 1: by its affinity and a container's quota."""
+    """CPUs that this process may use, at least 1, by its affinity and the container's quota."""
     cores = len(os.sched_getaffinity(0))
     return min(cores, cpu_quota() or cores)
 
 
 @cache
 def keep_freed_memory() -> None:
-    """Let glibc keep freed buffers: page faults otherwise cost about half of a CPU inference."""
+    """Let glibc keep freed buffers, because page faults cost about half of a CPU inference."""
     if not sys.platform.startswith("linux"):
         return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # absent from musl
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
     if mallopt is None:
         return
     for parameter, value in ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, 2**31 - 1), (_TOP_PAD, 1 << 29)):
@@ -92,7 +92,7 @@ def keep_freed_memory() -> None:
 
 
 def use_cpu_threads(count: int) -> None:
-    """Let networks made from now on run on this many CPU threads; 0: one per usable core."""
+    """Set the CPU threads of networks that are built from now on; 0 for one per usable core."""
     global _asked_threads
     if count < 0:
         raise ConfigError(f"the number of CPU threads is {count}, expected 0 or more")
@@ -100,7 +100,7 @@ def use_cpu_threads(count: int) -> None:
 
 
 def cpu_threads() -> int:
-    """CPU threads of a network: those asked for, or one for each usable core."""
+    """CPU threads of a network: the number that was set, or one per usable core."""
     return _asked_threads or usable_cores()
 
 
@@ -108,16 +108,16 @@ _asked_threads = 0
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an allocation failed: numpy's, torch's on the GPU, or torch's on the CPU.
+    """Whether an allocation failed in numpy or in torch, on the GPU or on the CPU.
 
-    The last is a RuntimeError that only its text tells from others.
+    torch's on the CPU is a RuntimeError that only its text tells from others.
     """
     known = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     return known or "DefaultCPUAllocator" in str(error)
 
 
 def memory_mib(device: str) -> dict[str, float]:
-    """Mebibytes that this process holds now: ``host`` and, on CUDA, ``device``."""
+    """MiB that this process holds now: ``host`` and, on CUDA, ``device``."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     found = {"host": pages * resource.getpagesize() / 2**20}
     if device != "cpu":
@@ -128,9 +128,9 @@ def memory_mib(device: str) -> dict[str, float]:
 
 
 def settle_memory() -> None:
-    """Give back what loading a model left, and keep what is alive out of full collections.
+    """Return unused memory, and keep the objects that exist now out of garbage collections.
 
-    Python's full collections halt all threads, for 0.07 s; until :func:`free_memory`.
+    A full collection halts all threads for 0.07 s. :func:`free_memory` undoes this.
     """
     gc.collect()
     gc.freeze()
@@ -140,7 +140,7 @@ def settle_memory() -> None:
 
 
 def free_memory() -> None:
-    """Give memory that nothing uses any more back to the GPU."""
+    """Collect garbage and return unused memory to the GPU."""
     gc.unfreeze()
     gc.collect()
     torch = sys.modules.get("torch")

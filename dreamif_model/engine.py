@@ -1,11 +1,11 @@
-"""The engine: one aligned, normalized pair in, the fused image and dominance maps out.
+"""The engine fuses one aligned, normalized pair: fused image and dominance maps.
 
-All images are uint8, and every step is one pass over them::
+All images are uint8::
 
     visible, infrared ── prepare ── backend ── finish ── fused, dominance
 
-A network that fuses luma leaves colour to ``finish``: the fused image is the visible one plus the
-change of its luma, channel by channel, so chroma is carried over exactly.
+Where the network fuses luma, ``finish`` adds the change of luma to each channel of the visible
+image, so that the chroma stays exactly the same.
 """
 
 from __future__ import annotations
@@ -17,24 +17,23 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from dreamif_model.arrays import ByteImage, FloatImage, FloatPair, GrayImage, RgbImage
 from dreamif_model.backends import Layers, make_backend
 from dreamif_model.device import keep_freed_memory
+from dreamif_model.dominance.smoothing import DominanceSmoother
 from dreamif_model.errors import ConfigError
-from dreamif_model.model_source import ModelSource
-from dreamif_model.temporal import DominanceSmoother
+from dreamif_model.model_files.model_source import ModelSource
 from dreamif_model.variants import AVERAGE, VARIANTS
 
 if TYPE_CHECKING:  # torch takes 2 s and 500 MB, and most engines do without it
     from dreamif_model.network import Network
 
-Pixels = NDArray[np.uint8]  # (H, W) gray or (H, W, 3) RGB
 
 STAGES = ("prepare", "network", "finish")
-CHROMA_WINDOW = 16  # pixels; noise and chroma are averaged over such squares
+CHROMA_WINDOW = 16  # pixels; noise and chroma are averaged over squares of this side
 CHROMA_NOISE = 0.04  # mean change of luma, of [0, 1], at which chroma is fully smoothed
-NO_NOISE = 0.01  # weight of smoothed chroma below which none is seen
+NO_NOISE = 0.01  # a smaller weight of smoothed chroma is invisible
 
 
 @dataclass(frozen=True)
@@ -42,13 +41,13 @@ class EngineOutput:
     """Arrays of one fused pair, all of the visible image's size.
 
     Attributes:
-        fused: uint8 (H, W, 3) RGB.
-        dominance: float32 (2, H, W) in [0, 1], infrared first.
+        fused: (H, W, 3) RGB.
+        dominance: (2, H, W) in [0, 1], infrared first.
         seconds: wall time of each of :data:`STAGES`.
     """
 
-    fused: Pixels
-    dominance: NDArray[np.float32]
+    fused: RgbImage
+    dominance: FloatPair
     seconds: dict[str, float]
 
 
@@ -59,13 +58,13 @@ class FusionEngine:
         variant: one of :data:`dreamif_model.VARIANTS`.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         weights: file of ``dreamif train`` or ``dreamif export`` instead of the packaged weights.
-        precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``; what the backend has.
-        network: in memory, in place of weights.
+        precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``, as far as the backend has it.
+        network: a network in memory, instead of weights.
         backend: one of :data:`dreamif_model.backends.BACKENDS`; ``auto`` is the fastest here.
 
     Attributes:
-        backend: what runs the network, with its ``name``, ``device`` and ``precision``.
-        smoother: of the dominance maps of one sequence; off at first.
+        backend: runs the network; it has a ``name``, ``device`` and ``precision``.
+        smoother: smooths the dominance maps of a sequence; off at first.
     """
 
     def __init__(
@@ -89,17 +88,17 @@ class FusionEngine:
 
     def fuse(
         self,
-        visible: Pixels,
-        infrared: Pixels,
-        coverage: NDArray[np.float32] | None = None,
+        visible: ByteImage,
+        infrared: GrayImage,
+        coverage: FloatImage | None = None,
     ) -> EngineOutput:
         """Fuse one pair.
 
         Args:
-            visible: uint8 (H, W, 3) RGB or (H, W) gray.
-            infrared: uint8 (H, W).
-            coverage: float32 (H, W) in [0, 1], how far infrared counts: where 0, the fused image
-                is the visible one and infrared has no dominance. None: 1 everywhere.
+            visible: (H, W, 3) RGB or (H, W) gray.
+            infrared: (H, W).
+            coverage: (H, W) in [0, 1], how much infrared counts; where it is 0, the fused image is
+                the visible one and infrared has dominance 0. None for 1 everywhere.
         """
         started = time.perf_counter()
         luma = visible if visible.ndim == 2 else _cv(cv2.cvtColor(visible, cv2.COLOR_RGB2GRAY))
@@ -122,8 +121,8 @@ class FusionEngine:
         return EngineOutput(fused, maps, dict(zip(STAGES, times, strict=True)))
 
 
-def _finish(layers: Layers, visible: Pixels, luma: Pixels) -> Pixels:
-    """Crop what was padded, and put colour back: (H, W, 3) RGB, the caller's own."""
+def _finish(layers: Layers, visible: ByteImage, luma: GrayImage) -> ByteImage:
+    """Crop the padding and put colour back: (H, W, 3) RGB in an array of its own."""
     height, width = luma.shape
     fused = layers.fused[:height, :width]
     if fused.ndim == 3:
@@ -138,53 +137,51 @@ def _finish(layers: Layers, visible: Pixels, luma: Pixels) -> Pixels:
     weight = np.minimum(removed / CHROMA_NOISE, 1).astype(np.float32) ** 2
     if weight.max() < NO_NOISE:
         return colored
-    # The same with the colours of a coarse copy of the visible image.
+    # The same again, with the colours of a coarse copy of the visible image.
     coarse = _cv(cv2.resize(visible, size, interpolation=cv2.INTER_AREA))
     coarse_luma = _cv(cv2.resize(luma, size, interpolation=cv2.INTER_AREA))
     smooth = _carry_chroma(_enlarged(coarse, luma), _enlarged(coarse_luma, luma), fused)
     return _blend(smooth, colored, cv2.resize(weight, (width, height)))
 
 
-def _carry_chroma(visible: Pixels, luma: Pixels, fused: Pixels) -> Pixels:
-    """RGB + (fused − luma), saturated; of the two differences one is 0 at every pixel."""
+def _carry_chroma(visible: ByteImage, luma: GrayImage, fused: ByteImage) -> ByteImage:
+    """RGB + (fused − luma), saturated; one of the two differences is 0 at every pixel."""
     brighter = cv2.cvtColor(cv2.subtract(fused, luma), cv2.COLOR_GRAY2RGB)
     darker = cv2.cvtColor(cv2.subtract(luma, fused), cv2.COLOR_GRAY2RGB)
     raised = cv2.add(visible, brighter, brighter)
     return _cv(cv2.subtract(raised, darker, raised))
 
 
-def _blend(first: Pixels, second: Pixels, share: NDArray[np.float32]) -> Pixels:
-    """Share · first + (1 − share) · second, rounded; share is (H, W)."""
+def _blend(first: ByteImage, second: ByteImage, share: FloatImage) -> ByteImage:
+    """Share · first + (1 − share) · second, rounded."""
     return _cv(cv2.blendLinear(first, second, share, 1 - share))
 
 
-def _enlarged(image: Pixels, like: Pixels) -> Pixels:
+def _enlarged(image: ByteImage, like: ByteImage) -> ByteImage:
     return _cv(cv2.resize(image, (like.shape[1], like.shape[0])))
 
 
-def _enlarge(
-    maps: NDArray[np.float32], padded: tuple[int, ...], shape: tuple[int, ...]
-) -> NDArray[np.float32]:
-    """(2, h, w) of the padded images to (2, H, W), bilinear, cropped."""
+def _enlarge(maps: FloatPair, padded: tuple[int, ...], shape: tuple[int, ...]) -> FloatPair:
+    """Enlarge maps (2, h, w) of the padded images bilinearly, and crop them to (2, H, W)."""
     found = np.empty((2, *padded), np.float32)
     for coarse, fine in zip(maps, found, strict=True):
         cv2.resize(coarse, (padded[1], padded[0]), dst=fine)
     return np.ascontiguousarray(found[:, : shape[0], : shape[1]])
 
 
-def _pad(image: Pixels, multiple: int) -> Pixels:
-    """To the network's multiple, by repeating the last row and column."""
+def _pad(image: ByteImage, multiple: int) -> ByteImage:
+    """Repeat the last row and column until the sides are multiples."""
     below, right = -image.shape[0] % multiple, -image.shape[1] % multiple
     if not below and not right:
         return image
     return _cv(cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REPLICATE))
 
 
-def _rgb(image: Pixels) -> Pixels:
+def _rgb(image: ByteImage) -> ByteImage:
     return image if image.ndim == 3 else _cv(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB))
 
 
-def _cv(image: object) -> Pixels:
-    """What OpenCV makes of uint8 images is uint8; its stubs only say that it is an array."""
+def _cv(image: object) -> ByteImage:
+    """Tell mypy that OpenCV returned uint8; its stubs only say that it is an array."""
     assert isinstance(image, np.ndarray)
     return image

@@ -1,18 +1,18 @@
-"""Errors that a caller is meant to catch.
+"""Errors that a caller can catch.
 
 Every message says what came, what was expected and what to do::
 
-    DreamIFError
-    ├── ImageError        an array or image file that cannot be fused
-    ├── WeightsError      weights that are missing, damaged or of another network
-    ├── DeviceError       a device that was asked for and is not there
-    ├── ConfigError       a setting that is unknown or out of range
-    └── CalibrationError  images that do not tell how the cameras are aligned
+DreamIFError
+├── ImageError        an array or image file that cannot be fused
+├── WeightsError      weights that are missing, damaged or of another network
+├── DeviceError       a device that you asked for and that is missing
+├── ConfigError       a setting that is unknown or out of range
+└── CalibrationError  images from which no calibration can be computed
 """
 
 
 class DreamIFError(Exception):
-    """Base of all errors that this project raises for a user's mistake."""
+    """Base of all errors that this project raises for a mistake of its user."""
 
 
 class ImageError(DreamIFError):
@@ -24,7 +24,7 @@ class WeightsError(DreamIFError):
 
 
 class DeviceError(DreamIFError):
-    """A compute device that was asked for and is not there."""
+    """A compute device that you asked for and that is missing."""
 
 
 class ConfigError(DreamIFError):
@@ -32,4 +32,4 @@ class ConfigError(DreamIFError):
 
 
 class CalibrationError(DreamIFError):
-    """Images that do not tell how the cameras are aligned, in space or in time."""
+    """Images from which no calibration can be computed: neither the alignment nor the clocks."""

@@ -1,4 +1,4 @@
-"""The whole way of a frame through the model, as the node, the command line and tests take it."""
+"""One call from both cameras' images to the fused image; the node and all commands use it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dreamif_model.arrays import ByteImage, FloatImage, GrayImage, RgbImage, to_bytes
 from dreamif_model.engine import FusionEngine
 from dreamif_model.errors import ImageError
 from dreamif_model.registration.alignment import alignment_score
@@ -24,16 +25,16 @@ class FusionResult:
     """One fused pair; every array has the visible image's height and width.
 
     Attributes:
-        fused: uint8 (H, W, 3) RGB.
-        dominance_infrared: float32 (H, W) in [0, 1].
-        dominance_visible: float32 (H, W) in [0, 1].
-        timings: seconds of each stage: normalize, warp, infer.
-        alignment: of the edges in [-1, 1], where it was asked for: :func:`alignment_score`.
+        fused: (H, W, 3) RGB, uint8.
+        dominance_infrared: (H, W) float32 in [0, 1], how far infrared was trusted at each pixel.
+        dominance_visible: (H, W) float32 in [0, 1], likewise.
+        timings: seconds of each stage: ``normalize``, ``warp``, ``infer``.
+        alignment: how well the edges of both images agree, in [-1, 1]; None if not asked for.
     """
 
-    fused: NDArray[np.uint8]
-    dominance_infrared: NDArray[np.float32]
-    dominance_visible: NDArray[np.float32]
+    fused: RgbImage
+    dominance_infrared: FloatImage
+    dominance_visible: FloatImage
     timings: dict[str, float]
     alignment: float | None = None
 
@@ -41,20 +42,22 @@ class FusionResult:
 class FusionPipeline:
     """Thermal normalization, registration and the fusion engine in one call. Not thread-safe.
 
+    Keep one pipeline for one pair of cameras: it carries the thermal range from frame to frame.
+
     Args:
         variant: one of :data:`dreamif_model.VARIANTS`.
         device: ``auto`` (CUDA where there is one, else the CPU), ``cpu``, ``cuda`` or ``cuda:N``.
         weights: file of ``dreamif train`` or ``dreamif export`` instead of the packaged weights.
-        thermal: how counts become gray levels.
-        precision: ``auto`` (the fastest that the backend has here), ``fp32``, ``fp16``, ``bf16``.
-        registration: how infrared lies on the visible image; without it, infrared is resized.
-        dominance_smoothing: see the attribute.
+        thermal: how infrared counts or degrees become gray levels; None for the defaults.
+        precision: numeric precision: ``auto`` (the fastest here), ``fp32``, ``fp16`` or ``bf16``.
+        registration: how infrared lies on the visible image; None to resize infrared to it.
+        dominance_smoothing: start value of the attribute.
         backend: ``auto`` (torch on CUDA, OpenVINO on a CPU, torch where OpenVINO is missing),
             ``torch``, ``openvino``, ``onnxruntime`` or ``tensorrt``.
 
     Raises:
-        ConfigError: a setting is unknown, or cannot be had together with another.
-        DeviceError: a device or package that was asked for is missing.
+        ConfigError: a setting is unknown, or two settings exclude each other.
+        DeviceError: a device or package that you asked for is missing.
         WeightsError: the weights cannot be used.
     """
 
@@ -76,9 +79,9 @@ class FusionPipeline:
 
     @property
     def dominance_smoothing(self) -> float:
-        """Share of the last dominance maps that stays where nothing moves, in [0, 1); 0 is off.
+        """Share of the previous dominance maps that stays where nothing moves, in [0, 1).
 
-        May be set at any time. The fused image is the same with it.
+        0 is off. You can set it at any time. It does not change the fused image.
         """
         return self.engine.smoother.share
 
@@ -94,12 +97,16 @@ class FusionPipeline:
     ) -> FusionResult:
         """Fuse one pair of images of the same moment.
 
+        Infrared is registered or, without a registration, resized to (H, W). Where registered
+        infrared does not reach, the fused image is the visible one.
+
         Args:
-            visible: uint8 (H, W, 3) RGB or (H, W) gray.
-            infrared: (h, w) counts, uint8 or uint16, or °C, float32; registered or, without
-                registration, resized to (H, W) where it differs. Where registered infrared does
-                not reach, the fused image is the visible one.
-            score_alignment: also judge how well the edges of both images lie on each other.
+            visible: (H, W, 3) RGB or (H, W) gray, uint8.
+            infrared: (h, w) uint8 or uint16 counts, or float32 °C.
+            score_alignment: also measure how well the edges of both images agree.
+
+        Returns:
+            Arrays of the visible image's size.
 
         Raises:
             ImageError: an image has another shape or type.
@@ -124,7 +131,17 @@ class FusionPipeline:
         )
 
     def visible_alone(self, visible: NDArray[np.generic]) -> FusionResult:
-        """The visible image as it is, where infrared cannot be had; its dominance is 1."""
+        """Return the visible image as it is, for when there is no infrared image.
+
+        Args:
+            visible: (H, W, 3) RGB or (H, W) gray, uint8.
+
+        Returns:
+            The visible image with dominance 1; infrared has dominance 0.
+
+        Raises:
+            ImageError: the image has another shape or type.
+        """
         pixels = _checked_visible(visible)
         rgb = pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
         nothing = np.zeros(pixels.shape[:2], np.float32)
@@ -133,13 +150,19 @@ class FusionPipeline:
     def infrared_alone(
         self, infrared: NDArray[np.generic], visible_shape: tuple[int, ...] | None = None
     ) -> FusionResult:
-        """Infrared as gray, where no visible image can be had; its dominance is 1.
+        """Return infrared as a gray image, for when there is no visible image.
 
         Args:
-            infrared: as :meth:`fuse` takes it.
-            visible_shape: (H, W) of the visible camera where known: infrared is laid on its
-                pixels, black where registered infrared does not reach. By default the size of
-                the registration, or infrared's own.
+            infrared: (h, w) uint8 or uint16 counts, or float32 °C.
+            visible_shape: (H, W) of the visible camera, on whose pixels infrared is laid. None
+                for the size of the registration or, without one, of infrared.
+
+        Returns:
+            Infrared with dominance 1; black with dominance 0 where registered infrared does not
+            reach.
+
+        Raises:
+            ImageError: the image has another shape or type.
         """
         started = time.perf_counter()
         normalized = self.normalizer.normalize(infrared)
@@ -148,7 +171,7 @@ class FusionPipeline:
         gray, coverage = self._register(normalized, shape)
         reach = np.ones(gray.shape, np.float32) if coverage is None else coverage.copy()
         if coverage is not None:
-            gray = np.rint(gray * coverage).astype(np.uint8)
+            gray = to_bytes(gray * coverage)
         timings = {
             "normalize": normalized_at - started,
             "warp": time.perf_counter() - normalized_at,
@@ -157,15 +180,24 @@ class FusionPipeline:
         return FusionResult(rgb, reach, np.zeros_like(reach), timings)
 
     def register(self, calibration: Calibration) -> None:
-        """Lay infrared on the visible image by this from the next frame on."""
+        """Use another calibration from the next frame on.
+
+        Args:
+            calibration: how infrared lies on the visible image.
+
+        Raises:
+            ConfigError: it puts the infrared image outside the visible one.
+        """
         self._registrar = Registrar(calibration)
 
     def warm_up(self, shape: tuple[int, int] | None = None) -> None:
-        """Fuse a blank pair of ``shape`` (H, W): what the first frame would otherwise wait for.
+        """Fuse a blank pair, so that the first frame does not wait for the network to compile.
 
-        By default of the registration's size, the network's or :data:`WARM_UP_SHAPE`. A backend
-        that compiles for a size does so again at the first frame of another one, in less than a
-        second.
+        A frame of another size is compiled for again, in less than a second.
+
+        Args:
+            shape: (H, W) of the visible images. None for the size of the registration, of the
+                network's file, or 480×640.
         """
         only = self.engine.backend.only_shape
         height, width = shape or self._own_shape() or only or WARM_UP_SHAPE
@@ -181,8 +213,8 @@ class FusionPipeline:
         return height, width
 
     def _register(
-        self, infrared: NDArray[np.uint8], shape: tuple[int, ...]
-    ) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
+        self, infrared: GrayImage, shape: tuple[int, ...]
+    ) -> tuple[GrayImage, FloatImage | None]:
         """Infrared on the visible pixels, and the coverage where some of them lack it."""
         if self._registrar is None:
             return resize(infrared, shape[:2]), None
@@ -191,15 +223,15 @@ class FusionPipeline:
 
 
 def _score(
-    visible: NDArray[np.uint8],
-    infrared: NDArray[np.uint8],
-    coverage: NDArray[np.float32] | None,
+    visible: ByteImage,
+    infrared: GrayImage,
+    coverage: FloatImage | None,
 ) -> float:
     green = visible if visible.ndim == 2 else visible[..., 1]  # luma enough for edges
     return alignment_score(infrared, green, coverage)
 
 
-def _checked_visible(visible: NDArray[np.generic]) -> NDArray[np.uint8]:
+def _checked_visible(visible: NDArray[np.generic]) -> ByteImage:
     gray_or_rgb = visible.ndim == 2 or (visible.ndim == 3 and visible.shape[2] == 3)
     if not gray_or_rgb or visible.size == 0 or visible.dtype != np.uint8:
         raise ImageError(

@@ -1,4 +1,4 @@
-"""The table of model variants: one row of sizes and switches each."""
+"""The table of model variants: one row of sizes and switches for each."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ AVERAGE = "average"  # no network: the mean of both images, the baseline of ever
 class NetworkConfig:
     """Sizes of one Dream-IF network. The paper's own (``base``) are the defaults.
 
-    The switches after ``prompt_size`` are departures from the paper; a variant turns one on
-    because it measured better (``released``: because the authors' code has it). The last three
-    are the ablation of the paper's Table 4: what is off is not built.
+    The switches after ``prompt_size`` are departures from the paper. A variant turns one on
+    because it measured better; ``released`` has what the authors' code has. The last three
+    switches are those of the paper's Table 4: a part that is off is not built.
     """
 
     channels: int = 48  # of level 1; each further level doubles them
@@ -56,7 +56,7 @@ class NetworkConfig:
         return 1 if self.luma else 3
 
     def decoded_channels(self, level: int) -> int:
-        """Channels that the decoder gives at ``level``; the release gives level 1 those of 2."""
+        """Output channels of the decoder at ``level``; in the release level 1 has those of 2."""
         return self.channels << (max(level, 1) if self.released else level)
 
     @property
@@ -116,9 +116,9 @@ VARIANTS: tuple[str, ...] = (*NETWORKS, AVERAGE)
 
 
 def network_config(variant: str, without: Collection[str] = ()) -> NetworkConfig | LeanConfig:
-    """Return the sizes of ``variant``; ConfigError names the variants there are.
+    """Return the sizes of ``variant``, with the switches named by ``without`` turned off.
 
-    without: names of :data:`SWITCHES` to turn off, for an ablation.
+    ConfigError names the variants that exist.
     """
     try:
         config = NETWORKS[variant]

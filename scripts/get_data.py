@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dreamif_model.data import find_pairs
+
 from dreamif_model.errors import ImageError
 
 

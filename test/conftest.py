@@ -16,7 +16,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from dreamif_model.checkpoints import save_weights
+from dreamif_model.model_files.checkpoints import save_weights
 from dreamif_model.network import make_network
 from dreamif_model.variants import network_config
 

@@ -1,7 +1,7 @@
-"""What runs the network. One table row, one module and one test for each backend.
+"""The backends, which run the network: each has a row in the table, a module and a test.
 
-``auto`` is the fastest that is here: torch on CUDA, OpenVINO on a CPU, torch where OpenVINO is
-not installed. What is asked for by name and missing is an error.
+``auto`` is the fastest one here: torch on CUDA, OpenVINO on a CPU, torch if OpenVINO is not
+installed. A backend that you ask for by name and that is missing is an error.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from dreamif_model.backends.interface import Backend, Layers
 from dreamif_model.device import PRECISIONS, check_device_name, cpu_has_bf16, cuda_is_here
 from dreamif_model.errors import ConfigError, DeviceError
-from dreamif_model.model_source import ModelSource
+from dreamif_model.model_files.model_source import ModelSource
 from dreamif_model.variants import AVERAGE
 
 __all__ = [
@@ -32,16 +32,13 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Row:
-    """Where a backend's class is (imported only when it is used), and what it is here for.
-
-    package: what must be installed. cpu, cuda: precisions on a CPU and on CUDA, fastest first.
-    """
+    """A backend. Its module is imported only when it is used."""
 
     module: str
-    name: str
-    package: str
-    cpu: tuple[str, ...] = ()
-    cuda: tuple[str, ...] = ()
+    name: str  # of the class
+    package: str  # that must be installed
+    cpu: tuple[str, ...] = ()  # precisions on a CPU, fastest first
+    cuda: tuple[str, ...] = ()  # precisions on CUDA, fastest first
 
 
 _TABLE: dict[str, _Row] = {
@@ -70,11 +67,11 @@ _TABLE: dict[str, _Row] = {
     ),
 }
 BACKENDS = ("auto", *_TABLE)
-_ONLY_BACKENDS = {".torchscript": "torch", ".xml": "openvino"}  # that read such weights
+_ONLY_BACKENDS = {".torchscript": "torch", ".xml": "openvino"}  # that read such files
 
 
 def make_backend(source: ModelSource, backend: str, device: str, precision: str) -> Backend:
-    """Build what runs a network.
+    """Build the backend that runs a network.
 
     Args:
         source: the network.
@@ -83,8 +80,8 @@ def make_backend(source: ModelSource, backend: str, device: str, precision: str)
         precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``.
 
     Raises:
-        ConfigError: a name is unknown, or the combination cannot be had.
-        DeviceError: a package or device that was asked for is missing.
+        ConfigError: a name is unknown, or the settings exclude each other.
+        DeviceError: a package or device that you asked for is missing.
         WeightsError: the weights cannot be used.
     """
     if backend not in BACKENDS:
@@ -95,7 +92,7 @@ def make_backend(source: ModelSource, backend: str, device: str, precision: str)
     if source.variant == AVERAGE:
         from dreamif_model.backends.average import AverageBackend
 
-        if device.startswith("cuda"):  # it runs on the CPU, but a device that is asked for is here
+        if device.startswith("cuda"):  # it runs on the CPU; a missing device is still an error
             from dreamif_model.backends.pytorch import resolve_device
 
             resolve_device(device)
@@ -110,7 +107,7 @@ def make_backend(source: ModelSource, backend: str, device: str, precision: str)
 
 
 def available(device: str) -> list[tuple[str, str]]:
-    """Backends and precisions that can run here on a device: ``auto``, ``cpu`` or ``cuda[:N]``."""
+    """Backends and precisions that can run here on ``auto``, ``cpu`` or ``cuda[:N]``."""
     cuda = device.startswith("cuda") or (device == "auto" and cuda_is_here())
     bf16 = cuda or cpu_has_bf16()
     return [
@@ -123,7 +120,7 @@ def available(device: str) -> list[tuple[str, str]]:
 
 
 def check_available(backend: str) -> None:
-    """DeviceError, with what to install, where a backend's package is missing."""
+    """DeviceError, with what to install, if a backend's package is missing."""
     row = _TABLE.get(backend)
     if row is not None and find_spec(row.package) is None:
         raise DeviceError(
@@ -133,7 +130,7 @@ def check_available(backend: str) -> None:
 
 
 def choose_backend(backend: str, device: str, source: ModelSource) -> str:
-    """The backend that ``auto`` stands for, or the one that was asked for."""
+    """The backend itself or, for ``auto``, the fastest one that can run the source."""
     if backend != "auto":
         return backend
     suffix = source.weights.suffix.lower() if source.weights else ""

@@ -1,11 +1,12 @@
-"""No network: the mean of both images, the baseline of every comparison."""
+"""The mean of both images, without a network: the baseline of every comparison."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 
-from dreamif_model.backends.interface import Backend, Layers, Pixels
+from dreamif_model.arrays import ByteImage, GrayImage
+from dreamif_model.backends.interface import Backend, Layers
 
 _EQUAL = np.full((2, 1, 1), 0.5, np.float32)
 
@@ -15,7 +16,6 @@ class AverageBackend(Backend):
 
     name, device, precision, luma, size_multiple = "average", "cpu", "fp32", True, 1
 
-    def fuse(self, infrared: Pixels, visible: Pixels) -> Layers:
-        """As :meth:`Backend.fuse`."""
+    def fuse(self, infrared: GrayImage, visible: ByteImage) -> Layers:
         fused = cv2.addWeighted(infrared, 0.5, visible, 0.5, 0)
         return Layers(fused.astype(np.uint8, copy=False), _EQUAL, None)

@@ -1,7 +1,6 @@
-"""A stage of tensor operations, captured once as a CUDA graph and replayed from then on.
+"""Tensor operations that are captured once as a CUDA graph, then replayed.
 
-One launch then does the work of hundreds, which for a small network take longer than their
-arithmetic.
+One launch replaces hundreds, which take longer than the arithmetic of a small network.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ Tensors = tuple[Tensor, ...]
 Stage = Callable[..., Tensors]
 Capture = Callable[[Callable[[], Tensors]], tuple[Callable[[], None], Tensors]]
 
-WARM_UPS = 3  # runs before a capture: cuDNN chooses its kernels, libraries take their memory
+WARM_UPS = 3  # runs before a capture: cuDNN chooses kernels, libraries allocate memory
 
 
 def capture_cuda_graph(run: Callable[[], Tensors]) -> tuple[Callable[[], None], Tensors]:
-    """Record ``run`` on the current device; what replays it, and the tensors a replay fills."""
+    """Record ``run``; return what replays it, and the tensors that a replay fills."""
     chooses = torch.backends.cudnn.benchmark
     torch.backends.cudnn.benchmark = True  # pays off for a size that comes again and again
     try:
@@ -31,7 +30,7 @@ def capture_cuda_graph(run: Callable[[], Tensors]) -> tuple[Callable[[], None], 
                 run()
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        # thread_local: what other threads do on the device meanwhile is no error of this one.
+        # thread_local: what other threads do on the device does not break the capture.
         with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
             outputs = run()
     finally:
@@ -40,11 +39,11 @@ def capture_cuda_graph(run: Callable[[], Tensors]) -> tuple[Callable[[], None], 
 
 
 class CapturedStage:
-    """Calls ``run``, from the second call in a row with tensors of one size on as a CUDA graph.
+    """Calls ``run`` as a CUDA graph, from the second call in a row with tensors of one size.
 
-    The second, because a folder of images that differ in size would only pay for captures. A
-    capture that fails is warned of, and ``run`` is called from then on. The tensors returned are
-    filled anew by the next call. To be used in inference mode, by one thread at a time.
+    It waits for the second call because images that all differ in size would only cost captures.
+    If a capture fails, it warns and calls ``run`` directly from then on. The next call overwrites
+    the returned tensors. Use it in inference mode, in one thread at a time.
     """
 
     def __init__(self, run: Stage, capture: Capture = capture_cuda_graph) -> None:
@@ -54,11 +53,10 @@ class CapturedStage:
 
     @property
     def is_captured(self) -> bool:
-        """Whether the next call of the same size replays a graph."""
+        """Whether the next call with the same size replays a graph."""
         return self._replay is not None
 
     def __call__(self, *inputs: Tensor) -> Tensors:
-        """Return what ``run(*inputs)`` does."""
         sizes = [(tensor.shape, tensor.dtype) for tensor in inputs]
         if sizes != self._sizes:
             self._forget(sizes)
@@ -73,7 +71,7 @@ class CapturedStage:
         return self._outputs
 
     def _forget(self, sizes: list[tuple[torch.Size, torch.dtype]]) -> None:
-        """Drop the graph with its memory; ``sizes`` come next."""
+        """Drop the graph and its memory, and expect tensors of these sizes."""
         self._sizes = sizes
         self._replay: Callable[[], None] | None = None
         self._inputs: Tensors = ()

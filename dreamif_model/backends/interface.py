@@ -1,4 +1,4 @@
-"""What every backend is: prepared images in, fused luma and dominance out."""
+"""The interface of all backends: from prepared images to fused image and dominance."""
 
 from __future__ import annotations
 
@@ -8,28 +8,27 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dreamif_model.arrays import ByteImage, FloatImage, FloatPair, GrayImage
 from dreamif_model.backends.phases import PhasePacker
 from dreamif_model.errors import ImageError
-from dreamif_model.graph_info import GraphInfo
-from dreamif_model.model_source import ModelSource
-
-Pixels = NDArray[np.uint8]  # (H, W) luma or (H, W, 3) RGB
+from dreamif_model.model_files.graph_info import GraphInfo
+from dreamif_model.model_files.model_source import ModelSource
 
 
 @dataclass(frozen=True)
 class Layers:
-    """What a backend makes of one pair of prepared images.
+    """The output of a backend for one pair.
 
     Attributes:
-        fused: uint8, the shape of the visible image that was given. The next call overwrites it.
-        dominance: float32 (2, h, w) in [0, 1], infrared first, of the network's own resolution.
-        removed: float32 (h, w) in [0, 1]: the mean change that restoration made to the visible
-            luma. None where the network restores nothing.
+        fused: of the visible image's shape. The next call overwrites it.
+        dominance: (2, h, w) in [0, 1], infrared first, at the network's resolution.
+        removed: (h, w) in [0, 1], mean change of the visible luma by restoration; None if the
+            network does not restore.
     """
 
-    fused: Pixels
-    dominance: NDArray[np.float32]
-    removed: NDArray[np.float32] | None
+    fused: ByteImage
+    dominance: FloatPair
+    removed: FloatImage | None
 
 
 class Backend(ABC):
@@ -39,9 +38,9 @@ class Backend(ABC):
         name: its key in the table of backends.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
         precision: ``fp32``, ``fp16`` or ``bf16``.
-        luma: whether the visible image is given as luma, or as RGB.
+        luma: the visible image must be luma if True, else RGB.
         size_multiple: height and width of the images must be multiples of this.
-        only_shape: (H, W) where the network is for images of one size; None: any.
+        only_shape: (H, W) if the network takes images of one size only; None for any size.
     """
 
     name: str
@@ -52,12 +51,12 @@ class Backend(ABC):
     only_shape: tuple[int, int] | None = None
 
     @abstractmethod
-    def fuse(self, infrared: Pixels, visible: Pixels) -> Layers:
-        """Fuse uint8 infrared (H, W) with visible (H, W), or (H, W, 3) RGB where not ``luma``."""
+    def fuse(self, infrared: GrayImage, visible: ByteImage) -> Layers:
+        """Fuse infrared (H, W) with visible (H, W), or (H, W, 3) RGB if not ``luma``."""
 
 
 class NetworkBackend(Backend):
-    """A backend whose engine takes the images as phases: :mod:`dreamif_model.backends.phases`."""
+    """A backend whose network takes phases: see :mod:`dreamif_model.backends.phases`."""
 
     def __init__(self, info: GraphInfo, source: ModelSource) -> None:
         info.check_usable(source.variant, source.weights)
@@ -65,8 +64,7 @@ class NetworkBackend(Backend):
         self.only_shape = (info.height, info.width) if info.width else None
         self._packer = PhasePacker(info.stem)
 
-    def fuse(self, infrared: Pixels, visible: Pixels) -> Layers:
-        """Pack, infer, unpack."""
+    def fuse(self, infrared: GrayImage, visible: ByteImage) -> Layers:
         if self.only_shape not in (None, infrared.shape):
             height, width = self.only_shape or (0, 0)
             raise ImageError(

@@ -1,7 +1,7 @@
-"""The network through ONNX Runtime: on a CPU, and on NVIDIA cards by CUDA or TensorRT.
+"""The network in ONNX Runtime, on a CPU or on NVIDIA cards by CUDA or TensorRT.
 
-ONNX Runtime's TensorRT provider is preferred to ``tensorrt`` itself: it builds, caches and feeds
-the engine, and falls back to CUDA for what TensorRT lacks.
+We use ONNX Runtime's TensorRT provider instead of ``tensorrt`` itself, because it builds, caches
+and feeds the engine, and falls back to CUDA for operations that TensorRT lacks.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from dreamif_model.backends.interface import NetworkBackend
 from dreamif_model.device import cpu_threads
 from dreamif_model.errors import ConfigError, DeviceError, WeightsError
-from dreamif_model.graph_info import GRAPH_KEY, GraphInfo
-from dreamif_model.model_source import ModelSource
+from dreamif_model.model_files.graph_info import GRAPH_KEY, GraphInfo
+from dreamif_model.model_files.model_source import ModelSource
 
 _CPU, _CUDA, _TENSORRT = (
     "CPUExecutionProvider",
@@ -26,9 +26,9 @@ _CPU, _CUDA, _TENSORRT = (
 
 
 class ONNXRuntimeBackend(NetworkBackend):
-    """Runs an ONNX file: the packaged one, or one of ``dreamif export --format onnx``.
+    """Runs an ONNX file in fp32: the packaged one, or one of ``dreamif export --format onnx``.
 
-    On a CPU and with CUDA in fp32. DeviceError where the package or its provider is missing.
+    DeviceError if the package or its CUDA provider is missing.
     """
 
     name = "onnxruntime"
@@ -40,12 +40,12 @@ class ONNXRuntimeBackend(NetworkBackend):
         model = _onnx_model(source)
         options = runtime.SessionOptions()
         options.intra_op_num_threads = cpu_threads()
-        # Threads that spin while they wait take the core that another program needs.
+        # Threads that spin while they wait would take a core that another program needs.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3  # errors
         try:
             self._session = runtime.InferenceSession(model, options, providers=self._providers())
-        except Exception as error:  # ONNX Runtime has a class of its own for each kind
+        except Exception as error:  # ONNX Runtime has its own class for each error
             raise WeightsError(
                 f"ONNX Runtime cannot load {source.weights or 'the network'}: {error}"
             ) from None
@@ -55,7 +55,6 @@ class ONNXRuntimeBackend(NetworkBackend):
         self._input = self._session.get_inputs()[0].name
 
     def infer(self, phases: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        """Run the session."""
         outputs: list[NDArray[np.float32]] = self._session.run(None, {self._input: phases})
         return outputs
 
@@ -84,7 +83,7 @@ class ONNXRuntimeBackend(NetworkBackend):
 
 
 class TensorRTBackend(ONNXRuntimeBackend):
-    """The same by TensorRT, on CUDA; fp16 unless fp32 is asked for. Untried until a GPU ran it."""
+    """Runs it by TensorRT on CUDA, in fp16 unless you ask for fp32. No GPU has run this yet."""
 
     name = "tensorrt"
 
@@ -111,7 +110,7 @@ class TensorRTBackend(ONNXRuntimeBackend):
 
 
 def import_onnxruntime(backend: str) -> Any:
-    """The package; DeviceError where there is none, or none that works."""
+    """Import the package; DeviceError if it is missing or does not work."""
     try:
         return importlib.import_module("onnxruntime")
     except ImportError as error:
@@ -122,10 +121,10 @@ def import_onnxruntime(backend: str) -> Any:
 
 
 def _onnx_model(source: ModelSource) -> str | bytes:
-    """Path of an ONNX file, or the bytes of one made from weights in torch."""
+    """Path of an ONNX file, or the bytes of a file converted from torch weights."""
     path = source.graph_file((".onnx",))
     if path is not None:
         return str(path)
-    from dreamif_model.export import onnx_bytes  # needs torch and onnx
+    from dreamif_model.model_files.graph_export import onnx_bytes  # needs torch and onnx
 
     return onnx_bytes(source.torch_network(), source.info())

@@ -1,6 +1,6 @@
-"""The network on the CPU through OpenVINO: no file is written, nothing is reported to its makers.
+"""The network in OpenVINO on a CPU, without files in between and without telemetry.
 
-OpenVINO is imported when it is asked for; torch only where the weights are a torch network.
+OpenVINO is imported when it is used, and torch only for weights of a torch network.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from numpy.typing import NDArray
 from dreamif_model.backends.interface import NetworkBackend
 from dreamif_model.device import cpu_threads
 from dreamif_model.errors import ConfigError, DeviceError, WeightsError
-from dreamif_model.graph_info import GRAPH_KEY, GraphInfo
-from dreamif_model.model_source import ModelSource
+from dreamif_model.model_files.graph_info import GRAPH_KEY, GraphInfo
+from dreamif_model.model_files.model_source import ModelSource
 
-HINTS = {"fp32": "f32", "bf16": "bf16"}  # of OpenVINO for our precisions
-KEPT_SIZES = 2  # compiled at a time: a node has one, a second camera pair or a preview another
+HINTS = {"fp32": "f32", "bf16": "bf16"}  # our precisions: OpenVINO's names
+KEPT_SIZES = 2  # compiled sizes that stay: one for the node, one for a preview or a second pair
 _TELEMETRY = "openvino_telemetry"
 
 
 class OpenVINOBackend(NetworkBackend):
     """Runs a network in OpenVINO's CPU plugin.
 
-    The graph is read once, for any size, and compiled for each size of images on its first pair;
-    the newest :data:`KEPT_SIZES` are kept. DeviceError where OpenVINO is missing, ConfigError for
-    bf16 on a processor that has none.
+    The graph is read once. It is compiled at the first pair of each size, and the last
+    :data:`KEPT_SIZES` compiled graphs are kept. DeviceError if OpenVINO is missing, ConfigError
+    for bf16 on a processor without it.
     """
 
     name, device = "openvino", "cpu"
@@ -44,10 +44,10 @@ class OpenVINOBackend(NetworkBackend):
         self.precision = self._resolve(precision)
         self._graph, info = self._read(source)
         super().__init__(info, source)
-        self._requests: dict[tuple[int, ...], Any] = {}  # one for each compiled size, newest last
+        self._requests: dict[tuple[int, ...], Any] = {}  # by shape, last used last
 
     def infer(self, phases: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        """The arrays returned are overwritten by the next call."""
+        """Run the network; the next call overwrites the returned arrays."""
         request = self._request(phases.shape)
         outputs = request.infer([phases], share_inputs=True, share_outputs=True)
         return list(outputs.values())
@@ -73,7 +73,7 @@ class OpenVINOBackend(NetworkBackend):
         return read_graph(self._core, path)
 
     def _request(self, shape: tuple[int, ...]) -> Any:
-        """What infers phases of this shape; compiled where it is not at hand."""
+        """The inference request for phases of this shape, compiled if necessary."""
         request = self._requests.pop(shape, None) or self._compile(shape)
         self._requests[shape] = request
         if len(self._requests) > KEPT_SIZES:
@@ -87,13 +87,13 @@ class OpenVINOBackend(NetworkBackend):
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": HINTS[self.precision],
             "INFERENCE_NUM_THREADS": cpu_threads(),
-            "ENABLE_CPU_PINNING": False,  # a pinned thread waits for whoever shares its core
+            "ENABLE_CPU_PINNING": False,  # a pinned thread waits for other programs on its core
         }
         return self._core.compile_model(graph, "CPU", settings).create_infer_request()
 
 
 def read_graph(core: Any, path: Path) -> tuple[Any, GraphInfo]:
-    """An exported network and its metadata; WeightsError where the file is something else."""
+    """Read an exported network and its metadata; WeightsError if the file is something else."""
     try:
         graph = core.read_model(path)
         info = graph.get_rt_info()
@@ -108,19 +108,16 @@ def read_graph(core: Any, path: Path) -> tuple[Any, GraphInfo]:
 
 @cache
 def openvino_core() -> Any:
-    """OpenVINO's core: one for the process, which lives as long; errors as :func:`import_openvino`.
+    """OpenVINO's core: one for the whole process, because two would make the next Ctrl-C crash.
 
-    Each core gives its thread a stack for signals, and puts back at its end what was there before:
-    of two, the second would put back the first one's, long freed, and the next Ctrl-C would crash.
+    Each core installs a signal stack and restores the previous one at its end; the second core
+    would restore the first one's, which is freed by then. Errors as in :func:`import_openvino`.
     """
     return import_openvino().Core()
 
 
 def import_openvino() -> Any:
-    """The package, importing which would otherwise report to its makers.
-
-    DeviceError where there is none, or none that works.
-    """
+    """Import the package without its telemetry; DeviceError if it is missing or does not work."""
     blocked = _TELEMETRY not in sys.modules
     if blocked:
         sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # as if not installed

@@ -1,4 +1,4 @@
-"""A torch network as a graph of OpenVINO, converted in memory, for any size of images."""
+"""Convert a torch network to an OpenVINO graph in memory, for images of any size."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dreamif_model.network.frame import FrameNetwork
 
 
 def convert(network: Network) -> Any:
-    """Convert a network as :class:`FrameNetwork` has it."""
+    """Convert a network, wrapped as :class:`FrameNetwork`."""
     config = network.config
     side = 2 * config.size_multiple // config.stem
     channels = (1 + config.image_channels) * config.stem**2
@@ -25,17 +25,17 @@ def convert(network: Network) -> Any:
 
 @torch.no_grad()
 def convert_module(module: nn.Module, example: tuple[Tensor, ...]) -> Any:
-    """Convert a module that takes ``example`` or anything of another height and width.
+    """Convert a module; ``example`` are its inputs, which may later have other heights and widths.
 
-    By the front end itself: ``openvino.convert_model`` does the same, but reports each use.
-    A size that tracing would take for a constant is an error, so the example's does not matter.
+    Uses OpenVINO's front end directly, because ``openvino.convert_model`` reports each use. It is
+    an error if tracing would make the example's size a constant.
     """
     decoders = importlib.import_module("openvino.frontend.pytorch.ts_decoder")
     managers = importlib.import_module("openvino.frontend")
     extensions = importlib.import_module("openvino.frontend.pytorch")
     with warnings.catch_warnings():
         warnings.simplefilter("error", torch.jit.TracerWarning)  # type: ignore[attr-defined]
-        warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit.trace, OpenVINO's way
+        warnings.simplefilter("ignore", DeprecationWarning)  # torch.jit.trace warns
         decoder = decoders.TorchScriptPythonDecoder(
             module,
             example_input=example,
@@ -48,7 +48,7 @@ def convert_module(module: nn.Module, example: tuple[Tensor, ...]) -> Any:
 
 
 def _diagonal(node: Any) -> Any:
-    """Diagonals of square matrices in the last two dimensions, which OpenVINO has no rule for."""
+    """Diagonals of the last two dimensions, for which OpenVINO has no rule."""
     ops = importlib.import_module("openvino.opset9")
     matrices = node.get_input(0)
     side = ops.gather(ops.shape_of(matrices, "i32"), ops.constant(-1), ops.constant(0))
@@ -57,7 +57,7 @@ def _diagonal(node: Any) -> Any:
 
 
 def _layer_norm(node: Any) -> Any:
-    """Layer normalization of (B, h, w, C), computed as (B, C, h, w), which needs no copies."""
+    """Layer normalization of (B, h, w, C), computed as (B, C, h, w) to avoid copies."""
     ops = importlib.import_module("openvino.opset9")
     channels, shape = ops.constant([1]), ops.constant([1, -1, 1, 1])
     pixels = ops.transpose(node.get_input(0), ops.constant([0, 3, 1, 2]))

@@ -1,4 +1,4 @@
-"""Images as the phases that networks take (pixel unshuffle), and back, without other copies."""
+"""Convert images to the phases that networks take (pixel unshuffle), and back."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Pixels = NDArray[np.uint8]
+from dreamif_model.arrays import ByteImage, GrayImage
 
 
 class PhasePacker:
-    """Packs uint8 images into phases; keeps its buffers from frame to frame.
+    """Packs uint8 images into phases, and reuses its buffers for every frame.
 
     Phase ``s·y + x`` of an image holds the pixels in row y and column x of every s×s cell, as in
     ``torch.nn.functional.pixel_unshuffle``. Infrared comes first, then the channels of visible.
@@ -18,14 +18,14 @@ class PhasePacker:
 
     def __init__(self, stem: int) -> None:
         self._stem = stem
-        self._phases: Pixels = np.empty((1, 0, 0, 0), np.uint8)
-        self._levels: Pixels = np.empty((0, 0), np.uint8)
-        self._fused: Pixels = np.empty((0, 0), np.uint8)
+        self._phases: NDArray[np.uint8] = np.empty((1, 0, 0, 0), np.uint8)
+        self._levels: NDArray[np.uint8] = np.empty((0, 0), np.uint8)
+        self._fused: NDArray[np.uint8] = np.empty((0, 0), np.uint8)
 
-    def pack(self, infrared: Pixels, visible: Pixels) -> Pixels:
+    def pack(self, infrared: GrayImage, visible: ByteImage) -> NDArray[np.uint8]:
         """Infrared (H, W) and visible (H, W[, C]) to (1, (1 + C)·s², H/s, W/s).
 
-        The next call overwrites what is returned.
+        The next call overwrites the result.
         """
         channels = [visible] if visible.ndim == 2 else list(cv2.split(visible))
         images, cells = [infrared, *channels], self._stem**2
@@ -37,10 +37,10 @@ class PhasePacker:
             self._split(np.ascontiguousarray(image), self._phases[0, number * cells :])
         return self._phases
 
-    def unpack(self, phases: NDArray[np.float32]) -> Pixels:
-        """Gray levels (1, C·s², h, w), not below 0, to uint8 (H, W), or (H, W, 3) for C = 3.
+    def unpack(self, phases: NDArray[np.float32]) -> ByteImage:
+        """Gray levels (1, C·s², h, w), 0 or more, to uint8 (H, W), or (H, W, 3) for C = 3.
 
-        The next call overwrites what is returned.
+        The next call overwrites the result.
         """
         _, count, height, width = phases.shape
         stem, cells = self._stem, self._stem**2
@@ -54,23 +54,23 @@ class PhasePacker:
         for channel in range(channels):
             self._merge(planes[channel * cells :], self._fused[channel])
         if channels == 1:
-            fused: Pixels = self._fused[0]
+            fused: GrayImage = self._fused[0]
             return fused
         return np.asarray(cv2.merge(list(self._fused)), np.uint8)
 
-    def _split(self, image: Pixels, planes: Pixels) -> None:
+    def _split(self, image: GrayImage, planes: NDArray[np.uint8]) -> None:
         rows = self._rows(image)
         for y in range(self._stem):
             first = y * self._stem
             cv2.split(rows[:, y], list(planes[first : first + self._stem]))
 
-    def _merge(self, planes: Pixels, image: Pixels) -> None:
+    def _merge(self, planes: NDArray[np.uint8], image: GrayImage) -> None:
         rows = self._rows(image)
         for y in range(self._stem):
             first = y * self._stem
             cv2.merge(list(planes[first : first + self._stem]), rows[:, y])
 
-    def _rows(self, image: Pixels) -> Pixels:
+    def _rows(self, image: GrayImage) -> NDArray[np.uint8]:
         """(H, W) as (H/s, s, W/s, s): cell row, row in the cell, cell column, column in it."""
         stem = self._stem
         height, width = image.shape

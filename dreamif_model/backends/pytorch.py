@@ -1,4 +1,4 @@
-"""The network in torch: on CUDA as a CUDA graph, on a CPU where OpenVINO is not wanted."""
+"""The network in torch: as a CUDA graph on CUDA, or on a CPU."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from dreamif_model.backends.cuda_graph import CapturedStage
 from dreamif_model.backends.interface import NetworkBackend
 from dreamif_model.device import cpu_threads, machine_name
 from dreamif_model.errors import ConfigError, DeviceError, WeightsError
-from dreamif_model.graph_info import GRAPH_KEY, GraphInfo
-from dreamif_model.model_source import ModelSource
+from dreamif_model.model_files.graph_info import GRAPH_KEY, GraphInfo
+from dreamif_model.model_files.model_source import ModelSource
 from dreamif_model.network.frame import FrameNetwork
 
 _LOG = logging.getLogger(__name__)
@@ -31,8 +31,8 @@ DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 class TorchBackend(NetworkBackend):
     """Runs a network eagerly on a CPU, and as a CUDA graph on a GPU.
 
-    precision ``auto`` is fp16 on CUDA and fp32 on a CPU. The images, and the sum of sources and
-    residual, are fp32 always: autocast runs the convolutions in ``precision``.
+    Precision ``auto`` is fp16 on CUDA and fp32 on a CPU. Autocast runs the convolutions in this
+    precision; images, and the sum of sources and residual, are always fp32.
     """
 
     name = "torch"
@@ -59,12 +59,12 @@ class TorchBackend(NetworkBackend):
 
     @property
     def uses_cuda_graph(self) -> bool:
-        """Whether another pair of the last one's size replays a CUDA graph."""
+        """Whether the next pair of the same size replays a CUDA graph."""
         return isinstance(self._stage, CapturedStage) and self._stage.is_captured
 
     @torch.inference_mode()
     def infer(self, phases: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        """Upload, run, download; the arrays are the caller's own."""
+        """Run the network; the returned arrays belong to the caller."""
         tensor = torch.from_numpy(phases)
         if self._device.type == "cuda":
             tensor = tensor.pin_memory().to(self._device, non_blocking=True)
@@ -82,9 +82,10 @@ class TorchBackend(NetworkBackend):
         return outputs
 
     def _place(self, network: nn.Module) -> nn.Module:
-        """On the device, channels last; what autocast would convert each time, converted once.
+        """Move the network to the device, channels last, with convolutions in the precision.
 
-        Normalizations, temperatures and prompts stay in fp32.
+        Autocast would convert them at each call. Normalizations, temperatures and prompts stay
+        in fp32.
         """
         network = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         for module in network.modules():
@@ -95,7 +96,7 @@ class TorchBackend(NetworkBackend):
 
 @cache
 def _warn_of_spinning_threads() -> None:
-    """Say once where torch was imported before this package could tell its threads to sleep."""
+    """Warn once if torch was imported before this package could make its threads sleep."""
     if SET_TOO_LATE and torch.get_num_threads() > 1:
         _LOG.warning(
             "torch was imported before dreamif_model, so its threads spin while they wait, and "
@@ -105,9 +106,9 @@ def _warn_of_spinning_threads() -> None:
 
 
 def resolve_device(name: str) -> torch.device:
-    """``auto`` (CUDA where there is one, else the CPU), ``cpu``, ``cuda`` or ``cuda:N``.
+    """The device of ``auto`` (CUDA if there is one, else the CPU), ``cpu``, ``cuda``, ``cuda:N``.
 
-    DeviceError when a CUDA device is asked for and missing: never a silent fallback.
+    DeviceError if the CUDA device that was asked for is missing.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -122,7 +123,7 @@ def resolve_device(name: str) -> torch.device:
 
 
 def _resolve_precision(name: str, device: torch.device) -> str:
-    """ConfigError for fp16 on the CPU: torch emulates it there, many times slower."""
+    """The precision; ConfigError for fp16 on a CPU, where torch emulates it many times slower."""
     if name == "auto":
         return "fp16" if device.type == "cuda" else "fp32"
     if name == "fp16" and device.type == "cpu":
@@ -133,11 +134,11 @@ def _resolve_precision(name: str, device: torch.device) -> str:
 
 
 def read_torchscript(path: Path) -> tuple[nn.Module, GraphInfo]:
-    """An exported network and its metadata; WeightsError where the file is something else."""
+    """Read an exported network and its metadata; WeightsError if the file is something else."""
     extra = {GRAPH_KEY: ""}
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit
+            warnings.simplefilter("ignore", DeprecationWarning)  # torch.jit warns
             module = torch.jit.load(str(path), map_location="cpu", _extra_files=extra)
     except (RuntimeError, ValueError):
         raise WeightsError(f"{path} is damaged, or no network in TorchScript") from None
@@ -147,11 +148,11 @@ def read_torchscript(path: Path) -> tuple[nn.Module, GraphInfo]:
 
 @contextmanager
 def exact_arithmetic(device: torch.device) -> Iterator[None]:
-    """Let CUDA compute fp32 in fp32, and sum fp16 in fp32, while inside.
+    """Let CUDA compute fp32 in fp32, and sum fp16 in fp32, inside the context.
 
-    By default convolutions round fp32 to TF32's 10 bits, which is off by more than 1e-4, and
-    long fp16 sums may be split and added in fp16, where they overflow. These switches are the
-    process's: set here and put back, they leave a program that trains beside the engine alone.
+    By default convolutions round fp32 to TF32's 10 bits, which changes results by more than 1e-4,
+    and long fp16 sums may be added in fp16, where they overflow. The switches belong to the whole
+    process; they are restored at the end, because the program may train beside the engine.
     """
     if device.type != "cuda":
         yield
@@ -168,7 +169,7 @@ def exact_arithmetic(device: torch.device) -> Iterator[None]:
 
 
 def _arithmetic_switches() -> list[tuple[Any, str, Any]]:
-    """Whose, which, and what it must be."""
+    """Owner, name and required value of each switch."""
     cudnn: Any = torch.backends.cudnn
     matmul: Any = torch.backends.cuda.matmul
     sums = [(matmul, "allow_fp16_reduced_precision_reduction", False)]

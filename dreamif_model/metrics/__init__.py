@@ -1,12 +1,12 @@
-"""Fusion metrics on gray images in [0, 255].
+"""Fusion metrics on gray images with levels in [0, 255].
 
-``fused``, ``infrared`` and ``visible`` are 2-D arrays of one size, luma (BT.601) of colour
-images. Papers differ in the details; these are the definitions used everywhere here. AG, SF and
-SD also reward noise, and copies of one source win others (VIFF, CC): never read one alone.
+``fused``, ``infrared`` and ``visible`` are (H, W) arrays of one size, of any type of number; take
+the luma (BT.601) of colour images. Papers differ in details: the docstrings have the definitions
+used here. AG, SF and SD also reward noise, and a copy of one source wins VIFF and CC, so always
+read several metrics.
 """
 
 from dreamif_model.metrics.edges import nabf, qabf
-from dreamif_model.metrics.gray import Gray
 from dreamif_model.metrics.statistics import (
     average_gradient,
     correlation_coefficient,
@@ -19,12 +19,11 @@ from dreamif_model.metrics.statistics import (
     standard_deviation,
     sum_of_correlations_of_differences,
 )
-from dreamif_model.metrics.table import METRICS, Metric, evaluate, evaluate_all, markdown_table
+from dreamif_model.metrics.table import METRICS, Metric, evaluate, evaluate_all
 from dreamif_model.metrics.vif import viff
 
 __all__ = [
     "METRICS",
-    "Gray",
     "Metric",
     "average_gradient",
     "correlation_coefficient",
@@ -32,7 +31,6 @@ __all__ = [
     "evaluate",
     "evaluate_all",
     "fusion_psnr",
-    "markdown_table",
     "mutual_information",
     "nabf",
     "psnr",

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dreamif_model.arrays import AnyGray, DoubleImage
 from dreamif_model.errors import ImageError
 from dreamif_model.metrics.filters import smooth
-from dreamif_model.metrics.gray import Gray, Plane, planes
+from dreamif_model.metrics.gray import planes
 
-SMOOTHING = 1.5  # pixels, σ; takes most of a camera's noise from the test for stillness
+SMOOTHING = 1.5  # pixels, σ; removes most of a camera's noise before the test for stillness
 STILL = 3.0  # gray levels, default threshold
 
 
@@ -22,11 +23,11 @@ class Flicker:
     """What :func:`flicker` measured.
 
     Attributes:
-        ratio: fused_change / input_change; ≥ 0, lower is better. NaN where no pixel was still.
+        ratio: fused_change / input_change; ≥ 0, lower is better. NaN if no pixel was still.
         fused_change: mean change of the fused image over still pixels, gray levels per frame.
-        input_change: the same of the inputs, of each pixel the one that changed more.
+        input_change: mean change of the inputs; the input that changed more counts at each pixel.
         still_share: share of still pixels, 0 to 1.
-        frames: how many there were.
+        frames: number of frames.
     """
 
     ratio: float
@@ -41,7 +42,7 @@ class Stillness:
     """Where neither input changed between two frames.
 
     pixels: (H, W), True where both are still. count: number of those pixels.
-    input_change: Σ max(abs(ΔI), abs(ΔV)) over these, as :func:`flicker` has it.
+    input_change: Σ max(abs(ΔI), abs(ΔV)) over those pixels, as in :func:`flicker`.
     """
 
     pixels: NDArray[np.bool_]
@@ -49,25 +50,29 @@ class Stillness:
     input_change: float
 
     @classmethod
-    def of(cls, before: Sequence[Gray], now: Sequence[Gray], threshold: float = STILL) -> Stillness:
-        """From infrared and visible image of both frames, all (H, W)."""
+    def of(
+        cls, before: Sequence[AnyGray], now: Sequence[AnyGray], threshold: float = STILL
+    ) -> Stillness:
+        """Compare the infrared and visible image of two frames, all (H, W)."""
         deltas = [_delta(*both) for both in zip(before, now, strict=True)]
         still = np.all([abs(smooth(delta, SMOOTHING)) <= threshold for delta in deltas], axis=0)
         change = float(np.maximum(*map(abs, deltas))[still].sum())
         return cls(still, int(still.sum()), change)
 
-    def change(self, before: Gray, now: Gray) -> float:
+    def change(self, before: AnyGray, now: AnyGray) -> float:
         """Σ abs(ΔF) of a fused image over the still pixels."""
         return float(abs(_delta(before, now))[self.pixels].sum())
 
 
-def _delta(before: Gray, now: Gray) -> Plane:
+def _delta(before: AnyGray, now: AnyGray) -> DoubleImage:
     old, new = planes(before, now)
     return new - old
 
 
-def flicker(frames: Iterable[tuple[Gray, Gray, Gray]], threshold: float = STILL) -> Flicker:
-    """How much the fused image changes where the inputs are still, relative to their own change.
+def flicker(
+    frames: Iterable[tuple[AnyGray, AnyGray, AnyGray]], threshold: float = STILL
+) -> Flicker:
+    """Measure how much the fused image changes where the inputs are still.
 
     With Δ the difference to the frame before and G a Gaussian of σ = 1.5 pixels, a pixel of a
     frame is still when abs(G ΔI) ≤ threshold and abs(G ΔV) ≤ threshold. Over all still pixels of
@@ -75,20 +80,23 @@ def flicker(frames: Iterable[tuple[Gray, Gray, Gray]], threshold: float = STILL)
 
         flicker = Σ abs(ΔF) / Σ max(abs(ΔI), abs(ΔV))
 
-    0: the fused image is still too; 1: it changes as much as its inputs do (by their noise);
-    above 1: fusion makes flicker of its own, infinite when the inputs do not change at all.
-    Sums come before the division, so that frames with few still pixels count little. A measure
-    of this project.
+    0 means that the fused image is still too, 1 that it changes as much as the noise of its
+    inputs, and more than 1 that fusion adds flicker; it is infinite when the inputs do not change
+    at all. Frames with few still pixels count little, because sums come before the division.
+    This project defined the measure.
 
     Args:
         frames: fused, infrared and visible image of each frame, (H, W) in [0, 255], in order.
-            Taken one by one; two frames are held at a time.
+            They are read one by one; two are held in memory.
         threshold: gray levels.
+
+    Returns:
+        The ratio and what it was computed from.
 
     Raises:
         ImageError: fewer than two frames, or images of unequal size.
     """
-    before: list[Plane] | None = None
+    before: list[DoubleImage] | None = None
     count = still_pixels = pixels = 0
     fused_sum = input_sum = 0.0
     for count, frame in enumerate(frames, start=1):

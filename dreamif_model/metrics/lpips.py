@@ -1,8 +1,8 @@
 """LPIPS with AlexNet (Zhang et al., CVPR 2018), with weights that the user brings.
 
-The weights are not ours to ship. Two files have them, which may also be merged into one: that of
-torchvision's AlexNet (ImageNet) and ``alex.pth`` of the lpips package, version 0.1. The tensors
-that must be there, others are ignored:
+The licence of the weights does not let us ship them. They are in two files: torchvision's AlexNet
+(ImageNet) and ``alex.pth`` of the lpips package, version 0.1; one merged file works too. These
+tensors are needed, others are ignored:
 
 ====================================  =====================
 features.0.weight, features.0.bias    (64, 3, 11, 11), (64)
@@ -29,11 +29,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from dreamif_model.checkpoints import read_pickled
+from dreamif_model.arrays import AnyGray
 from dreamif_model.errors import WeightsError
-from dreamif_model.metrics.gray import Gray, planes
+from dreamif_model.metrics.gray import planes
+from dreamif_model.model_files.checkpoints import read_pickled
 
-SMALLEST = 31  # pixels; a smaller image has nothing left after the second pooling
+MIN_SIDE = 31  # pixels; a smaller image has nothing left after the second pooling
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # ImageNet's, for [-1, 1]
 # Layer's number in torchvision's AlexNet, output and input channels, side, stride, padding.
 LAYERS = (
@@ -47,7 +48,7 @@ POOLED = (3, 6)  # layers that take their input through 3×3 maxima, stride 2
 
 
 class Lpips:
-    """The distance, with weights of one or more files (safetensors, or .pth of tensors only)."""
+    """The LPIPS distance, with weights from safetensors or from .pth files of tensors only."""
 
     def __init__(self, files: Sequence[Path]) -> None:
         state: dict[str, Tensor] = {}
@@ -57,21 +58,22 @@ class Lpips:
 
     @staticmethod
     def use_one_thread() -> None:
-        """Keep torch of this process to one core, where others compute beside it."""
+        """Let torch use one thread in this process, because other processes compute beside it."""
         torch.set_num_threads(1)
 
-    def score(self, fused: Gray, infrared: Gray, visible: Gray) -> float:
+    def score(self, fused: AnyGray, infrared: AnyGray, visible: AnyGray) -> float:
         """(d(F, I) + d(F, V)) / 2; ≥ 0, lower is better."""
         return (self.distance(fused, infrared) + self.distance(fused, visible)) / 2
 
     @torch.inference_mode()
-    def distance(self, a: Gray, b: Gray) -> float:
-        """Of two gray images (H, W) in [0, 255], shown as three equal channels in [-1, 1]; ≥ 0.
+    def distance(self, a: AnyGray, b: AnyGray) -> float:
+        """The distance of two gray images (H, W) in [0, 255]; ≥ 0.
 
-        d = Σ over AlexNet's five layers of mean over pixels of w · (x̂_a - x̂_b)², x̂ the outputs
-        after ReLU, of length 1 at each pixel, w ≥ 0 a weight per channel.
+        AlexNet sees them as three equal channels in [-1, 1]. d = Σ over its five layers of the mean
+        over pixels of w · (x̂_a - x̂_b)², where x̂ are the outputs after ReLU, scaled to length 1 at
+        each pixel, and w ≥ 0 is a weight for each channel.
         """
-        images = [torch.from_numpy(image).float() for image in planes(a, b, smallest=SMALLEST)]
+        images = [torch.from_numpy(image).float() for image in planes(a, b, min_side=MIN_SIDE)]
         x = torch.stack(images)[:, None].expand(-1, 3, -1, -1) / 127.5 - 1  # (2, 3, H, W)
         x = (x - x.new_tensor(SHIFT).view(3, 1, 1)) / x.new_tensor(SCALE).view(3, 1, 1)
         total = 0.0
@@ -97,7 +99,7 @@ def _expected() -> dict[str, tuple[int, ...]]:
 
 def _read(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
-        raise WeightsError(f"no LPIPS weights at {path}: give files that are there")
+        raise WeightsError(f"no LPIPS weights at {path}: check the path")
     state = _load_safetensors(path) if path.suffix == ".safetensors" else read_pickled(path)
     if not isinstance(state, dict):
         raise WeightsError(f"{path} holds a {type(state).__name__}, expected named tensors")

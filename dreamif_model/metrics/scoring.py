@@ -1,4 +1,4 @@
-"""Metrics of many image files, on all cores, and how sure their means are."""
+"""Metrics of many image files, on all cores, with confidence intervals of their means."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from dreamif_model.data import find_pairs, read_gray
+from dreamif_model.arrays import GrayImage
 from dreamif_model.device import keep_freed_memory, usable_cores
 from dreamif_model.errors import ConfigError, DreamIFError, ImageError
+from dreamif_model.image_files import find_pairs, read_gray
 from dreamif_model.metrics import evaluate
 from dreamif_model.metrics.filters import use_one_thread
 
-IMAGES_PER_WORKER = 16  # below that, a worker process takes longer to start than it saves
-RESAMPLES, CHUNK = 10_000, 500  # of the bootstrap; how many at a time, for the memory
+IMAGES_PER_WORKER = 16  # with fewer, starting a worker process takes longer than it saves
+RESAMPLES, CHUNK = 10_000, 500  # of the bootstrap; in chunks, to save memory
 
 if TYPE_CHECKING:
     from dreamif_model.metrics.lpips import Lpips
 
-GrayImage: TypeAlias = NDArray[np.uint8]  # (H, W)
 Scores: TypeAlias = dict[str, float]  # metric: value
 
 
 @dataclass(frozen=True)
 class Triple:
-    """The files of one fused image and its sources."""
+    """The files of one fused image and of its sources."""
 
     fused: Path
     infrared: Path
@@ -47,7 +47,7 @@ class Triple:
 def find_triples(fused: Path, infrared: Path, visible: Path) -> list[Triple]:
     """Three image files, or the files of equal stem in three folders, sorted by stem.
 
-    ImageError as :func:`dreamif_model.data.find_pairs`.
+    ImageError as :func:`dreamif_model.image_files.find_pairs`.
     """
     sources, results = find_pairs(infrared, visible), find_pairs(infrared, fused)
     return [
@@ -57,9 +57,9 @@ def find_triples(fused: Path, infrared: Path, visible: Path) -> list[Triple]:
 
 
 def read_triple(triple: Triple) -> tuple[GrayImage, GrayImage, GrayImage]:
-    """Fused, infrared and visible image as gray (H, W), of one size.
+    """Read the fused, infrared and visible image as gray (H, W) of one size.
 
-    ImageError names the file that is not 8 bit, or of another size than the fused one.
+    ImageError names a file that is not 8 bit, or of another size than the fused one.
     """
     paths = (triple.fused, triple.infrared, triple.visible)
     images = [read_gray(path) for path in paths]
@@ -79,7 +79,7 @@ def read_triple(triple: Triple) -> tuple[GrayImage, GrayImage, GrayImage]:
 
 
 def score_triple(triple: Triple, lpips: Lpips | None = None) -> Scores:
-    """Every metric of one fused image; ImageError names the file."""
+    """Compute every metric of one fused image; ImageError names the file."""
     images = read_triple(triple)
     try:
         scores = evaluate(*images)
@@ -91,9 +91,9 @@ def score_triple(triple: Triple, lpips: Lpips | None = None) -> Scores:
 def score_all(
     triples: Sequence[Triple], jobs: int | None = None, lpips_files: Sequence[Path] = ()
 ) -> Iterator[Scores]:
-    """:func:`score_triple` of each, in order, by up to ``jobs`` processes of one thread each.
+    """Run :func:`score_triple` for each, in order, in up to ``jobs`` processes of one thread.
 
-    jobs: default one per usable core; with 1, or few images, all is done in this process.
+    jobs: None for one per usable core. With 1, or with few images, this process does all of it.
     """
     if jobs is None:
         jobs = usable_cores()
@@ -112,8 +112,7 @@ def score_all(
             yield from pool.map(_score_in_worker, triples)
         except BrokenProcessPool:
             raise DreamIFError(
-                "a worker process was ended from outside, perhaps for lack of memory: "
-                "try fewer --jobs"
+                "a worker process was killed, perhaps because memory ran out: try fewer --jobs"
             ) from None
 
 
@@ -147,7 +146,7 @@ def mean_interval(
 ) -> tuple[float, float] | None:
     """95 % interval of the mean: percentile bootstrap (Efron 1979) over the images.
 
-    None where it says nothing: with one value, or where one is not finite.
+    None if there is one value only, or if one is not finite.
     """
     return mean_intervals({"": values}, resamples, seed)[""]
 
@@ -155,7 +154,7 @@ def mean_interval(
 def mean_intervals(
     columns: Mapping[str, Sequence[float]], resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, tuple[float, float] | None]:
-    """:func:`mean_interval` of each column; they are of one length."""
+    """:func:`mean_interval` of each column; all columns have one length."""
     finite = [name for name, values in columns.items() if np.isfinite(values).all()]
     data = np.array([columns[name] for name in finite], dtype=np.float64).T  # (images, columns)
     if len(data) < 2:

@@ -1,12 +1,13 @@
-"""The table of metrics that every command, help text and README table comes from."""
+"""The table of metrics: commands, help texts and the documentation take theirs from it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from dreamif_model.arrays import AnyGray
 from dreamif_model.metrics.edges import nabf, qabf
-from dreamif_model.metrics.gray import Gray, Image, images
+from dreamif_model.metrics.gray import Measured, images
 from dreamif_model.metrics.statistics import (
     average_gradient,
     correlation_coefficient,
@@ -23,36 +24,38 @@ from dreamif_model.metrics.vif import viff
 
 @dataclass(frozen=True)
 class Metric:
-    """One row of tables and help texts.
+    """One row of the table of metrics.
 
     Attributes:
         meaning: what it measures, in a few words, with the unit.
-        higher_is_better: its direction.
-        least: the smallest possible value.
-        greatest: the greatest possible value; None where there is no bound.
-        score: of one fused image and its sources; None where that is not enough.
+        higher_is_better: False if lower is better.
+        minimum: the smallest possible value.
+        maximum: the largest possible value; None if there is no bound.
+        score: computes it from one fused image and its sources; None if that is not enough.
     """
 
     meaning: str
     higher_is_better: bool
-    least: float
-    greatest: float | None
-    score: Callable[[Image, Image, Image], float] | None
+    minimum: float
+    maximum: float | None
+    score: Callable[[Measured, Measured, Measured], float] | None
 
     @property
     def arrow(self) -> str:
-        """Where better is."""
+        """↑ if higher is better, ↓ if lower is."""
         return "↑" if self.higher_is_better else "↓"
 
     @property
     def range(self) -> str:
-        """In words."""
-        if self.greatest is None:
-            return f"≥ {self.least:g}"
-        return f"{self.least:g} to {self.greatest:g}"
+        """The range of values as text, such as ``0 to 1``."""
+        if self.maximum is None:
+            return f"≥ {self.minimum:g}"
+        return f"{self.minimum:g} to {self.maximum:g}"
 
 
-def _of_fused(score: Callable[[Image], float]) -> Callable[[Image, Image, Image], float]:
+def _of_fused(
+    score: Callable[[Measured], float],
+) -> Callable[[Measured, Measured, Measured], float]:
     return lambda fused, infrared, visible: score(fused)  # noqa: ARG005
 
 
@@ -78,17 +81,40 @@ METRICS: dict[str, Metric] = {
 }
 
 
-def evaluate(fused: Gray, infrared: Gray, visible: Gray) -> dict[str, float]:
-    """Those of :data:`METRICS` that take no more than one fused image and its (clean) sources."""
+def evaluate(fused: AnyGray, infrared: AnyGray, visible: AnyGray) -> dict[str, float]:
+    """Compute every metric that needs one fused image and its sources only.
+
+    Args:
+        fused: (H, W) gray levels in [0, 255], 41×41 pixels or more.
+        infrared: likewise, of the same size; clean, whatever was fused.
+        visible: likewise.
+
+    Returns:
+        The values by the names in :data:`METRICS`.
+
+    Raises:
+        ImageError: an image has another shape.
+    """
     return evaluate_all({"fused": fused}, infrared, visible)["fused"]
 
 
 def evaluate_all(
-    fused: Mapping[str, Gray], infrared: Gray, visible: Gray
+    fused: Mapping[str, AnyGray], infrared: AnyGray, visible: AnyGray
 ) -> dict[str, dict[str, float]]:
-    """:func:`evaluate` of several fused images of one pair, by name.
+    """Compute the metrics of several fused images of one pair.
 
-    What a metric computes of the sources is computed once, and kept no longer than for it.
+    This is faster than :func:`evaluate` for each, because the sources are processed once.
+
+    Args:
+        fused: by name, (H, W) gray levels in [0, 255], 41×41 pixels or more.
+        infrared: likewise, of the same size; clean, whatever was fused.
+        visible: likewise.
+
+    Returns:
+        By the names of ``fused``, the values by the names in :data:`METRICS`.
+
+    Raises:
+        ImageError: an image has another shape.
     """
     one, other, *others = images(infrared, visible, *fused.values())
     shown = dict(zip(fused, others, strict=True))
@@ -104,7 +130,7 @@ def evaluate_all(
 
 
 def markdown_table() -> str:
-    """:data:`METRICS` as the table of the README."""
+    """:data:`METRICS` as the Markdown table of docs/evaluation.md."""
     lines = ["| metric | better | range | what it tells |", "| --- | --- | --- | --- |"]
     lines += [
         f"| `{name}` | {metric.arrow} | {metric.range} | {metric.meaning} |"

@@ -1,4 +1,4 @@
-"""The networks, what they give, and what they are built of."""
+"""The networks, their parts and their output."""
 
 from dreamif_model.network.dreamif import DreamIF
 from dreamif_model.network.lean import LeanDreamIF
@@ -11,5 +11,5 @@ __all__ = ["DreamIF", "LeanDreamIF", "Network", "NetworkOutput", "make_network"]
 
 
 def make_network(config: NetworkConfig | LeanConfig) -> Network:
-    """Build the network of a row of the table of variants, with random weights."""
+    """Build a network with random weights."""
     return LeanDreamIF(config) if isinstance(config, LeanConfig) else DreamIF(config)

@@ -1,4 +1,4 @@
-"""What the levels of encoder and decoder are built of. Shapes: B batch, C channels, h×w."""
+"""The blocks of encoder and decoder. Shapes: B batch, C channels, h×w."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ class LayerNorm(nn.LayerNorm):
     """Layer normalization over the channels of (B, C, h, w)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalize each pixel's channels."""
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
@@ -35,17 +34,17 @@ class TransposedAttention(nn.Module):
         b, c, h, w = x.shape
         width = c // self.heads
         qkv = self.qkv_depthwise(self.qkv(x)).reshape(b, self.heads, 3, width, h * w)
-        # One Gram matrix of [Q; K] holds Q·Kᵀ and, on its diagonal, the squared norms that
-        # normalize Q and K: cheaper than normalizing these two large tensors.
+        # The Gram matrix of [Q; K] holds Q·Kᵀ and, on its diagonal, the squared norms of Q and K.
+        # Normalizing with these is cheaper than normalizing the two large tensors.
         joined = qkv[:, :, :2].reshape(b * self.heads, 2 * width, h * w)
-        gram = torch.baddbmm(  # scaled as it is summed: in fp16 a sum over all pixels overflows
+        gram = torch.baddbmm(  # scaled in the sum, because a sum over all pixels overflows in fp16
             joined.new_zeros(()), joined, joined.transpose(1, 2), beta=0, alpha=(h * w) ** -0.5
         )
         gram = gram.float().reshape(b, self.heads, 2 * width, 2 * width)
         norm = gram.diagonal(dim1=-2, dim2=-1).clamp(min=1e-12).sqrt()
         cosine = gram[..., :width, width:] / (norm[..., :width, None] * norm[..., None, width:])
         attention = (cosine * self.temperature).softmax(dim=-1)
-        # Projection and attention are both linear in V, so they are multiplied first.
+        # Projection and attention are linear in V, so the two small matrices are multiplied first.
         projection = self.project.weight.reshape(c, self.heads, width).transpose(0, 1)
         mixing = (projection @ attention).transpose(1, 2).reshape(b, c, c)
         value = qkv[:, :, 2].reshape(b, c, h * w)
@@ -56,8 +55,8 @@ class TransposedAttention(nn.Module):
 class GatedFeedForward(nn.Module):
     """Gated-Dconv feed-forward network (Restormer, eq. 2).
 
-    dense: as in the authors' release, where the 3×3 convolution joins all channels, not each
-    by itself, and is what doubles them.
+    dense: as in the authors' release, where the 3×3 convolution is not depthwise and doubles the
+    channels.
     """
 
     def __init__(self, channels: int, expansion: float, dense: bool = False) -> None:
@@ -69,7 +68,7 @@ class GatedFeedForward(nn.Module):
         self.project_out = nn.Conv2d(hidden, channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """GELU-gated; keeps the shape (B, C, h, w)."""
+        """Keeps the shape (B, C, h, w)."""
         gate, value = self.depthwise(self.project_in(x)).chunk(2, dim=1)
         out: Tensor = self.project_out(F.gelu(gate) * value)
         return out
@@ -88,7 +87,6 @@ class TransformerBlock(nn.Module):
         self.feed_forward = GatedFeedForward(channels, expansion, dense_feed_forward)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Attention, then feed-forward, each added to what it was given."""
         attended: Tensor = x + self.attention(self.norm_attention(x))
         out: Tensor = attended + self.feed_forward(self.norm_feed_forward(attended))
         return out
@@ -97,8 +95,8 @@ class TransformerBlock(nn.Module):
 class ConvolutionBlock(nn.Module):
     """Two dense 3×3 convolutions with a ReLU between, added to the input; keeps the shape.
 
-    Stands in for a :class:`TransformerBlock` where pixels are many and channels few: there a
-    CPU spends its time on moving the block's many intermediate tensors, not on its arithmetic.
+    It replaces a :class:`TransformerBlock` at levels with many pixels and few channels, where a CPU
+    spends most of the time on moving the block's intermediate tensors.
     """
 
     def __init__(self, channels: int) -> None:
@@ -107,7 +105,6 @@ class ConvolutionBlock(nn.Module):
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, h, w) to the same shape."""
         out: Tensor = x + self.second(F.relu(self.first(x), inplace=True))
         return out
 
@@ -120,12 +117,11 @@ def make_block(config: NetworkConfig, level: int, channels: int) -> nn.Module:
 
 
 def make_blocks(config: NetworkConfig, level: int, count: int, channels: int) -> nn.Sequential:
-    """``count`` blocks, one after the other."""
     return nn.Sequential(*(make_block(config, level, channels) for _ in range(count)))
 
 
 def conv3x3(inputs: int, outputs: int, separable: bool) -> nn.Module:
-    """A 3×3 convolution, or its depthwise + pointwise stand-in."""
+    """A 3×3 convolution or, if separable, a depthwise and a pointwise one."""
     if not separable:
         return nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
     return nn.Sequential(
@@ -135,7 +131,7 @@ def conv3x3(inputs: int, outputs: int, separable: bool) -> nn.Module:
 
 
 class JoiningConvolution(nn.Conv2d):
-    """A 1×1 convolution of two tensors' channels, without copying them into one tensor first."""
+    """A 1×1 convolution of the channels of two tensors, without a copy that joins them."""
 
     def __init__(self, first: int, second: int, outputs: int) -> None:
         super().__init__(first + second, outputs, 1, bias=False)
@@ -157,7 +153,7 @@ class Downsample(nn.Sequential):
 
 
 class Upsample(nn.Sequential):
-    """(B, C, h, w) to (B, C/2, 2h, 2w); pointwise where the variant is separable."""
+    """(B, C, h, w) to (B, C/2, 2h, 2w); pointwise if separable."""
 
     def __init__(self, channels: int, separable: bool) -> None:
         size = 1 if separable else 3

@@ -1,7 +1,7 @@
-"""Dream-IF: Dynamic Relative EnhAncement for Image Fusion (Xu et al.), after the paper.
+"""Dream-IF: Dynamic Relative EnhAncement for Image Fusion (Xu et al.), as in the paper.
 
-One encoder and one decoder serve both modalities: they run as one batch whose first half is
-infrared and whose second half is visible, so every layer is called once.
+Both cameras share one encoder and one decoder. They run as one batch whose first half is infrared
+and whose second half is visible, so every layer is called once.
 
     image ─ embed ─ level 1 ─ 2 ─ 3 ─ 4            encoder: Restormer blocks (Zamir et al. 2022)
                                       └ up ─ RE ─ level 3 ─ up ─ RE ─ level 2 ─ up ─ RE ─ level 1
@@ -23,7 +23,7 @@ from dreamif_model.variants import NetworkConfig
 
 
 class DecoderLevel(nn.Module):
-    """Upsample, join the encoder's features where the variant does, enhance, decode."""
+    """Upsample, join the encoder's features if the variant does, enhance, decode."""
 
     def __init__(self, config: NetworkConfig, level: int) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class DecoderLevel(nn.Module):
         )
 
     def forward(self, x: Tensor, skip: Tensor) -> tuple[Tensor, Tensor | None]:
-        """(2B, 2C, h, w) and the encoder's (2B, C, 2h, 2w) to the latter's shape; dominance."""
+        """(2B, 2C, h, w) and the encoder's (2B, C, 2h, 2w) to (2B, C, 2h, 2w) and the dominance."""
         x = self.upsample(x)
         if self.join is not None:
             x = self.join(x, skip)
@@ -49,7 +49,7 @@ class DecoderLevel(nn.Module):
 
 
 class DreamIF(nn.Module):
-    """The whole network; sizes from a :class:`NetworkConfig`."""
+    """The network of the paper and of the variants that depart from it."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class DreamIF(nn.Module):
     def forward(self, infrared: Tensor, visible: Tensor) -> NetworkOutput:
         """Fuse a batch of aligned pairs.
 
-        infrared, visible: (B, 1, H, W) luma or (B, 3, H, W) RGB as the variant has it, in
+        infrared, visible: (B, 1, H, W) luma or (B, 3, H, W) RGB, as the variant has it, in
         [0, 1]; H and W multiples of ``config.size_multiple``.
         """
         sources = torch.cat((infrared, visible))  # (2B, 1 or 3, H, W)
@@ -99,7 +99,7 @@ class DreamIF(nn.Module):
         return levels
 
     def _decode(self, levels: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Finest features of both modalities (2B, C, h, w) and the dominance of each level."""
+        """Finest features of both cameras (2B, C, h, w) and the dominance of each level."""
         x, dominances = levels[3], []
         for decoder, skip in zip(self.decoder, (levels[2], levels[1], levels[0]), strict=True):
             x, dominance = decoder(x, skip)
@@ -108,7 +108,7 @@ class DreamIF(nn.Module):
         return x, dominances
 
     def _weighted(self, restored: Tensor, dominance: list[Tensor]) -> Tensor:
-        """Mean of both restored images, weighted by the finest dominance (the half, without)."""
+        """Mean of both restored images, weighted by the finest dominance, if any."""
         infrared, visible = restored.chunk(2)
         if not dominance:
             return (infrared + visible) / 2

@@ -1,4 +1,8 @@
-"""Relative dominance, and the enhancement that it guides (equations 4 to 7 of the paper)."""
+"""Relative dominance and the enhancement that it guides, as in the paper (equations 4 to 7).
+
+The lean network has classes of the same names in :mod:`dreamif_model.network.lean`, which follow
+the same equations with cheaper operations.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +15,10 @@ from dreamif_model.variants import NetworkConfig
 
 
 class RelativeDominance(nn.Module):
-    """RD^m = sigmoid(mean over channels of conv([F^ir; F^vi])^m): one map per modality.
+    """RD^m = sigmoid(mean over channels of conv([F^ir; F^vi])^m): one map for each camera m.
 
-    Computed as the convolution with the mean of each modality's kernels, which is the same: of
-    2C channels only the two means are wanted.
+    It is computed as a convolution with the mean of each camera's kernels, which is the same,
+    because only the mean of each C output channels is needed.
     """
 
     def __init__(self, channels: int, separable: bool) -> None:
@@ -40,7 +44,7 @@ class CrossEnhancement(nn.Module):
         self.other = conv3x3(channels, channels, separable)
 
     def forward(self, features: Tensor, other: Tensor, other_dominance: Tensor) -> Tensor:
-        """Two (B, C, h, w) and the other's (B, 1, h, w) to (B, C, h, w)."""
+        """Features of m and the other camera (B, C, h, w) and RD (B, 1, h, w) to (B, C, h, w)."""
         enhanced: Tensor = self.own(features) + self.other(other) * other_dominance
         return enhanced
 
@@ -48,9 +52,9 @@ class CrossEnhancement(nn.Module):
 class PromptBlock(nn.Module):
     """The Relative Dominance Prompt (equation 6): prompts chosen by F^m and RD^m, applied to F^m.
 
-    ``prompt_count`` learnable prompts are mixed by a softmax over a linear layer on the pooled
-    [F^m; RD^m], resized to F^m, joined with it, passed through a block and reduced to C
-    channels (reduced first where the variant is separable: the block is the costly part).
+    A softmax over a linear layer on the pooled [F^m; RD^m] mixes ``prompt_count`` learnable
+    prompts. The mixture is resized to F^m, joined with it, passed through a block and reduced to C
+    channels; a separable variant reduces first, because the block costs most.
     """
 
     def __init__(self, config: NetworkConfig, level: int) -> None:
@@ -105,9 +109,9 @@ class SelfEnhancement(nn.Module):
 
 
 class RelativeEnhancement(nn.Module):
-    """Relative dominance, and what it guides: cross and self enhancement of both modalities.
+    """Relative dominance, and the cross and self enhancement of both cameras that it guides.
 
-    Without relative dominance, enhancement is guided by ½ everywhere and no maps are given.
+    Without relative dominance, ½ everywhere guides the enhancement, and there are no maps.
     """
 
     def __init__(self, config: NetworkConfig, level: int) -> None:
@@ -122,7 +126,7 @@ class RelativeEnhancement(nn.Module):
         self.reduce = conv3x3(channels * parts, channels, separable) if parts else None
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
-        """(2B, C, h, w) to the same, enhanced, and the dominance (B, 2, h, w), if any."""
+        """Enhance (2B, C, h, w); also returns the dominance (B, 2, h, w), if any."""
         infrared, visible = features.chunk(2)
         if self.dominance is None:
             dominance = torch.full_like(infrared[:, :1].expand(-1, 2, -1, -1), 0.5)
@@ -142,7 +146,7 @@ class RelativeEnhancement(nn.Module):
 
 
 class DominanceGate(nn.Module):
-    """What the authors' release has for relative enhancement: one convolution and a gate.
+    """The relative enhancement of the authors' release: one convolution and a gate.
 
     Y = conv([F^ir; F^vi]); RD^m = sigmoid(mean over channels of Y^m); the enhanced F^m is
     Y^m · RD^m.
@@ -162,7 +166,7 @@ class DominanceGate(nn.Module):
 
 
 def make_enhancement(config: NetworkConfig, level: int) -> nn.Module | None:
-    """What a decoder level has between its input and its blocks; None where all is left out."""
+    """The enhancement of a decoder level; None if the variant has no part of it."""
     if config.released:
         return DominanceGate(config, level)
     guided = config.relative_dominance, config.cross_enhancement, config.self_enhancement

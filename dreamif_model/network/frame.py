@@ -1,4 +1,4 @@
-"""A network as an engine runs it: one frame of uint8 phases in, gray levels and maps out."""
+"""The network as backends run it: from uint8 phases to gray levels and dominance maps."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from dreamif_model.network.lean import fold
 
 
 class FrameNetwork(nn.Module):
-    """The network, folded for inference, between uint8 phases and what a frame needs of it.
+    """A network for one frame, folded for inference.
 
     Input: uint8 (1, (1 + C)·s², h, w), the phases of infrared and of the C channels of visible.
-    Outputs: fused, float (1, C·s², h, w) gray levels from 0 on; dominance (1, 2, h', w') of the
-    finest level, infrared first; and, where the network restores its sources, the mean absolute
-    change of the visible luma (1, 1, h, w) in [0, 1].
+    Outputs: fused, float (1, C·s², h, w), gray levels of 0 or more; dominance (1, 2, h', w') of the
+    finest level, infrared first; and, if the network restores its sources, the mean absolute change
+    of the visible luma (1, 1, h, w) in [0, 1].
     """
 
     def __init__(self, network: Network) -> None:
@@ -27,7 +27,6 @@ class FrameNetwork(nn.Module):
         fold(self.network)
 
     def forward(self, phases: Tensor) -> tuple[Tensor, ...]:
-        """Run one frame."""
         if isinstance(self.network, LeanDreamIF):
             return self._lean(self.network, phases)
         return self._paper(self.network, phases)

@@ -1,16 +1,17 @@
-"""A lean Dream-IF: the same ideas, laid out for what a CPU does fast.
+"""A lean Dream-IF: the ideas of the paper in operations that a CPU does fast.
 
-The images enter as their 4×4 phases (pixel unshuffle), so that every layer works at a quarter of
-the size or less. Both modalities travel in one tensor, infrared channels first; a paired
-convolution applies the same kernels to both (two groups). Levels 1 to 4 are at 1/4, 1/8, 1/16 and
-1/32 of the image.
+Its input are the 4×4 phases of the images (pixel unshuffle), so that every layer works at a quarter
+of the size or less. Both cameras share one tensor, infrared channels first; a paired convolution
+applies the same kernels to both (two groups). Levels 1 to 4 are at 1/4, 1/8, 1/16 and 1/32 of the
+image.
 
     phases ─ level 1 ─ 2 ─ 3 ─ 4                    encoder: residual blocks of two 3×3
                                └ RE ─ up + 3 ─ RE ─ up + 2 ─ RE ─ up + 1 ─ RE ─ heads
     heads: restored sources, the share of each per pixel, and a residual
 
-RE is Relative Enhancement (equations 4 to 7 of the paper). Shapes: B batch, C channels of one
-modality, h×w the level's size.
+RE is Relative Enhancement, after equations 4 to 7 of the paper; the paper's own version is in
+:mod:`dreamif_model.network.enhancement`. Shapes: B batch, C channels of one camera, h×w the level's
+size.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ from torch import Tensor, nn
 from dreamif_model.network.output import NetworkOutput
 from dreamif_model.variants import LeanConfig
 
-CANDIDATE_SIDES = (3, 5, 9)  # sides of the box windows that the candidate filters start from
-CANDIDATE_REACH = 4  # pixels to each side: as far as a 3×3 convolution of 4×4 phases reaches
+CANDIDATE_SIDES = (3, 5, 9)  # of the box windows that the candidate filters start from
+CANDIDATE_REACH = 4  # pixels to each side, the reach of a 3×3 convolution of 4×4 phases
 
 
 class BuiltConvolution(nn.Module):
-    """A convolution whose kernels are built from fewer parameters, anew at each call.
+    """A convolution whose kernels are built from fewer parameters at each call.
 
     For inference :func:`fold` builds them once.
     """
@@ -68,7 +69,7 @@ class BuiltConvolution(nn.Module):
 
 
 class PairedConvolution(BuiltConvolution):
-    """The same kernels for both modalities: (B, 2·C_in, h, w) to (B, 2·C_out, h', w')."""
+    """The same kernels for both cameras: (B, 2·C_in, h, w) to (B, 2·C_out, h', w')."""
 
     groups = 2
 
@@ -78,7 +79,6 @@ class PairedConvolution(BuiltConvolution):
         self.stride, self.padding = stride, (size - stride) // 2
 
     def kernels(self) -> tuple[Tensor, Tensor | None]:
-        """Those of one modality, twice."""
         weight, bias = self.kernel.weight, self.kernel.bias
         assert bias is not None
         return torch.cat((weight, weight)), torch.cat((bias, bias))
@@ -93,13 +93,12 @@ class ResidualBlock(nn.Module):
         self.second = PairedConvolution(channels, channels, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 2C, h, w) to the same shape."""
         out: Tensor = x + self.second(F.relu(self.first(x)))
         return out
 
 
 class RelativeDominance(BuiltConvolution):
-    """RD^ir = σ(w · (F^ir − F^vi) + b), RD^vi = 1 − RD^ir: they sum to one by construction.
+    """RD^ir = σ(w · (F^ir − F^vi) + b) and RD^vi = 1 − RD^ir, whose sum is 1.
 
     (B, 2C, h, w) to the logits of both, (B, 2, h, w), which differ in sign only.
     """
@@ -117,7 +116,7 @@ class RelativeDominance(BuiltConvolution):
 
 
 class CrossMixing(BuiltConvolution):
-    """1×1 kernels [[a, b], [b, a]]: a of the own modality and, for CE, b of the other."""
+    """1×1 kernels [[a, b], [b, a]]: a for the own camera and, for CE, b for the other."""
 
     def __init__(self, channels: int, cross: bool) -> None:
         super().__init__()
@@ -125,7 +124,6 @@ class CrossMixing(BuiltConvolution):
         self.other = nn.Conv2d(channels, channels, 1, bias=False) if cross else None
 
     def kernels(self) -> tuple[Tensor, Tensor | None]:
-        """Without CE, b is zero."""
         own, bias = self.own.weight, self.own.bias
         assert bias is not None
         other = torch.zeros_like(own) if self.other is None else self.other.weight
@@ -134,7 +132,7 @@ class CrossMixing(BuiltConvolution):
 
 
 class PromptMixture(nn.Module):
-    """P^m: a mixture of learned prompt vectors, chosen by the means of F^m and RD^m (SE)."""
+    """P^m (SE): a mixture of learned prompt vectors, chosen by the means of F^m and RD^m."""
 
     def __init__(self, channels: int, count: int) -> None:
         super().__init__()
@@ -153,7 +151,7 @@ class RelativeEnhancement(nn.Module):
     """G = F ⊙ RD + P, then F + conv3(ReLU(own(F) + cross(G))): dominance guides CE and SE.
 
     Without relative dominance RD is ½ everywhere, without self enhancement P is 0, and without
-    cross enhancement G of the other modality is not used.
+    cross enhancement G of the other camera is not used.
     """
 
     def __init__(self, config: LeanConfig, level: int) -> None:
@@ -170,14 +168,14 @@ class RelativeEnhancement(nn.Module):
         self.register_buffer("spread", spread, persistent=False)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
-        """(B, 2C, h, w) to the same, enhanced, and the logits of dominance (B, 2, h, w), if any."""
+        """Enhance (B, 2C, h, w); also returns the logits of dominance (B, 2, h, w), if any."""
         logits = None
         if self.dominance is None:
             dominance = torch.full_like(features[:, :2], 0.5)
         else:
             logits = self.dominance(features)
             dominance = logits.sigmoid()
-        # A map for every channel of its modality, as a convolution: OpenVINO copies to broadcast.
+        # A convolution copies each map to its camera's channels; broadcasts are slow in OpenVINO.
         guided = features * F.conv2d(dominance, self.get_buffer("spread"))
         if self.prompts is not None:
             guided = guided + self.prompts(features, dominance)
@@ -186,11 +184,11 @@ class RelativeEnhancement(nn.Module):
 
 
 class CandidateFilters(BuiltConvolution):
-    """K linear filters of 9×9 pixels, minus the identity, of images given as phases.
+    """K linear filters of 9×9 pixels, minus the identity, for images as phases.
 
-    The filters are the same for every pixel, whatever its phase, so that they print no grid; each
-    sums to one, so that they keep the brightness. (B, 2·s², h, w) to (B, 2·K·s², h, w): each
-    filter's change of each modality.
+    A filter is the same for pixels of every phase, so that it leaves no grid, and sums to one, so
+    that it keeps the brightness. (B, 2·s², h, w) to (B, 2·K·s², h, w): how each filter changes each
+    image.
     """
 
     groups = 2
@@ -207,7 +205,6 @@ class CandidateFilters(BuiltConvolution):
         self.register_buffer("places", _filter_places(stem, self.padding), persistent=False)
 
     def kernels(self) -> tuple[Tensor, Tensor | None]:
-        """The filters as convolutions of phases."""
         filters: Tensor = self.filters
         side = filters.shape[-1]
         filters = filters + (1 - filters.sum((1, 2), keepdim=True)) / side**2
@@ -219,10 +216,10 @@ class CandidateFilters(BuiltConvolution):
 
 
 def _filter_places(stem: int, cells: int) -> Tensor:
-    """(s², s², k, k): which of the 81 filter weights joins an output phase with an input pixel.
+    """(s², s², k, k): which of the 81 filter weights connects an output phase to an input pixel.
 
-    cells: how many cells the convolution reaches to each side; k is 2·cells + 1. The place is 81
-    where the pixel is out of the filter's reach.
+    cells: the convolution's reach to each side; k is 2·cells + 1. The place is 81 if the pixel is
+    out of the filter's reach.
     """
     side, width = 2 * CANDIDATE_REACH + 1, 2 * cells + 1
     position = torch.arange(stem)
@@ -270,13 +267,13 @@ class BilinearPhases(nn.Module):
         self.register_buffer("weight", middle.T.reshape(-1, 1, 3, 3), persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
-        """As ``F.interpolate`` does it, the borders repeated."""
+        """Enlarge as ``F.interpolate`` does, with repeated borders."""
         padded = F.pad(image, (1, 1, 1, 1), mode="replicate")
         return F.conv2d(padded, self.get_buffer("weight"))
 
 
 class LeanDreamIF(nn.Module):
-    """The whole network; sizes from a :class:`LeanConfig`."""
+    """The lean network."""
 
     def __init__(self, config: LeanConfig) -> None:
         super().__init__()
@@ -322,8 +319,8 @@ class LeanDreamIF(nn.Module):
     def forward_phases(self, phases: Tensor) -> tuple[Tensor, Tensor, list[Tensor], Tensor]:
         """Phases (B, 2·16, h, w) in [−½, ½] to fused and restored phases, logits and features.
 
-        Fused is (B, 16, h, w), restored (B, 2·16, h, w); the logits of dominance are
-        (B, 2, h', w') per level from coarse to fine.
+        Fused is (B, 16, h, w), restored (B, 2·16, h, w). The logits of dominance are
+        (B, 2, h', w') for each level from coarse to fine.
         """
         features, logits = self._decode(self._encode(phases))
         restored = self.restore(phases, features)
@@ -356,7 +353,7 @@ class LeanDreamIF(nn.Module):
 
 
 def fold(network: nn.Module) -> None:
-    """Put ordinary convolutions in the place of those that build their kernels, for inference."""
+    """Replace convolutions that build their kernels by ordinary ones, for inference."""
     for name, child in network.named_children():
         if isinstance(child, BuiltConvolution):
             setattr(network, name, child.folded())

@@ -1,4 +1,4 @@
-"""What a network gives."""
+"""The output of a network."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class NetworkOutput:
-    """What one pass gives; images in [0, 1] for clean inputs, not clamped."""
+    """The output of one pass; images are about in [0, 1], not clamped."""
 
     fused: Tensor  # (B, 1 or 3, H, W)
     dominance: list[Tensor]  # per decoder level, coarse to fine: (B, 2, h, w), infrared first
@@ -17,7 +17,6 @@ class NetworkOutput:
     features: Tensor  # (2B, C, h, w), of the finest decoder level, infrared first
 
     def float(self) -> NetworkOutput:
-        """The same in float32."""
         return NetworkOutput(
             self.fused.float(),
             [maps.float() for maps in self.dominance],

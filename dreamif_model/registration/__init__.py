@@ -1,1 +1,1 @@
-"""Registration: where infrared lies on the visible image, how that is found, and the warp."""
+"""Registration: how infrared lies on the visible image, its estimation, and the warp."""

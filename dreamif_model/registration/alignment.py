@@ -1,10 +1,10 @@
-"""How well the edges of an infrared and a visible image lie on each other.
+"""How well the edges of an infrared and a visible image agree.
 
-The cameras share edges, not brightness: what is bright to one may be dark to the other. So
-alignment is judged by normalized gradient fields (Haber & Modersitzki, "Intensity gradient based
-registration and fusion of multi-modal images", 2006): the squared cosine between both gradients,
-which knows no polarity. In excess of chance, cos² φ - ½ = ½ cos 2φ, it is the product of two
-fields of doubled angles, which is what this module computes with.
+What is bright to one camera may be dark to the other, but edges are at the same places. So we use
+normalized gradient fields (Haber & Modersitzki, "Intensity gradient based registration and fusion
+of multi-modal images", 2006): the squared cosine of the angle φ between both gradients, which
+ignores their sign. Less its mean by chance it is cos² φ - ½ = ½ cos 2φ, the product of two fields
+of doubled angles. This module computes those fields.
 """
 
 from __future__ import annotations
@@ -16,23 +16,24 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Gray = NDArray[np.float32]  # (H, W) in [0, 1]
-Field = NDArray[np.float32]  # (2, H, W): cosine and sine of twice the gradient's angle, weighted
-Image = NDArray[np.uint8] | NDArray[np.float32]  # (H, W) gray, float32 in [0, 1]
+from dreamif_model.arrays import FloatImage, GrayOrFloat
 
-SMOOTHING = 1.5  # pixels, σ, at every resolution: edges attract from that far
-EDGE = 1.5  # times the mean gradient: one of that strength counts half
-FAINTEST = 1e-3  # per pixel, of [0, 1]: weaker mean gradients are noise of a blank image
+Field = NDArray[np.float32]  # (2, H, W): cosine and sine of twice the gradient's angle
+
+SMOOTHING = 1.5  # pixels, σ, at every resolution; edges attract each other over this distance
+EDGE = 1.5  # times the mean gradient: a gradient of this strength counts half
+MIN_GRADIENT = 1e-3  # per pixel, in [0, 1]: a weaker mean gradient is noise of a blank image
 SCORE_WIDTH = 240  # pixels, about, at which a frame is scored
 
 
-def alignment_score(infrared: Image, visible: Image, coverage: Gray | None = None) -> float:
-    """Agreement of the edges of two (H, W) images, uint8 or float32 in [0, 1], on the same pixels.
+def alignment_score(
+    infrared: GrayOrFloat, visible: GrayOrFloat, coverage: FloatImage | None = None
+) -> float:
+    """Agreement of the edges of two images on the same pixels, in [-1, 1].
 
-    coverage: (H, W) in [0, 1], how much each pixel counts.
-    The correlation of both fields of doubled gradient angles, in [-1, 1]: 1 for the same edges,
-    0 for unrelated ones. Aligned cameras give 0.2 to 0.6, depending on the scene, so watch its
-    changes; blank images give 0.
+    It is the correlation of both fields of doubled gradient angles: 1 for the same edges, 0 for
+    unrelated or blank images. Aligned cameras reach 0.2 to 0.6, depending on the scene, so watch
+    its changes. coverage: (H, W) in [0, 1], how much each pixel counts.
     """
     first, second = (edge_field(_shrunk(image, SCORE_WIDTH)) for image in (infrared, visible))
     weight = np.ones((), np.float32) if coverage is None else _shrunk(coverage, SCORE_WIDTH)
@@ -41,38 +42,32 @@ def alignment_score(infrared: Image, visible: Image, coverage: Gray | None = Non
     )
 
 
-def edge_strength(image: Image) -> Gray:
-    """(H, W) in [0, 1] for an image (H, W): 1 on edges, 0 where flat."""
+def edge_strength(image: GrayOrFloat) -> FloatImage:
+    """1 on edges, 0 on flat areas."""
     cosine, sine = edge_field(as_float(image))
-    return cast("Gray", cv2.magnitude(cosine, sine))
+    return cast("FloatImage", cv2.magnitude(cosine, sine))
 
 
-def as_float(image: Image) -> Gray:
-    """uint8 to float32 in [0, 1]; float32 as it is."""
+def as_float(image: GrayOrFloat) -> FloatImage:
+    """Convert uint8 to float32 in [0, 1]; return float32 as it is."""
     if image.dtype == np.uint8:
         return np.multiply(image, np.float32(1 / 255), dtype=np.float32)
     return image.astype(np.float32, copy=False)
 
 
 def correlation(product: float, energy: float, other_energy: float) -> float:
-    """Correlation of two fields, in [-1, 1].
-
-    product: sum of their products. energy, other_energy: sums of their squares.
-    """
+    """Correlation of two fields, from the sum of their products and the sums of their squares."""
     return product / math.sqrt(energy * other_energy + 1e-12)
 
 
-def edge_field(image: Gray) -> Field:
-    """The gradient field of an image (H, W), relative to the strength of its own edges."""
+def edge_field(image: FloatImage) -> Field:
+    """The gradient field of an image, relative to the strength of its own edges."""
     small = smooth(image)
     return gradient_field(small, edge_threshold(small))
 
 
-def gradient_field(image: Gray, threshold: float) -> Field:
-    """(H, W) to (2, H, W): cosine and sine of twice the gradient's angle.
-
-    Of length |g|² / (|g|² + threshold): 1 on edges, 0 where flat.
-    """
+def gradient_field(image: FloatImage, threshold: float) -> Field:
+    """Cosine and sine of twice the gradient's angle, of length |g|² / (|g|² + threshold)."""
     x, y = gradient(image)
     field = np.empty((2, *image.shape), np.float32)
     product = 2 * x * y
@@ -86,32 +81,32 @@ def gradient_field(image: Gray, threshold: float) -> Field:
     return field
 
 
-def edge_threshold(image: Gray) -> float:
-    """The squared gradient that counts half, by the mean of an image (H, W)."""
+def edge_threshold(image: FloatImage) -> float:
+    """The squared gradient that counts half, from the mean gradient of an image."""
     mean = float(cv2.magnitude(*gradient(image)).mean())
-    return (EDGE * max(mean, FAINTEST)) ** 2
+    return (EDGE * max(mean, MIN_GRADIENT)) ** 2
 
 
-def smooth(image: Gray) -> Gray:
-    """Gaussian blur of (H, W), the edges repeated."""
+def smooth(image: FloatImage) -> FloatImage:
+    """Gaussian blur with repeated borders."""
     side = 2 * round(3 * SMOOTHING) + 1
     blurred = cv2.GaussianBlur(image, (side, side), SMOOTHING, borderType=cv2.BORDER_REPLICATE)
-    return cast("Gray", blurred)
+    return cast("FloatImage", blurred)
 
 
-def gradient(image: Gray) -> tuple[Gray, Gray]:
-    """Central differences of (H, W) along x and y, per pixel."""
+def gradient(image: FloatImage) -> tuple[FloatImage, FloatImage]:
+    """Central differences along x and y, per pixel."""
     x, y = (
         cv2.Sobel(image, cv2.CV_32F, *axis, ksize=1, scale=0.5, borderType=cv2.BORDER_REPLICATE)
         for axis in ((1, 0), (0, 1))
     )
-    return cast("Gray", x), cast("Gray", y)
+    return cast("FloatImage", x), cast("FloatImage", y)
 
 
-def _shrunk(image: Image, width: int) -> Gray:
-    """(H, W) to about ``width`` pixels, means of whole squares."""
+def _shrunk(image: GrayOrFloat, width: int) -> FloatImage:
+    """Shrink an image to a width of about ``width`` pixels, by means of whole squares."""
     step = max(1, round(image.shape[1] / width))
     size = -(-image.shape[1] // step), -(-image.shape[0] // step)
     missing = size[1] * step - image.shape[0], size[0] * step - image.shape[1]
     whole = cv2.copyMakeBorder(as_float(image), 0, missing[0], 0, missing[1], cv2.BORDER_REPLICATE)
-    return cast("Gray", cv2.resize(whole, size, interpolation=cv2.INTER_AREA))
+    return cast("FloatImage", cv2.resize(whole, size, interpolation=cv2.INTER_AREA))

@@ -1,15 +1,15 @@
-"""From a rough place of infrared on the visible image to the best one near by.
+"""Improve a rough alignment of infrared on the visible image until the edges agree best.
 
-With f the infrared edges and g the visible ones, agreement is at its maximum where Σ |c·f - g|² is
-least for the best factor c, which Levenberg-Marquardt finds. The slopes of f tell where to go;
-those of g, which are computed once, and how alike both are tell how far.
+With infrared edges f and visible edges g, the agreement has its maximum where Σ |c·f - g|², with
+the best factor c, has its minimum. Levenberg-Marquardt finds it. The slopes of f give the direction
+of a step; the slopes of g, which are computed once, and the likeness of both give its length.
 
 A small change of the four corners moves visible points (x, y) by a field that is linear in the
-first eight numbers e of the homography that does it::
+first eight numbers e of its homography::
 
     e1 x + e2 y + e3 - e7 x² - e8 x y,    e4 x + e5 y + e6 - e7 x y - e8 y²
 
-It is so smooth that means over small blocks of pixels are all that it is weighed with.
+The field is smooth, so means over small blocks of pixels suffice to weight it.
 """
 
 from __future__ import annotations
@@ -21,28 +21,27 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dreamif_model.registration.alignment import Field, Gray, correlation, gradient
-from dreamif_model.registration.geometry import Matrix, Points
+from dreamif_model.arrays import FloatImage, Matrix, Points, Size
+from dreamif_model.registration.alignment import Field, correlation, gradient
 from dreamif_model.registration.pyramid import Level, homography, homography_equations
-from dreamif_model.registration.warp import Size
 
-STEPS = 20  # at most, per level
-SLACK = 2e-4  # of the goal, which positions of 1/32 pixel make rough
-CLOSE = 0.05  # pixels of a level: a step that moves no corner further is the last
-LONGEST = 4.0  # pixels of a level, of a step
-DAMPING = 1e-2  # of the first step
-LEAST_AGREEMENT = 0.1  # that a step counts on: with less it would go too far
+STEPS = 20  # maximum per level
+SLACK = 2e-4  # of the goal, which is not smooth because positions are rounded to 1/32 pixel
+CLOSE = 0.05  # pixels of a level: if a step moves no corner further, it is the last
+MAX_STEP = 4.0  # pixels of a level, for each corner
+DAMPING = 1e-2  # at the first step
+MIN_AGREEMENT = 0.1  # assumed for the length of a step, which would be too long with less
 TINY = 1e-12
-STIFFNESS = 205.0  # of agreement per squared distance, in visible widths, off a similarity
-BLOCKS = 40  # along the width, of equal motion
+STIFFNESS = 205.0  # cost per squared distance, in visible widths, from a similarity
+BLOCKS = 40  # along the width; pixels of a block move alike
 
 
 @dataclass(frozen=True)
 class Fit:
-    """How the edges agree, and how that changes with the corners: x of all four, then y.
+    """The agreement of the edges, and its derivatives by the corners: x of all four, then y.
 
-    agreement: in [-1, 1]. goal: agreement less the cost of bending. slope (8,), curvature (8, 8):
-    of the goal, per pixel and squared pixel of the level; a step is curvature⁻¹ · slope.
+    agreement: in [-1, 1]. goal: agreement less the cost of bending. slope (8,) and curvature
+    (8, 8): derivatives of the goal by pixels of the level; a step is curvature⁻¹ · slope.
     """
 
     agreement: float
@@ -51,14 +50,14 @@ class Fit:
     curvature: Matrix
 
     def step(self, damping: float) -> Points:
-        """(4, 2), of Levenberg and Marquardt; no corner goes further than LONGEST."""
+        """The Levenberg-Marquardt step (4, 2); no corner moves further than MAX_STEP."""
         steep = self.curvature + damping * np.diag(np.diag(self.curvature) + TINY)
         step = np.linalg.solve(steep, self.slope).reshape(2, 4).T.astype(np.float64)
-        return step * min(1.0, LONGEST / max(float(np.abs(step).max()), TINY))
+        return step * min(1.0, MAX_STEP / max(float(np.abs(step).max()), TINY))
 
 
 class Climber:
-    """Finds the best place in one level."""
+    """Finds the best corners at one level."""
 
     def __init__(self, level: Level) -> None:
         self._level = level
@@ -73,9 +72,9 @@ class Climber:
         self._bending = STIFFNESS / level.width**2 / 4 * _off_similarities(level.corners)
 
     def climb(self, corners: Points, half: int | None = None) -> Points:
-        """Infrared corners (4, 2) in the full visible image, moved to the best agreement near by.
+        """Move infrared corners (4, 2) in the full visible image to the best agreement nearby.
 
-        half: of the checkerboard, of which alone edges count.
+        half: the half of the checkerboard whose edges count; None for both.
         """
         here = self._level.to_level(corners)
         found, damping = self.fit(here, half), DAMPING
@@ -92,7 +91,7 @@ class Climber:
         return self._level.to_full(here)
 
     def fit(self, corners: Points, half: int | None = None) -> Fit:
-        """If the infrared corners lie there (4, 2) in this level's visible image."""
+        """The agreement for infrared corners (4, 2) in this level's visible image."""
         level = self._level
         maps = level.maps(homography(corners, level.corners))
         fields, weight = level.warped_fields(maps), level.weight(maps, half)
@@ -107,7 +106,7 @@ class Climber:
         )
         agreement = correlation(product, energy, visible_energy)
         scale = (energy * visible_energy) ** 0.5 + TINY
-        sharpness = max(-alike / scale / steep, LEAST_AGREEMENT / visible_energy)
+        sharpness = max(-alike / scale / steep, MIN_AGREEMENT / visible_energy)
         pulls = self._pulls(fields, weight, product / (energy + TINY))
         placed = corners / level.width
         of_corners = np.linalg.inv(homography_equations(placed, placed))
@@ -119,8 +118,8 @@ class Climber:
             sharpness * of_corners.T @ self._curvature(weight) @ of_corners + 2 * self._bending,
         )
 
-    def _pulls(self, fields: Sequence[Field], weight: Gray, factor: float) -> Field:
-        """By each pixel along x and y: what agreement gains where f moves (2, H, W)."""
+    def _pulls(self, fields: Sequence[Field], weight: FloatImage, factor: float) -> Field:
+        """How the agreement grows when f moves along x and y, for each pixel (2, H, W)."""
         residuals = [
             (np.float32(factor) * field - visible) * weight
             for field, visible in zip(fields, self._level.visible_fields, strict=True)
@@ -129,27 +128,27 @@ class Climber:
         return np.stack([_summed(residuals, along) for along in slopes])
 
     def _slope(self, pulls: Field) -> NDArray[np.float64]:
-        """(8,), by e."""
+        """Derivative (8,) by e."""
         x, y = self._motion
         return x @ self._sums(pulls[0]) + y @ self._sums(pulls[1])
 
-    def _curvature(self, weight: Gray) -> Matrix:
-        """(8, 8), by e and e."""
+    def _curvature(self, weight: FloatImage) -> Matrix:
+        """Second derivative (8, 8) by e."""
         x, y = self._motion
         xx, xy, yy = (self._sums(plane * weight) for plane in self._steepness)
         mixed = x * xy @ y.T
         return x * xx @ x.T + mixed + mixed.T + y * yy @ y.T
 
-    def _sums(self, plane: Gray) -> NDArray[np.float64]:
-        """Sum of the pixels in each block, (blocks,)."""
+    def _sums(self, plane: FloatImage) -> NDArray[np.float64]:
+        """Sum of the pixels of each block, (blocks,)."""
         means = cv2.resize(plane, _blocks(self._level.size), interpolation=cv2.INTER_AREA)
         return means.ravel().astype(np.float64) * (plane.size / means.size)
 
 
 def _motion(size: Size) -> tuple[Matrix, Matrix]:
-    """How each of the 8 parameters moves the blocks' centres along x and along y.
+    """How each of the 8 parameters moves the blocks' centres along x and y: two (8, blocks).
 
-    Returns two (8, blocks), in image widths per unit of the parameter.
+    The unit is image widths per unit of the parameter.
     """
     count = _blocks(size)
     columns, rows = (
@@ -165,20 +164,20 @@ def _motion(size: Size) -> tuple[Matrix, Matrix]:
 
 
 def _blocks(size: Size) -> Size:
-    """How many along the width and the height, no more than pixels."""
+    """Number of blocks along the width and the height, at most one for each pixel."""
     return min(BLOCKS, size[0]), max(1, min(size[1], round(BLOCKS * size[1] / size[0])))
 
 
 def _slopes(field: Field) -> tuple[Field, Field]:
-    """Along x and y, (2, H, W) per pixel each."""
+    """Slopes along x and y, (2, H, W) each, per pixel."""
     slopes = np.empty((2, *field.shape), np.float32)
     for i, plane in enumerate(field):
         slopes[0, i], slopes[1, i] = gradient(plane)
     return slopes[0], slopes[1]
 
 
-def _summed(first: Sequence[Field], second: Sequence[Field]) -> Gray:
-    """Scalar products at each pixel, of all pairs: (H, W)."""
+def _summed(first: Sequence[Field], second: Sequence[Field]) -> FloatImage:
+    """Sum over all pairs of the scalar products at each pixel: (H, W)."""
     total = np.zeros(first[0].shape[1:], np.float32)
     for one, other in zip(first, second, strict=True):
         for plane, other_plane in zip(one, other, strict=True):
@@ -187,7 +186,7 @@ def _summed(first: Sequence[Field], second: Sequence[Field]) -> Gray:
 
 
 def _off_similarities(corners: Points) -> Matrix:
-    """(8, 8): zᵀ P z is the squared distance of points z to the best similarity of ``corners``."""
+    """(8, 8): zᵀ P z is the squared distance of points z from a similarity of ``corners``."""
     x, y = corners.T
     one, zero = np.ones(4), np.zeros(4)
     moves = [np.append(one, zero), np.append(zero, one), np.append(x, y), np.append(-y, x)]

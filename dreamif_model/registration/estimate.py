@@ -1,9 +1,9 @@
-"""How an infrared image lies on a visible one: a homography estimated from pairs of images.
+"""Estimate the homography from infrared to visible pixels from pairs of images.
 
-Alignment is judged by the edges, see :mod:`dreamif_model.registration.alignment`. A search
-over scales, rotations and shifts at low resolution finds where to start; an ascent over the four
-corners, from coarse to fine, finishes. It is done three times: for each half of a checkerboard over
-the visible image, whose answers know nothing of each other, and for the whole.
+The best homography is the one whose edges agree best: :mod:`dreamif_model.registration.alignment`.
+A search over scales, rotations and shifts at low resolution gives the start; an ascent over the
+four corners improves it from coarse to fine. This is done three times: for each half of a
+checkerboard over the visible image, which gives two independent answers, and for the whole.
 """
 
 from __future__ import annotations
@@ -15,43 +15,55 @@ from typing import TypeVar
 
 import numpy as np
 
+from dreamif_model.arrays import FloatImage, GrayOrFloat, Matrix
+from dreamif_model.cameras import Camera
 from dreamif_model.errors import CalibrationError, ImageError
-from dreamif_model.registration.alignment import Gray, Image, as_float
+from dreamif_model.registration.alignment import as_float
 from dreamif_model.registration.ascent import Climber
-from dreamif_model.registration.geometry import Matrix
 from dreamif_model.registration.pyramid import Level, Pairs, homography
 from dreamif_model.registration.search import search, start
 
 Item = TypeVar("Item")
 
-MOST_PAIRS = 6  # that are looked at, chosen evenly
-SMALLEST_SIDE = 32  # pixels
-LEVEL_WIDTHS = (160, 320, 640)  # pixels of the visible image; the search is in the first
-LEAST_AGREEMENT = 0.18  # unrelated photographs reach 0.15
-GREATEST_RESIDUAL = 0.01  # of the visible diagonal
+MAX_PAIRS = 6  # used for an estimate, chosen evenly
+MIN_SIDE = 32  # pixels
+LEVEL_WIDTHS = (160, 320, 640)  # pixels of the visible image; the search uses the first
+MIN_AGREEMENT = 0.18  # unrelated photographs reach 0.15
+MAX_RESIDUAL = 0.01  # of the visible diagonal
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """Where infrared pixels lie in the visible image."""
+    """The result of the estimate."""
 
     homography: Matrix  # (3, 3), infrared pixel to visible pixel
-    residual_px: float  # visible pixels: mean corner distance of the answers of two halves
-    agreement: float  # of the edges in [-1, 1], see alignment_score; at most 320 pixels wide
+    residual_px: float  # mean distance of the corners in the two answers, in visible pixels
+    agreement: float  # of the edges in [-1, 1]: alignment_score, at most 320 pixels wide
 
 
 def align(
-    infrared: Sequence[Image], visible: Sequence[Image], finest_width: int = LEVEL_WIDTHS[-1]
+    infrared: Sequence[GrayOrFloat],
+    visible: Sequence[GrayOrFloat],
+    finest_width: int = LEVEL_WIDTHS[-1],
 ) -> Alignment:
-    """Estimate the homography from pairs of the same moment, each camera's of one size.
+    """Estimate the homography from pairs of images of the same moment.
 
-    infrared: (h, w) each. visible: luma (H, W) each. uint8, or float32 in [0, 1]. Found are shifts
-    up to 0.12 of the width and height, rotations to 6 degrees and scales of 0.73 to 1.37 around the
-    infrared image that is centred on the visible one and covers it. finest_width: of the visible
-    image in the last level, in pixels. CalibrationError where the images do not tell, because
-    edges agree no better than by chance or the two halves disagree.
+    It finds shifts up to 0.12 of the width and height, rotations up to 6 degrees and scales from
+    0.73 to 1.37, relative to an infrared image that is centred on the visible one and covers it.
+
+    Args:
+        infrared: (h, w) each, all of one size.
+        visible: (H, W) luma each, all of one size.
+        finest_width: width of the visible image at the last level, in pixels.
+
+    Returns:
+        The homography and how reliable it is.
+
+    Raises:
+        CalibrationError: the edges agree no better than by chance, or the two halves disagree.
+        ImageError: images are too small or of different sizes.
     """
-    pairs = Pairs(_chosen(infrared, "infrared"), _chosen(visible, "visible"))
+    pairs = Pairs(_chosen(infrared, Camera.INFRARED), _chosen(visible, Camera.VISIBLE))
     widths = sorted({min(width, finest_width, pairs.visible_size[0]) for width in LEVEL_WIDTHS})
     levels = [Level(pairs, width) for width in widths]
     climbers = [Climber(level) for level in levels]
@@ -70,12 +82,12 @@ def align(
 
 def _refuse_doubts(reached: float, residual: float, pairs: Pairs) -> None:
     advice = "take sharp pairs of the same moment with edges that both cameras see"
-    if not reached >= LEAST_AGREEMENT:
+    if not reached >= MIN_AGREEMENT:
         raise CalibrationError(
-            f"the edges of both cameras agree no better than chance would have it ({reached:.2f}, "
-            f"needed {LEAST_AGREEMENT:g}): {advice}"
+            f"the edges of both cameras agree no better than chance ({reached:.2f}, "
+            f"needed {MIN_AGREEMENT:g}): {advice}"
         )
-    limit = GREATEST_RESIDUAL * math.hypot(*pairs.visible_size)
+    limit = MAX_RESIDUAL * math.hypot(*pairs.visible_size)
     if not residual <= limit:
         raise CalibrationError(
             f"two halves of the image say different things, {residual:.1f} pixels apart (at most "
@@ -83,21 +95,21 @@ def _refuse_doubts(reached: float, residual: float, pairs: Pairs) -> None:
         )
 
 
-def _chosen(images: Sequence[Image], camera: str) -> list[Gray]:
-    """At most MOST_PAIRS images, chosen evenly."""
+def _chosen(images: Sequence[GrayOrFloat], camera: Camera) -> list[FloatImage]:
+    """At most MAX_PAIRS images, checked and in float."""
     if not images:
         raise CalibrationError(f"there are no {camera} images to calibrate from")
     shapes = {image.shape for image in images}
     if len(shapes) > 1 or len(images[0].shape) != 2:
         raise ImageError(f"the {camera} images must be (H, W) of one size, got {sorted(shapes)}")
-    if min(images[0].shape) < SMALLEST_SIDE:
+    if min(images[0].shape) < MIN_SIDE:
         raise ImageError(
-            f"the {camera} images are {images[0].shape}, expected {SMALLEST_SIDE} pixels or more"
+            f"the {camera} images are {images[0].shape}, expected {MIN_SIDE} pixels or more"
         )
     return [as_float(image) for image in evenly(images)]
 
 
 def evenly(items: Sequence[Item]) -> list[Item]:
-    """As many as an estimate looks at, spread from the first to the last."""
-    places = np.linspace(0, len(items) - 1, min(MOST_PAIRS, len(items))).round().astype(int)
+    """At most MAX_PAIRS items, spread from the first to the last."""
+    places = np.linspace(0, len(items) - 1, min(MAX_PAIRS, len(items))).round().astype(int)
     return [items[place] for place in places]

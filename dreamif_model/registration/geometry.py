@@ -1,7 +1,7 @@
-"""Where a visible pixel lies in the infrared image.
+"""The positions of visible pixels in the infrared image, by a homography or two cameras.
 
-Pixels are (x, y), the centre of the first pixel at (0, 0). A pixel that has no counterpart
-(behind the camera, or bent out of what the lens model describes) becomes NaN.
+Pixels are (x, y), the centre of the first pixel at (0, 0). A pixel without a counterpart (behind
+the camera, or outside the range of the lens model) becomes NaN.
 """
 
 from __future__ import annotations
@@ -12,15 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dreamif_model.arrays import Matrix, Points
 from dreamif_model.errors import ConfigError
 
-Matrix = NDArray[np.float64]
-Points = NDArray[np.float64]  # (N, 2)
-
-DISTORTION_MODELS = {"plumb_bob": (0, 4, 5), "rational_polynomial": (8,)}  # coefficients of each
+DISTORTION_MODELS = {"plumb_bob": (0, 4, 5), "rational_polynomial": (8,)}  # coefficient counts
 UNDISTORT_STEPS = 100
 UNDISTORT_TOLERANCE = 1e-6  # focal lengths: a thousandth of a pixel at a focal length of 1000
-WIDEST_RAY = 6.0  # tan of the angle to the axis up to which a lens model is looked at: 80 degrees
+MAX_RAY = 6.0  # tan of 80 degrees, the maximum angle between a ray and the axis
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,9 +53,10 @@ class Intrinsics:
 
     @classmethod
     def from_camera_info(cls, info: Any) -> Intrinsics:
-        """Of a ``sensor_msgs/CameraInfo``, or whatever has its fields; ConfigError if it is zero.
+        """Convert a ``sensor_msgs/CameraInfo``, or an object with its fields.
 
-        Binning and regions of interest are not taken into account: ``k`` is for the full image.
+        Binning and regions of interest are ignored, because ``k`` is for the full image.
+        ConfigError if the message is zero, as that of an uncalibrated camera is.
         """
         return cls(
             (int(info.width), int(info.height)),
@@ -67,20 +66,20 @@ class Intrinsics:
         )
 
     def project(self, rays: Points) -> Points:
-        """Rays (x / z, y / z) to pixels, (N, 2) both; NaN beyond the widest ray of the lens."""
+        """Rays (x / z, y / z) to pixels, (N, 2) both; NaN outside the range of the lens model."""
         bent = _distort(rays, self.distortion)
-        bent[(rays**2).sum(axis=1) > _widest_radius(self.distortion) ** 2] = np.nan
+        bent[(rays**2).sum(axis=1) > _max_radius(self.distortion) ** 2] = np.nan
         return bent @ self.matrix[:2, :2].T + self.matrix[:2, 2]
 
     def rays(self, pixels: Points) -> Points:
-        """The inverse of :meth:`project`, by fixed-point iteration as OpenCV's undistortPoints."""
+        """The inverse of :meth:`project`, by fixed-point iteration as in OpenCV."""
         bent = (pixels - self.matrix[:2, 2]) @ np.linalg.inv(self.matrix[:2, :2]).T
         return _undistort(bent, self.distortion)
 
 
 @dataclass(frozen=True, eq=False)
 class Homography:
-    """matrix (3, 3): infrared pixel to visible pixel. Right for a plane, or far away."""
+    """matrix (3, 3): infrared pixel to visible pixel. Exact for a plane or for distant scenes."""
 
     matrix: Matrix
 
@@ -100,18 +99,18 @@ class Homography:
 
     @property
     def _normalized(self) -> Matrix:
-        """Its scale and sign are free; these give the first infrared pixel a depth of 1."""
+        """The matrix scaled so that the first infrared pixel has depth 1."""
         normalized: Matrix = self.matrix / self.matrix[2, 2]
         return normalized
 
 
 @dataclass(frozen=True, eq=False)
 class CameraPair:
-    """Two calibrated cameras that look at something ``distance_m`` away.
+    """Two calibrated cameras and the distance of the scene.
 
-    rotation (3, 3) and translation (3,) in metres take a point from the visible camera's
+    rotation (3, 3) and translation (3,) in metres transform a point from the visible camera's
     coordinates to the infrared camera's (x right, y down, z forward), as ``cv2.stereoCalibrate``
-    gives them with the visible camera first. distance_m: depth along the visible camera's axis.
+    returns them with the visible camera first. distance_m: depth along the visible camera's axis.
     """
 
     infrared: Intrinsics
@@ -139,14 +138,14 @@ class CameraPair:
 
 
 def transform(matrix: Matrix, pixels: Points) -> Points:
-    """(N, 2) by a homography (3, 3); NaN for points behind the camera."""
+    """Transform (N, 2) by a homography (3, 3); NaN for points behind the camera."""
     moved = pixels @ matrix[:, :2].T + matrix[:, 2]
     result: Points = moved[:, :2] / np.where(moved[:, 2:] > 0, moved[:, 2:], np.nan)
     return result
 
 
 def check_matrix(name: str, matrix: Matrix, shape: tuple[int, ...]) -> None:
-    """ConfigError where it has another shape or is not finite."""
+    """ConfigError if the matrix has another shape or is not finite."""
     if matrix.shape != shape or not np.isfinite(matrix).all():
         size = "×".join(map(str, shape))
         raise ConfigError(f"the {name} must be {size} finite numbers, got {matrix.tolist()}")
@@ -171,7 +170,7 @@ def _coefficients(distortion: tuple[float, ...]) -> tuple[float, ...]:
 
 
 def _radial(squared: NDArray[np.float64], distortion: tuple[float, ...]) -> NDArray[np.float64]:
-    """The factor that a ray of squared radius r² grows by."""
+    """The radial factor for rays of squared radius r²."""
     k1, k2, _, _, k3, k4, k5, k6 = _coefficients(distortion)
     factor: NDArray[np.float64] = (1 + squared * (k1 + squared * (k2 + squared * k3))) / (
         1 + squared * (k4 + squared * (k5 + squared * k6))
@@ -192,17 +191,17 @@ def _tangential(rays: Points, distortion: tuple[float, ...]) -> Points:
 
 
 def _distort(rays: Points, distortion: tuple[float, ...]) -> Points:
-    """OpenCV's model (its documentation of calib3d): radial factor and tangential shift."""
+    """Radial factor and tangential shift, as in OpenCV's documentation of calib3d."""
     squared = (rays**2).sum(axis=1, keepdims=True)
     return rays * _radial(squared, distortion) + _tangential(rays, distortion)
 
 
 def _undistort(bent: Points, distortion: tuple[float, ...]) -> Points:
-    """NaN where the iteration does not come to an end."""
+    """The inverse of :func:`_distort`; NaN if the iteration does not converge."""
     if not any(distortion):
         return bent
     rays = bent.copy()
-    with np.errstate(all="ignore"):  # what runs away becomes NaN below
+    with np.errstate(all="ignore"):  # diverging points become NaN below
         for _ in range(UNDISTORT_STEPS):
             squared = (rays**2).sum(axis=1, keepdims=True)
             new = (bent - _tangential(rays, distortion)) / _radial(squared, distortion)
@@ -211,16 +210,16 @@ def _undistort(bent: Points, distortion: tuple[float, ...]) -> Points:
             if moved.max(initial=0.0) < UNDISTORT_TOLERANCE / 10:
                 break
         missed = np.abs(_distort(rays, distortion) - bent).max(axis=1)
-        too_wide = (rays**2).sum(axis=1) > _widest_radius(distortion) ** 2
+        too_wide = (rays**2).sum(axis=1) > _max_radius(distortion) ** 2
     rays[~(missed < UNDISTORT_TOLERANCE) | too_wide] = np.nan
     return rays
 
 
-def _widest_radius(distortion: tuple[float, ...]) -> float:
-    """Up to where the distorted radius grows with the true one; the polynomial folds beyond."""
+def _max_radius(distortion: tuple[float, ...]) -> float:
+    """The largest radius before the distorted radius shrinks again."""
     if not any(distortion):
         return np.inf
-    radii = np.linspace(0, WIDEST_RAY, 6001)
+    radii = np.linspace(0, MAX_RAY, 6001)
     bent = radii * _radial(radii**2, distortion)
     folded = np.flatnonzero(~(np.diff(bent) > 0))
-    return float(radii[folded[0]]) if folded.size else WIDEST_RAY
+    return float(radii[folded[0]]) if folded.size else MAX_RAY

@@ -1,4 +1,4 @@
-"""The images of both cameras at one resolution, and the homographies between their points.
+"""The images of both cameras at one resolution, and homographies between their points.
 
 Points are (x, y) in pixels, the centre of the first pixel at (0, 0).
 """
@@ -12,27 +12,26 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dreamif_model.arrays import FloatImage, Matrix, Points, Size
 from dreamif_model.errors import ImageError
 from dreamif_model.registration.alignment import (
     Field,
-    Gray,
     edge_field,
     edge_threshold,
     gradient_field,
     smooth,
 )
-from dreamif_model.registration.geometry import Matrix, Points
-from dreamif_model.registration.warp import Size, resize
+from dreamif_model.registration.warp import resize
 
-MARGIN = 2  # infrared pixels at the border that smoothing has spoiled
+MARGIN = 2  # infrared pixels at the border, which smoothing has changed
 BLOCKS = 8  # squares of the checkerboard along the width
-Maps = tuple[Gray, Gray]  # x and y (H, W)
+Maps = tuple[FloatImage, FloatImage]  # x and y (H, W)
 
 
 class Pairs:
-    """Images (h, w) and (H, W) in full size, at least one of each."""
+    """Images (h, w) and (H, W) at full size, at least one of each."""
 
-    def __init__(self, infrared: Sequence[Gray], visible: Sequence[Gray]) -> None:
+    def __init__(self, infrared: Sequence[FloatImage], visible: Sequence[FloatImage]) -> None:
         if len(infrared) != len(visible):
             raise ImageError(
                 f"{len(infrared)} infrared and {len(visible)} visible images are no pairs"
@@ -42,14 +41,14 @@ class Pairs:
         width, height = self.infrared_size
         right, bottom = width - 1, height - 1
         self.corners = np.array([[0, 0], [right, 0], [right, bottom], [0, bottom]], np.float64)
-        # Visible pixels per infrared pixel where infrared just covers the visible image.
+        # Visible pixels per infrared pixel if infrared just covers the visible image.
         self.fit = max(self.visible_size[0] / width, self.visible_size[1] / height)
 
 
 class Level:
-    """Both cameras with the visible image ``width`` wide, and a pixel of both the same size.
+    """Both images, scaled so that the visible one is ``width`` wide and pixels have equal sizes.
 
-    inside: (h, w), 1 where infrared counts, else 0. halves: of a checkerboard, (H, W) each.
+    inside: (h, w), 1 where infrared counts, else 0. halves: of the checkerboard, (H, W) each.
     """
 
     def __init__(self, pairs: Pairs, width: int) -> None:
@@ -67,34 +66,34 @@ class Level:
         self.corners = (pairs.corners + 0.5) * infrared_scale - 0.5
 
     def to_level(self, corners: Points) -> Points:
-        """Visible points of the full size here."""
+        """Convert points from the full visible image to this level."""
         return (corners + 0.5) * self._visible_scale - 0.5
 
     def to_full(self, corners: Points) -> Points:
-        """The inverse."""
+        """The inverse of :meth:`to_level`."""
         return (corners + 0.5) / self._visible_scale - 0.5
 
     def infrared_fields(self) -> list[Field]:
-        """In infrared pixels (2, h, w), 0 where infrared does not count."""
+        """Gradient fields on infrared pixels (2, h, w), 0 where infrared does not count."""
         return [
             gradient_field(image, threshold) * self.inside
             for image, threshold in zip(self._infrared, self._thresholds, strict=True)
         ]
 
     def warped_fields(self, maps: Maps) -> list[Field]:
-        """In visible pixels (2, H, W)."""
+        """Gradient fields of infrared on visible pixels (2, H, W)."""
         return [
             gradient_field(_warped(image, maps, cv2.BORDER_REPLICATE), threshold)
             for image, threshold in zip(self._infrared, self._thresholds, strict=True)
         ]
 
-    def weight(self, maps: Maps, half: int | None) -> Gray:
-        """(H, W) in [0, 1]: 1 where infrared counts, with a ramp of one pixel, in that half."""
+    def weight(self, maps: Maps, half: int | None) -> FloatImage:
+        """(H, W) in [0, 1]: 1 where infrared counts in this half, with a ramp of one pixel."""
         inside = _warped(self.inside, maps, cv2.BORDER_CONSTANT)
         return inside if half is None else inside * self.halves[half]
 
     def maps(self, to_infrared: Matrix) -> Maps:
-        """Where each visible pixel lies in the infrared image."""
+        """The positions of all visible pixels in the infrared image."""
         width, height = self.size
         matrix = to_infrared.astype(np.float32)
         pixels = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
@@ -105,13 +104,13 @@ class Level:
         return x, y
 
 
-def _warped(image: Gray, maps: Maps, border: int) -> Gray:
-    return cast("Gray", cv2.remap(image, *maps, cv2.INTER_LINEAR, borderMode=border))
+def _warped(image: FloatImage, maps: Maps, border: int) -> FloatImage:
+    return cast("FloatImage", cv2.remap(image, *maps, cv2.INTER_LINEAR, borderMode=border))
 
 
 def homography(source: Points, target: Points) -> Matrix:
-    """(3, 3) that maps four points to four points, (4, 2) each (Hartley & Zisserman, 4)."""
-    unit = np.abs(source).max()  # for the condition of the equations
+    """The matrix (3, 3) that maps four points to four points (Hartley & Zisserman, chapter 4)."""
+    unit = np.abs(source).max()  # keeps the equations well-conditioned
     source, target = source / unit, target / unit
     solved = np.linalg.solve(homography_equations(source, target), target.T.ravel())
     units = np.array([unit, unit, 1.0])
@@ -121,7 +120,7 @@ def homography(source: Points, target: Points) -> Matrix:
 
 
 def homography_equations(source: Points, target: Points) -> Matrix:
-    """(8, 8): of the matrix' first eight numbers, to the x of four points, then their y."""
+    """(8, 8): from the first eight numbers of the matrix to x of four points, then their y."""
     (x, y), (u, v) = source.T, target.T
     one, zero = np.ones(4), np.zeros(4)
     rows = (
@@ -131,7 +130,7 @@ def homography_equations(source: Points, target: Points) -> Matrix:
     return np.concatenate(rows)
 
 
-def _scaled(image: Gray, factor: float) -> Gray:
+def _scaled(image: FloatImage, factor: float) -> FloatImage:
     return resize(image, tuple(max(1, round(side * factor)) for side in image.shape))
 
 
@@ -139,8 +138,8 @@ def _size(image: NDArray[np.float32]) -> Size:
     return image.shape[-1], image.shape[-2]
 
 
-def _checkerboard(size: Size) -> tuple[Gray, Gray]:
-    """Its two halves (H, W), 0 or 1."""
+def _checkerboard(size: Size) -> tuple[FloatImage, FloatImage]:
+    """The two halves of a checkerboard (H, W), 0 or 1."""
     columns, rows = (np.arange(side) // (size[0] / BLOCKS) for side in size)
     odd = ((rows[:, None] + columns) % 2).astype(np.float32)
     return 1 - odd, odd

@@ -1,7 +1,7 @@
-"""Where infrared lies on the visible image, roughly: over shifts, scales and rotations.
+"""Find roughly where infrared lies on the visible image, over shifts, scales and rotations.
 
-The excess over chance of the edges' agreement for all shifts at once is a correlation of two
-complex fields, a product in the frequency domain.
+The agreement of the edges for all shifts at once is a correlation of two complex fields, which is a
+product in the frequency domain.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dreamif_model.arrays import Matrix, Points
 from dreamif_model.registration.alignment import Field
-from dreamif_model.registration.geometry import Matrix, Points
 from dreamif_model.registration.pyramid import Level
 
-SCALES = tuple(1.04**i for i in range(-8, 9))  # 0.73 to 1.37 times the concentric fit
+SCALES = tuple(1.04**i for i in range(-8, 9))  # 0.73 to 1.37 times the centred fit
 ROTATIONS = tuple(math.radians(2 * i) for i in range(-3, 4))
-GREATEST_SHIFT = 0.12  # of the visible width and height, around the concentric fit
+MAX_SHIFT = 0.12  # of the visible width and height, from the centred fit
 POSES = tuple((rotation, scale) for rotation in ROTATIONS for scale in SCALES)
-Surface = NDArray[np.float32]  # (poses, rows, columns), the middle for no shift
+Surface = NDArray[np.float32]  # (poses, rows, columns); no shift is in the middle
 Complex = NDArray[np.float32]  # (H, W, 2)
 
 
 def search(level: Level) -> tuple[Surface, Surface]:
-    """Excess over chance for every pose and shift, of each half of the checkerboard.
+    """Agreement less its mean by chance, for every pose and shift and each half of the board.
 
-    Not divided by the overlap, which would favour small ones.
+    It is not divided by the overlap, because that would favour small overlaps.
     """
     reach = _reach(level)
     shape = tuple(
@@ -54,7 +54,7 @@ def search(level: Level) -> tuple[Surface, Surface]:
 
 
 def start(level: Level, surface: Surface) -> Points:
-    """Infrared corners (4, 2) in the full visible image, at the greatest value."""
+    """Infrared corners (4, 2) in the full visible image for the maximum of the surface."""
     pose, row, column = np.unravel_index(int(surface.argmax()), surface.shape)
     similarity = _similarity(level, *POSES[pose])
     reach = _reach(level)
@@ -63,7 +63,7 @@ def start(level: Level, surface: Surface) -> Points:
 
 
 def _excess(visible: Sequence[Complex], infrared: Sequence[Complex]) -> NDArray[np.float32]:
-    """Sum over the pairs, by shift along y and x."""
+    """Agreement summed over the pairs, for each shift along y and x."""
     products = [
         cv2.mulSpectrums(first, second, 0, conjB=True)
         for first, second in zip(visible, infrared, strict=True)
@@ -86,13 +86,13 @@ def _complex(field: Field) -> Complex:
 
 
 def _turned(field: Complex, rotation: float) -> Complex:
-    """With the angles of a picture that is turned."""
+    """Add the rotation to the field's angles."""
     turned = field.view(np.complex64) * np.complex64(np.exp(2j * rotation))
     return turned.view(np.float32)
 
 
 def _similarity(level: Level, rotation: float, scale: float) -> Matrix:
-    """(3, 3) infrared to visible pixel of a level, centre on centre."""
+    """(3, 3) from infrared to visible pixels of a level, with the centres on each other."""
     cos, sin = scale * math.cos(rotation), scale * math.sin(rotation)
     centre, visible_centre = ((np.array(s) - 1) / 2 for s in (level.infrared_size, level.size))
     matrix = np.eye(3)
@@ -102,6 +102,6 @@ def _similarity(level: Level, rotation: float, scale: float) -> Matrix:
 
 
 def _reach(level: Level) -> tuple[int, int]:
-    """The greatest shift along y and x."""
+    """The maximum shift along y and x, in pixels of the level."""
     width, height = level.size
-    return math.ceil(GREATEST_SHIFT * height), math.ceil(GREATEST_SHIFT * width)
+    return math.ceil(MAX_SHIFT * height), math.ceil(MAX_SHIFT * width)

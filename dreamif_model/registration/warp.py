@@ -1,7 +1,7 @@
 """Registration: the infrared image on the visible camera's pixels.
 
-A :class:`Calibration` says where the pixels lie; a :class:`Registrar` looks the infrared image up
-there, by maps that are computed once per image size.
+A :class:`Calibration` says which pixels correspond. A :class:`Registrar` warps infrared images by
+maps that it computes once for each image size.
 """
 
 from __future__ import annotations
@@ -13,21 +13,32 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dreamif_model.arrays import Points, Size
+from dreamif_model.cameras import Camera
 from dreamif_model.errors import ConfigError, ImageError
-from dreamif_model.registration.geometry import CameraPair, Homography, Points
+from dreamif_model.registration.geometry import CameraPair, Homography
 
 FEATHER_PX = 16.0  # visible pixels over which infrared fades out before it ends
 ASPECT_TOLERANCE = 0.01
-Size = tuple[int, int]  # (width, height) in pixels
-Image = TypeVar("Image", NDArray[np.uint8], NDArray[np.float32])  # gray (H, W)
+Resizable = TypeVar("Resizable", NDArray[np.uint8], NDArray[np.float32])  # gray (H, W)
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """How two cameras see the same: for images of these sizes (width, height), or scaled ones.
+    """How the pixels and the clocks of both cameras correspond.
 
-    clock_offset_s: seconds to add to infrared stamps to be on the visible camera's clock.
-    residual_px: visible pixels, how far independent estimates lay apart. None: not measured.
+    It holds for images of the calibrated sizes and for images scaled from them.
+
+    Attributes:
+        geometry: which infrared pixel belongs to a visible pixel.
+        infrared_size: (width, height) in pixels.
+        visible_size: (width, height) in pixels.
+        clock_offset_s: seconds to add to infrared stamps to be on the visible camera's clock;
+            None if not measured.
+        residual_px: distance of independent estimates in visible pixels; None if not measured.
+
+    Raises:
+        ConfigError: a size is below 1 pixel.
     """
 
     geometry: Homography | CameraPair
@@ -44,18 +55,27 @@ class Calibration:
                 )
 
     def to_infrared(self, pixels: Points, infrared_size: Size, visible_size: Size) -> Points:
-        """Visible pixels to infrared pixels, (N, 2) both, in images of these sizes.
+        """Look up the infrared positions of visible pixels.
 
-        NaN where there is none. ImageError where an image has another shape than calibrated.
+        Args:
+            pixels: (N, 2), x and y in the visible image; the centre of its first pixel is (0, 0).
+            infrared_size: (width, height) of the infrared image in pixels.
+            visible_size: (width, height) of the visible image in pixels.
+
+        Returns:
+            (N, 2), x and y in the infrared image; NaN where there is none.
+
+        Raises:
+            ImageError: an image's ratio of width to height is not the calibrated one.
         """
-        visible_scale = _scale("visible", visible_size, self.visible_size)
-        infrared_scale = _scale("infrared", infrared_size, self.infrared_size)
+        visible_scale = _scale(Camera.VISIBLE, visible_size, self.visible_size)
+        infrared_scale = _scale(Camera.INFRARED, infrared_size, self.infrared_size)
         calibrated = (pixels + 0.5) / visible_scale - 0.5  # pixels are areas: edges stay edges
         found = self.geometry.to_infrared(calibrated)
         return (found + 0.5) * infrared_scale - 0.5
 
 
-def _scale(camera: str, size: Size, calibrated: Size) -> NDArray[np.float64]:
+def _scale(camera: Camera, size: Size, calibrated: Size) -> NDArray[np.float64]:
     scale: NDArray[np.float64] = np.array(size, np.float64) / calibrated
     if abs(scale[0] / scale[1] - 1) > ASPECT_TOLERANCE:
         raise ImageError(
@@ -68,7 +88,7 @@ def _scale(camera: str, size: Size, calibrated: Size) -> NDArray[np.float64]:
 class Registrar:
     """Warps infrared images to the visible camera's pixels; keeps the maps of the last sizes.
 
-    It begins with the calibrated sizes. ConfigError where infrared misses the visible image.
+    It starts with the calibrated sizes. ConfigError if infrared lies outside the visible image.
     """
 
     def __init__(self, calibration: Calibration, feather_px: float = FEATHER_PX) -> None:
@@ -78,7 +98,7 @@ class Registrar:
         self._warp = self._make_warp(calibration.infrared_size, calibration.visible_size)
 
     def warp(self, infrared_shape: tuple[int, ...], visible_shape: tuple[int, ...]) -> Warp:
-        """The warp from (h, w) to (H, W); ImageError where the calibration is not for them."""
+        """The warp from (h, w) to (H, W); ImageError if the calibration does not fit these."""
         infrared_size = (infrared_shape[1], infrared_shape[0])
         visible_size = (visible_shape[1], visible_shape[0])
         if self._warp.sizes != (infrared_size, visible_size):
@@ -91,11 +111,14 @@ class Registrar:
 
 
 class Warp:
-    """Bilinear look-up of an infrared image at given points, one per visible pixel.
+    """Bilinear look-up of an infrared image at given points, one for each visible pixel.
 
-    Positions are rounded to 1/32 pixel. coverage: (H, W) float32, 0 where infrared does not
-    reach, rising to 1 within ``feather_px`` inside; 1 everywhere where it reaches every visible
-    pixel, which ``covers_all`` says.
+    Positions are rounded to 1/32 pixel.
+
+    Attributes:
+        coverage: (H, W) float32: 0 where infrared does not reach, and rising to 1 over
+            ``feather_px`` inside that border.
+        covers_all: infrared reaches every visible pixel, so that coverage is 1 everywhere.
     """
 
     def __init__(
@@ -125,13 +148,15 @@ class Warp:
         x, y = np.moveaxis(places, -1, 0)
         self._maps = cv2.convertMaps(x, y, cv2.CV_16SC2)
 
-    def __call__(self, infrared: Image) -> Image:
-        """(h, w), uint8 or float32, to (H, W); beyond the image its last pixels go on."""
+    def __call__(self, infrared: Resizable) -> Resizable:
+        """Warp (h, w), uint8 or float32, to (H, W); border pixels repeat beyond the image."""
         if self._size != self.sizes[0]:
-            infrared = cast("Image", cv2.resize(infrared, self._size, interpolation=cv2.INTER_AREA))
+            infrared = cast(
+                "Resizable", cv2.resize(infrared, self._size, interpolation=cv2.INTER_AREA)
+            )
         x, y = self._maps
         warped = cv2.remap(infrared, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        return cast("Image", warped)
+        return cast("Resizable", warped)
 
 
 def _pixels(size: Size) -> Points:
@@ -141,7 +166,7 @@ def _pixels(size: Size) -> Points:
 
 
 def _feathered(covered: NDArray[np.bool_], feather_px: float) -> NDArray[np.float32]:
-    """Smoothstep of the distance to the nearest pixel that is not covered; 0 there."""
+    """Smoothstep of the distance to the nearest pixel that is not covered."""
     if covered.all():
         return np.ones(covered.shape, np.float32)
     distance = cv2.distanceTransform(covered.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
@@ -151,9 +176,9 @@ def _feathered(covered: NDArray[np.bool_], feather_px: float) -> NDArray[np.floa
 
 
 def _shrink(points: NDArray[np.float64], covered: NDArray[np.bool_]) -> tuple[int, int]:
-    """Infrared pixels per visible pixel, along the infrared x and y: as many are averaged.
+    """How many infrared pixels to average for one visible pixel, along the infrared x and y.
 
-    points: (H, W, 2). Rounded down, so that nothing is averaged that bilinear look-up can tell.
+    points: (H, W, 2). Rounded down, so that no detail is lost that bilinear look-up can show.
     """
     if min(covered.shape) < 2:
         return 1, 1
@@ -165,13 +190,13 @@ def _shrink(points: NDArray[np.float64], covered: NDArray[np.bool_]) -> tuple[in
     return steps[0], steps[1]
 
 
-def resize(image: Image, shape: tuple[int, ...]) -> Image:
-    """Gray uint8 or float32 to (H, W): area means along a side that shrinks, else bilinear.
+def resize(image: Resizable, shape: tuple[int, ...]) -> Resizable:
+    """Resize a gray image to (H, W): area means along a side that shrinks, else bilinear.
 
-    The image itself where the shape fits.
+    Returns the image itself if it has this shape.
     """
-    least = min(image.shape[0], shape[0]), min(image.shape[1], shape[1])
-    for (height, width), how in ((least, cv2.INTER_AREA), (shape, cv2.INTER_LINEAR)):
+    shrunk = min(image.shape[0], shape[0]), min(image.shape[1], shape[1])
+    for (height, width), how in ((shrunk, cv2.INTER_AREA), (shape, cv2.INTER_LINEAR)):
         if image.shape != (height, width):
-            image = cast("Image", cv2.resize(image, (width, height), interpolation=how))
+            image = cast("Resizable", cv2.resize(image, (width, height), interpolation=how))
     return image

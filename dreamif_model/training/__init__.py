@@ -1,1 +1,1 @@
-"""Training: pairs in, weights out."""
+"""Training of networks on folders of pairs."""

@@ -1,4 +1,4 @@
-"""Data sets of pairs, and seeded training crops of them."""
+"""Data sets of pairs, and random crops of them for training."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import cast
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dreamif_model.data import PairPaths, find_pairs, read_gray, read_rgb
 from dreamif_model.errors import ConfigError, ImageError
+from dreamif_model.image_files import PairPaths, find_pairs, read_gray, read_rgb
+from dreamif_model.tensor_images import to_tensor
 
-EXPOSED_SHARE = 0.5  # of the training crops, each modality on its own
-CACHE_BYTES = 2 << 30  # decoded pairs kept in memory, by each process and each of its workers
+EXPOSED_SHARE = 0.5  # share of images with another exposure, drawn for each camera alone
+CACHE_BYTES = 2 << 30  # of decoded pairs kept in memory, for each process and worker
 
-# Where published data sets keep infrared and visible: training, and their own test split if any.
+# Folders of infrared and visible images in published data sets: training, and test split if any.
 LAYOUTS: dict[str, tuple[tuple[str, str], tuple[str, str] | None]] = {
     "LLVIP": (("infrared/train", "visible/train"), ("infrared/test", "visible/test")),
     "MSRS": (("train/ir", "train/vi"), ("test/ir", "test/vi")),
@@ -32,11 +32,11 @@ LAYOUTS: dict[str, tuple[tuple[str, str], tuple[str, str] | None]] = {
 
 @dataclass(frozen=True)
 class DataSet:
-    """One folder of pairs, in one of :data:`LAYOUTS`, with its share of the training samples.
+    """One folder of pairs in one of :data:`LAYOUTS`.
 
-    ``validation`` names the stems kept out of training; an empty tuple keeps none out. None means
-    the data set's own test split, or without one every eighth pair in sorted order (the 1st, 9th,
-    17th, …).
+    ``weight`` is its share of the training samples. ``validation`` names the stems that training
+    does not see; an empty tuple names none. None stands for the data set's own test split or,
+    without one, for every eighth pair in sorted order (the 1st, 9th, 17th, …).
     """
 
     path: Path
@@ -44,7 +44,7 @@ class DataSet:
     validation: tuple[str, ...] | None = None
 
     def split(self) -> tuple[list[PairPaths], list[PairPaths]]:
-        """Training and validation pairs; ImageError names the layouts when it has none."""
+        """Training and validation pairs; ImageError if the folder has no known layout."""
         training_folders, test_folders = self._layout()
         pairs = find_pairs(*(self.path / folder for folder in training_folders))
         if test_folders and self.validation is None:
@@ -67,22 +67,24 @@ class DataSet:
 
 
 def _expose(image: Tensor, rng: np.random.Generator) -> Tensor:
-    """Half of the images at another exposure: x^γ, γ log-uniform in [0.6, 2.2] (darker nights)."""
+    """Change the exposure of some images: x^γ, γ log-uniform in [0.6, 2.2], for darker nights."""
     gamma = float(np.exp(rng.uniform(np.log(0.6), np.log(2.2))))
     return image**gamma if rng.random() < EXPOSED_SHARE else image
 
 
 class CropDataset(Dataset[tuple[Tensor, Tensor]]):
-    """Endless seeded crops: item ``i`` depends on the seed and ``i`` alone, so training resumes.
+    """Random crops: infrared (1, S, S) and visible (3, S, S) RGB, float32 in [0, 1].
 
-    Items are infrared (1, S, S) and visible (3, S, S) RGB, float32 in [0, 1].
+    Item ``i`` depends on the seed and ``i`` only, so that training can be resumed.
     """
 
     def __init__(self, sets: Sequence[DataSet], size: int, length: int, seed: int) -> None:
         self.pairs = [data.split()[0] for data in sets]
         for data, pairs in zip(sets, self.pairs, strict=True):
             if not pairs:
-                raise ConfigError(f"{data.path} has no pairs to train on beside its validation")
+                raise ConfigError(
+                    f"{data.path} has no pairs to train on besides its validation pairs"
+                )
         weights = np.array([data.weight for data in sets], dtype=float)
         self.shares = weights / weights.sum()
         self.size, self.length, self.seed = size, length, seed
@@ -99,13 +101,13 @@ class CropDataset(Dataset[tuple[Tensor, Tensor]]):
         stacked = self._crop(np.dstack((infrared, visible)), rng)
         if rng.random() < 0.5:
             stacked = stacked[:, ::-1]
-        tensor = torch.from_numpy(np.ascontiguousarray(stacked.transpose(2, 0, 1))).float() / 255
+        tensor = to_tensor(stacked)
         return _expose(tensor[:1], rng), _expose(tensor[1:], rng)
 
     def _crop(self, image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-        """A random square, at the image's own scale or down to the smallest that still fits."""
-        smallest = self.size / min(image.shape[:2])
-        scale = max(min(1.0, rng.uniform(0.4, 1.4)), smallest)
+        """A random square, at full scale or shrunk, but at least ``size`` pixels wide."""
+        minimum = self.size / min(image.shape[:2])
+        scale = max(min(1.0, rng.uniform(0.4, 1.4)), minimum)
         side = min(round(self.size / scale), *image.shape[:2])
         top = rng.integers(image.shape[0] - side + 1)
         left = rng.integers(image.shape[1] - side + 1)

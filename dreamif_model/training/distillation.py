@@ -1,4 +1,4 @@
-"""Distillation: a small network learns from what a larger, trained one makes of the same input."""
+"""Distillation: a small network learns from a larger trained one's output for the same input."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dreamif_model.color import luma
 from dreamif_model.network import Network, NetworkOutput
+from dreamif_model.tensor_images import luma
 from dreamif_model.training.losses import sobel
 
 
 @torch.no_grad()
 def teach(teacher: Network, infrared: Tensor, visible: Tensor) -> NetworkOutput:
-    """The teacher's output for images (B, 1 or 3, H, W) in [0, 1], luma or RGB as they come."""
+    """The teacher's output for images (B, 1 or 3, H, W) in [0, 1], luma or RGB."""
     if teacher.config.luma:
         infrared, visible = luma(infrared), luma(visible)
     else:
@@ -25,7 +25,7 @@ def teach(teacher: Network, infrared: Tensor, visible: Tensor) -> NetworkOutput:
 def distillation_loss(student: NetworkOutput, teacher: NetworkOutput) -> Tensor:
     """Mean absolute difference of the fused luma, plus that of its Sobel gradients.
 
-    Dominance maps are left to the student: learning the teacher's costs it edges.
+    The student does not learn the teacher's dominance maps, because that would cost it edges.
     """
     own, shown = luma(student.fused), luma(teacher.fused)
     return F.l1_loss(own, shown) + F.l1_loss(sobel(own), sobel(shown))

@@ -1,10 +1,10 @@
 """Training losses, each a pure function.
 
-Pixel, gradient, SSIM and colour terms are those of the paper's equation 8, dominance is its
-equation 9; edge, information, restoration and cells are ours.
+The pixel, gradient, SSIM and colour terms are the paper's equation 8, dominance is its equation 9;
+edge, information, restoration and cells are ours.
 
-All images are (B, C, H, W) in [0, 1]; luma where C is 1. ``infrared`` and ``visible`` are the
-clean sources, whatever the network was shown.
+All images are (B, C, H, W) in [0, 1], luma if C is 1. ``infrared`` and ``visible`` are the clean
+sources, even if the network saw degraded ones.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dreamif_model.color import luma, rgb_to_ycbcr
 from dreamif_model.network import NetworkOutput
+from dreamif_model.tensor_images import luma, rgb_to_ycbcr
 
-EDGE_FLOOR = 1e-3  # Sobel strength, of a unit step's 1, that counts as flat
-CELL = 4  # pixels, of the largest cell that a network takes as one position
-SSIM_WINDOW = 7  # side of the uniform window, as the SSIM metric has it
-VIF_NOISE = 2.0 / 255**2  # variance of the visual noise, as the VIFF metric has it
+EDGE_FLOOR = 1e-3  # Sobel strength that counts as flat; a unit step has 1
+CELL = 4  # pixels, side of the largest cell that a network takes as one position
+SSIM_WINDOW = 7  # side of the uniform window, as in the SSIM metric
+VIF_NOISE = 2.0 / 255**2  # variance of the visual noise, as in the VIFF metric
 VIF_FLAT = 0.1 / 255**2  # variance added to a source's, so that flat regions have a gradient
 
 
 def pixel_loss(fused: Tensor, infrared: Tensor, visible: Tensor) -> Tensor:
-    """Mean |F - max(I, V)|: the brighter source at each pixel."""
+    """Mean |F - max(I, V)|, with the brighter source at each pixel."""
     return F.l1_loss(fused, torch.maximum(infrared, visible))
 
 
 def gradient_loss(fused: Tensor, infrared: Tensor, visible: Tensor) -> Tensor:
-    """Mean |∇F - ∇M|, where ∇M is, per pixel and direction, the source gradient of larger size.
+    """Mean |∇F - ∇M|, where ∇M is the stronger source gradient for each pixel and direction.
 
-    ∇ is the 3×3 Sobel operator divided by 4 (a unit step edge gives 1). The sign is kept, so
-    that an edge keeps its direction.
+    ∇ is the 3×3 Sobel operator divided by 4 (a unit step edge gives 1), with its sign, so that an
+    edge keeps its direction.
     """
     infrared_gradient, visible_gradient = sobel(infrared), sobel(visible)
     stronger = torch.where(
@@ -42,11 +42,11 @@ def gradient_loss(fused: Tensor, infrared: Tensor, visible: Tensor) -> Tensor:
 
 
 def edge_loss(fused: Tensor, infrared: Tensor, visible: Tensor) -> Tensor:
-    """Mean over pixels of Σ_S s_S · (1 - Q^SF), S both sources: the edge strength lost.
+    """Lost edge strength: mean over pixels of Σ_S s_S · (1 - Q^SF) over both sources S.
 
     s is the source's Sobel strength (a unit step gives 1) and Q in [0, 1] the share of strength
     and angle kept (Xydeas & Petrović 2000), as in :func:`dreamif_model.metrics.qabf`, which is
-    1 - Σ s · (1 - Q) / Σ s. A floor under the strengths gives flat regions a gradient.
+    1 - Σ s · (1 - Q) / Σ s. A minimum strength gives flat regions a gradient.
     """
     fused_edges = _strength_and_angle(fused)
     lost = torch.zeros_like(fused)
@@ -62,12 +62,12 @@ def ssim_loss(fused: Tensor, infrared: Tensor, visible: Tensor) -> Tensor:
 
 
 def information_loss(fused: Tensor, infrared: Tensor, visible: Tensor) -> Tensor:
-    """Visual information of both sources that is lost, in nats (Sheikh & Bovik 2006).
+    """Lost visual information of both sources, in nats (Sheikh & Bovik 2006).
 
     Σ over scales and sources S of the mean over windows of
     log(1 + σ²_S / σ²_n) - log(1 + g² σ²_S / (σ²_V + σ²_n)).
-    :func:`dreamif_model.metrics.viff` is the ratio of the two terms' sums. Here over those of its
-    four scales that fit the image, large windows a quarter of their width apart.
+    :func:`dreamif_model.metrics.viff` is the ratio of the two terms' sums. Of its four scales only
+    those that fit the image count here; large windows are a quarter of their width apart.
     """
     images = torch.cat((fused, infrared, visible), dim=1)  # (B, 3, H, W)
     lost = fused.new_zeros(())
@@ -78,12 +78,12 @@ def information_loss(fused: Tensor, infrared: Tensor, visible: Tensor) -> Tensor
         if min(images.shape[2:]) < len(window):
             break
         kept, whole = _information(images, window)
-        lost = lost + (whole - kept).sum(1).mean() / 4**scale  # each scale has a quarter's pixels
+        lost = lost + (whole - kept).sum(1).mean() / 4**scale  # a scale has a quarter of the pixels
     return lost
 
 
 def color_loss(fused: Tensor, visible: Tensor) -> Tensor:
-    """Mean |CbCr(F) - CbCr(V)|; zero for luma images, which have no colour."""
+    """Mean |CbCr(F) - CbCr(V)|; 0 for luma images."""
     if fused.shape[1] == 1:
         return fused.new_zeros(())
     return F.l1_loss(rgb_to_ycbcr(fused)[:, 1:], rgb_to_ycbcr(visible)[:, 1:])
@@ -97,7 +97,7 @@ def dominance_loss(dominance: list[Tensor]) -> Tensor:
 
 
 def restoration_loss(restored: Tensor | None, infrared: Tensor, visible: Tensor) -> Tensor:
-    """Mean |restored - clean| over both modalities; zero where the variant restores none."""
+    """Mean |restored - clean| over both images; 0 if the variant does not restore."""
     if restored is None:
         return infrared.new_zeros(())
     return F.l1_loss(restored, torch.cat((infrared, visible)))
@@ -106,10 +106,10 @@ def restoration_loss(restored: Tensor | None, infrared: Tensor, visible: Tensor)
 def cell_loss(fused: Tensor, infrared: Tensor, visible: Tensor) -> Tensor:
     """How unequally gradients are kept at the four positions within a cell.
 
-    A network whose input are the pixels of cells may print the cells' pattern, where noise leaves
-    it nothing else to go by: then gradients between two cells differ from those within. For each
-    image, position and direction r = Σ |∂F| / Σ max(|∂I|, |∂V|), and the loss is the mean of
-    (r / mean r - 1)². Cells are 4×4 pixels, of which those of 2×2 are a part.
+    A network that takes cells of pixels may print their pattern into noisy images: gradients
+    between two cells then differ from those within. For each image, position and direction
+    r = Σ |∂F| / Σ max(|∂I|, |∂V|), and the loss is the mean of (r / mean r - 1)². Cells are 4×4
+    pixels, which covers cells of 2×2 too.
     """
     parts = []
     for dim in (2, 3):
@@ -120,7 +120,7 @@ def cell_loss(fused: Tensor, infrared: Tensor, visible: Tensor) -> Tensor:
 
 
 def _by_position(steps: Tensor, dim: int) -> Tensor:
-    """Means of (B, 1, h, w) over all cells, along ``dim``: (B, 4), not 0."""
+    """Means of (B, 1, h, w) over all cells, along ``dim``: (B, 4), above 0."""
     lines = steps.mean((1, 5 - dim))
     whole = lines.shape[1] // CELL * CELL
     means: Tensor = lines[:, :whole].unflatten(1, (-1, CELL)).mean(1)
@@ -130,7 +130,7 @@ def _by_position(steps: Tensor, dim: int) -> Tensor:
 def total_loss(
     output: NetworkOutput, infrared: Tensor, visible: Tensor, weights: dict[str, float]
 ) -> tuple[Tensor, dict[str, float]]:
-    """Weighted sum of all losses, and each one's own value before weighting."""
+    """The weighted sum of all losses, and the value of each before weighting."""
     fused, target_infrared, target_visible = luma(output.fused), luma(infrared), luma(visible)
     sources = (target_infrared, target_visible)
     parts = {
@@ -149,14 +149,14 @@ def total_loss(
 
 
 def sobel(image: Tensor) -> Tensor:
-    """(B, 1, H, W) to (B, 2, H, W): horizontal and vertical derivative, edges replicated."""
+    """(B, 1, H, W) to (B, 2, H, W): horizontal and vertical derivative, borders repeated."""
     horizontal = image.new_tensor([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 4
     kernel = torch.stack((horizontal, horizontal.T)).unsqueeze(1)
     return F.conv2d(F.pad(image, (1, 1, 1, 1), mode="replicate"), kernel)
 
 
 def _strength_and_angle(image: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, 1, H, W) each: edge strength, at least EDGE_FLOOR, and angle in [-π/2, π/2]."""
+    """Edge strength, at least EDGE_FLOOR, and angle in [-π/2, π/2], (B, 1, H, W) each."""
     gx, gy = sobel(image).split(1, dim=1)
     steep = torch.where(gx.abs() < EDGE_FLOOR, torch.full_like(gx, EDGE_FLOOR).copysign(gx), gx)
     return (gx**2 + gy**2 + EDGE_FLOOR**2).sqrt(), torch.arctan(gy / steep)
@@ -170,7 +170,7 @@ def _preservation(strength: Tensor, angle: Tensor, fused: Tensor, fused_angle: T
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:
-    """Mean structural similarity of two (B, 1, H, W) in [0, 1]; 1 where equal."""
+    """Mean structural similarity of two (B, 1, H, W) in [0, 1]; 1 if equal."""
     c1, c2 = 0.01**2, 0.03**2
     mean_a, mean_b = _window(a), _window(b)
     variance_a = _window(a * a) - mean_a**2
@@ -187,7 +187,7 @@ def _window(image: Tensor) -> Tensor:
 
 
 def _information(images: Tensor, window: Tensor) -> tuple[Tensor, Tensor]:
-    """Of [F, I, V] (B, 3, H, W): information of I and V that F keeps, and all, (B, 2, h, w)."""
+    """For [F, I, V] (B, 3, H, W): kept and whole information of I and V, (B, 2, h, w) each."""
     products = torch.cat((images * images, images[:, :1] * images[:, 1:]), dim=1)
     moments = _blur(torch.cat((images, products), dim=1), window, max(1, len(window) // 4))
     mean, square, product = moments.split((3, 3, 2), dim=1)
@@ -200,7 +200,7 @@ def _information(images: Tensor, window: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _gaussian(side: int) -> Tensor:
-    """(side,) weights with σ = side / 5, as VIF's published code has them."""
+    """(side,) weights with σ = side / 5, as in the published code of VIF."""
     x = torch.arange(side, dtype=torch.float64) - side // 2
     window = torch.exp(-(x**2) / (2 * (side / 5) ** 2))
     return window / window.sum()

@@ -1,6 +1,6 @@
-"""Training: one function from a config to a run folder with checkpoints, log and weights.
+"""Train a network: from a config to a folder with checkpoints, log and weights.
 
-Started by ``torchrun`` it trains in several processes, on one machine or more: each takes its
+Under ``torchrun`` it trains in several processes, on one machine or more. Each process takes its
 share of every batch, and gradients are averaged (DistributedDataParallel).
 """
 
@@ -24,31 +24,31 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
-from dreamif_model.checkpoints import load_network, read_pickled, save_weights
-from dreamif_model.color import luma
-from dreamif_model.degradation_table import Modality
-from dreamif_model.degradations import degrade_randomly
+from dreamif_model.cameras import Camera
+from dreamif_model.degradations.degrade import degrade_randomly
 from dreamif_model.device import cpu_threads, keep_freed_memory, use_cpu_threads
 from dreamif_model.errors import ConfigError, DreamIFError, WeightsError
+from dreamif_model.model_files.checkpoints import load_network, read_pickled, save_weights
 from dreamif_model.network import Network, make_network
-from dreamif_model.training.config import PRECISIONS, TrainConfig
+from dreamif_model.tensor_images import luma
 from dreamif_model.training.data import CropDataset
 from dreamif_model.training.distillation import distillation_loss, teach
 from dreamif_model.training.losses import total_loss
+from dreamif_model.training.train_config import PRECISIONS, TrainConfig
 from dreamif_model.training.watch import LOG, Watch
 from dreamif_model.variants import network_config
 
-CHECKPOINT = "checkpoint.pt"  # resume state; the weights to ship are <variant>.safetensors
-LOG_ROWS = 50  # of the log, evenly spaced, go into the record
+CHECKPOINT = "checkpoint.pt"  # to resume from; the weights to use are <variant>.safetensors
+LOG_ROWS = 50  # rows of the log in the record, evenly spaced
 
 
 def train(config: TrainConfig, out: Path, threads: int | None = None, command: str = "") -> Path:
-    """Train, or go on from ``out``'s checkpoint; returns the path of the weights.
+    """Train, or resume from the checkpoint in ``out``; returns the path of the weights.
 
-    Leaves in ``out``: ``checkpoint.pt``, ``log.jsonl`` (one line per ``log_every`` steps),
-    ``pictures/`` and ``tensorboard/`` (where tensorboard is installed), ``<variant>.safetensors``
-    (the moving average of the weights) and ``<variant>.json``, which records how they were made:
-    ``command``, config, data and the end of the log.
+    Writes into ``out``: ``checkpoint.pt``, ``log.jsonl`` (a line every ``log_every`` steps),
+    ``pictures/``, ``tensorboard/`` (if tensorboard is installed), ``<variant>.safetensors`` (the
+    moving average of the weights) and ``<variant>.json``, which records how they were trained:
+    ``command``, config, data and the log.
     """
     use_cpu_threads(threads or 0)
     torch.set_num_threads(cpu_threads())
@@ -68,20 +68,20 @@ def train(config: TrainConfig, out: Path, threads: int | None = None, command: s
 
 @contextmanager
 def _processes() -> Iterator[None]:
-    """Join the processes that torchrun has started; alone without it."""
+    """Join the processes that torchrun has started, if it has."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
         return
     dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     try:
         yield
-        dist.barrier()  # torchrun ends all at once where one is aborted as it ends: first save
+        dist.barrier()  # all save first, because torchrun ends all processes when one fails
     finally:
         dist.destroy_process_group()
 
 
 def _record(config: TrainConfig, command: str, log: list[str]) -> dict[str, Any]:
-    """How weights were made; data by folder name, since its place differs between machines."""
+    """How the weights were trained; data sets by folder name only, as paths differ elsewhere."""
     settings = asdict(config)
     del settings["data"]
     splits = [(data, *data.split()) for data in config.data]
@@ -103,7 +103,7 @@ def _record(config: TrainConfig, command: str, log: list[str]) -> dict[str, Any]
 
 
 class _Run:
-    """The state of one training run and its loop; one in each process."""
+    """The state and the loop of a training run in one process."""
 
     def __init__(self, config: TrainConfig, out: Path) -> None:
         torch.manual_seed(config.seed)
@@ -141,7 +141,7 @@ class _Run:
         return load_network(teacher.variant, teacher.weights or None).to(self.device)
 
     def resume(self) -> None:
-        """Take up the checkpoint in the run's folder, if there is one."""
+        """Load the checkpoint in the run's folder, if there is one."""
         path = self.out / CHECKPOINT
         if not path.exists():
             return
@@ -158,7 +158,7 @@ class _Run:
             ) from None
 
     def fit(self) -> None:
-        """Run the steps that are left."""
+        """Run the remaining steps."""
         if self.rank == 0:
             with closing(Watch(self.config, self.out, self.step)) as watch:
                 self._steps(watch)
@@ -203,12 +203,12 @@ class _Run:
             batch_size=share,
             sampler=samples,
             num_workers=config.workers,
-            # A fork of a process that has threads may wait for ever for what one of them held.
+            # A forked process could wait forever for a lock that a thread held.
             multiprocessing_context="spawn" if config.workers else None,
         )
         try:
             yield from loader
-        except DreamIFError as error:  # a worker's bears its whole traceback, the message last
+        except DreamIFError as error:  # from a worker it has a traceback before the message
             message = str(error).rpartition(f"{type(error).__name__}: ")[2]
             raise type(error)(message.strip()) from None
 
@@ -218,7 +218,10 @@ class _Run:
     def _train_step(self, infrared: Tensor, visible: Tensor) -> dict[str, float]:
         if self.network.config.luma:
             visible = luma(visible)
-        shown = self._degrade(infrared, "infrared"), self._degrade(visible, "visible")
+        shown = (
+            self._degrade(infrared, Camera.INFRARED),
+            self._degrade(visible, Camera.VISIBLE),
+        )
         # An RGB variant takes the gray infrared image three times.
         infrared, shown = infrared.expand_as(visible), (shown[0].expand_as(shown[1]), shown[1])
         precision = PRECISIONS[self.config.precision]
@@ -240,20 +243,20 @@ class _Run:
         self.average.update_parameters(self.network)
         return {"total": float(loss.detach())} | parts
 
-    def _degrade(self, images: Tensor, modality: Modality) -> Tensor:
-        """Each image of (B, C, S, S) on its own; it depends on seed and sample alone."""
+    def _degrade(self, images: Tensor, camera: Camera) -> Tensor:
+        """Degrade each image of (B, C, S, S); the result depends on seed and sample only."""
         config, generator = self.config, torch.Generator()
         first = self.step * config.batch_size + self.rank * len(images)
         degraded = []
         for sample, image in enumerate(images, first):
-            number = 2 * sample + (modality == "visible")
+            number = 2 * sample + (camera is Camera.VISIBLE)
             generator.manual_seed(config.seed * 1_000_003 + number)
             degraded.append(
                 degrade_randomly(
                     image,
                     config.degrade_probability,
                     generator,
-                    modality=modality,
+                    camera=camera,
                     kinds=config.degradations,
                 )
             )
@@ -267,14 +270,14 @@ class _Run:
         return {key: round(float(mean), 6) for key, mean in zip(rows[0], means, strict=True)}
 
     def _learning_rate(self) -> float:
-        """Linear warm-up, then a half cosine down to a hundredth."""
+        """Linear warm-up, then half a cosine down to a hundredth."""
         config = self.config
         if self.step < config.warmup_steps:
             return config.learning_rate * (self.step + 1) / config.warmup_steps
         return config.learning_rate * (0.01 + 0.99 * (1 + math.cos(math.pi * self._progress())) / 2)
 
     def _progress(self) -> float:
-        """Share of the run that is done after the warm-up, in [0, 1]: of its steps or its time."""
+        """Finished share of the run after the warm-up, in [0, 1], by steps or by time."""
         config = self.config
         done = (self.step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
         if self.step >= config.steps:
@@ -284,7 +287,7 @@ class _Run:
         return min(max(done, 0.0), 1.0)
 
     def _save(self) -> None:
-        """Write the checkpoint; a crash while writing leaves the older one."""
+        """Write the checkpoint; a crash while writing keeps the older one."""
         path = self.out / CHECKPOINT
         state = {
             "network": self.network.state_dict(),
@@ -297,7 +300,7 @@ class _Run:
 
 
 def _place() -> tuple[int, int]:
-    """Number of this process, and of all."""
+    """Number of this process, and number of processes."""
     return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
 
@@ -311,10 +314,10 @@ def _device() -> torch.device:
 
 @torch.no_grad()
 def _blend(decay: float, average: list[Tensor], newest: list[Tensor], count: Tensor) -> None:
-    """Move the exponential moving average of the weights on by one step.
+    """Update the exponential moving average of the weights by one step.
 
-    Its first ``count`` steps are weighted as a growing mean: with 0.999 alone, a run of a thousand
-    steps would still be a third of the random weights that it began with.
+    The first steps are weighted as a growing mean. With 0.999 from the start, a third of the random
+    initial weights would still be in the average after a thousand steps.
     """
     decay = min(decay, (1 + int(count)) / (10 + int(count)))
     torch._foreach_lerp_(average, newest, 1 - decay)

@@ -1,4 +1,4 @@
-"""What a training run is watched by: losses and a picture of validation pairs."""
+"""Losses and a picture of validation pairs during a training run."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dreamif_model.color import luma
-from dreamif_model.data import Pixels, read_gray, read_rgb
-from dreamif_model.degradations import degrade
+from dreamif_model.arrays import StoredImage
+from dreamif_model.degradations.degrade import degrade
+from dreamif_model.image_files import read_gray, read_rgb
 from dreamif_model.network import Network, NetworkOutput
-from dreamif_model.training.config import TrainConfig
+from dreamif_model.tensor_images import luma, to_image, to_tensor
 from dreamif_model.training.losses import total_loss
+from dreamif_model.training.train_config import TrainConfig
 
-PAIRS = 8  # of all data sets in turn
+PAIRS = 8  # taken from all data sets in turn
 SIDE = 192  # pixels of the square taken from the middle of each pair
-NOISE = 25.0  # gray levels of the noisy pass; what the pictures show below the clean pass
+NOISE = 25.0  # gray levels, σ, in the noisy pass
 
 
 class Validation:
-    """Fixed crops of the validation split; the training never sees them."""
+    """Fixed crops of the validation split, which training never sees."""
 
     def __init__(self, config: TrainConfig, multiple: int) -> None:
         splits = [data.split()[1] for data in config.data]
@@ -40,10 +41,10 @@ class Validation:
 
     @torch.inference_mode()
     def run(self, network: Network) -> tuple[dict[str, float], NDArray[np.uint8]]:
-        """Mean losses, clean and noisy, and a picture (height, width, 3), RGB.
+        """Mean losses, clean and noisy, and a picture (height, width, 3) RGB.
 
-        The picture has two rows a pair, clean and noisy, each with what was shown as infrared
-        and visible, the fused image and the infrared dominance.
+        The picture has two rows for each pair, clean and noisy. A row shows the infrared and
+        visible input, the fused image and the infrared dominance.
         """
         losses: dict[str, list[float]] = {"validation_clean": [], "validation_noisy": []}
         rows = []
@@ -65,22 +66,21 @@ class Validation:
         return means, np.concatenate(rows)
 
 
-def _middle(image: Pixels, side: int) -> Tensor:
-    """The middle (side, side), smaller images padded by repetition; (C, side, side) in [0, 1]."""
+def _middle(image: StoredImage, side: int) -> Tensor:
+    """The middle of an image, (C, side, side) in [0, 1]; smaller images are mirrored."""
     missing = [max(0, side - length) for length in image.shape[:2]]
     padded = np.pad(image, [(0, missing[0]), (0, missing[1]), (0, 0)], mode="symmetric")
     top, left = ((length - side) // 2 for length in padded.shape[:2])
     crop = padded[top : top + side, left : left + side]
-    return torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1))).float() / 255
+    return to_tensor(crop)
 
 
 def _row(infrared: Tensor, visible: Tensor, output: NetworkOutput) -> NDArray[np.uint8]:
-    """(side, 4·side, 3) uint8."""
+    """One row of the picture, (side, 4·side, 3)."""
     fused = output.fused[0].cpu()
     tiles = [infrared, visible, fused]
     if output.dominance:
         dominance = torch.nn.functional.interpolate(output.dominance[-1], fused.shape[1:])
         tiles.append(dominance[0, :1].cpu())
     joined = torch.cat([tile.expand(3, -1, -1) for tile in tiles], dim=2)
-    pixels: NDArray[np.uint8] = joined.clamp(0, 1).mul(255).byte().permute(1, 2, 0).numpy()
-    return pixels
+    return to_image(joined)

@@ -1,4 +1,4 @@
-"""What a training run shows while it goes: progress, log, TensorBoard, pictures."""
+"""Progress bar, log, TensorBoard and pictures of a training run."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from dreamif_model.data import write_image
+from dreamif_model.image_files import write_image
 from dreamif_model.network import Network
-from dreamif_model.training.config import TrainConfig
+from dreamif_model.training.train_config import TrainConfig
 from dreamif_model.training.validation import Validation
 from dreamif_model.variants import network_config
 
@@ -32,7 +32,6 @@ class Watch:
         self.validation = Validation(config, multiple)
 
     def step(self) -> None:
-        """One step is done."""
         self.bar.update()
 
     def log(self, step: int, row: dict[str, float]) -> None:
@@ -44,7 +43,7 @@ class Watch:
         self._show(step, row)
 
     def validate(self, step: int, network: Network) -> None:
-        """Losses and a picture of the validation pairs, where there are any."""
+        """Log losses and write a picture of the validation pairs, if there are any."""
         if not self.validation.pairs:
             return
         losses, picture = self.validation.run(network)
@@ -56,7 +55,6 @@ class Watch:
             self.board.add_image("validation", picture, step, dataformats="HWC")
 
     def close(self) -> None:
-        """Leave everything written."""
         self.bar.close()
         self.file.close()
         if self.board is not None:
@@ -69,14 +67,14 @@ class Watch:
 
 
 def _drop_rows_after(log: Path, step: int) -> None:
-    """Of steps that a crash lost, which are done again, and a row that it left half written."""
+    """Drop rows of steps that a crash lost, and an incomplete last row."""
     rows = log.read_text().splitlines() if log.exists() else []
     kept = [row for row in rows if row.endswith("}") and json.loads(row)["step"] <= step]
     log.write_text("".join(f"{row}\n" for row in kept))
 
 
 def _tensorboard(folder: Path) -> Any:
-    """A writer, or None (said so) where the package is missing: the log has all of it."""
+    """A TensorBoard writer; None, with a note, if the package is missing."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:

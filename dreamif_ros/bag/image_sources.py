@@ -14,9 +14,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dreamif_model.arrays import StoredImage
 from dreamif_model.cameras import Both
-from dreamif_model.data import PairPaths, Pixels, find_pairs, read_gray, read_rgb
 from dreamif_model.errors import ConfigError, ImageError
+from dreamif_model.image_files import PairPaths, find_pairs, read_gray, read_rgb
 from dreamif_ros.stamps import NANOSECONDS
 
 SPLITS = ("all", "train", "test")
@@ -37,7 +38,7 @@ class Shot(NamedTuple):
     """One image of one camera."""
 
     time_ns: int  # since its camera's first image
-    image: Pixels  # infrared: (h, w), uint8 or uint16; visible: (H, W, 3) RGB, uint8
+    image: StoredImage  # infrared: (h, w), uint8 or uint16; visible: (H, W, 3) RGB, uint8
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ class VideoFile:
 
     def shots(
         self,
-        convert: Callable[[VideoFrame], Pixels],
+        convert: Callable[[VideoFrame], StoredImage],
         rate_hz: float | None,
         notes: list[str],
     ) -> Iterator[Shot]:
@@ -221,15 +222,15 @@ def _is_deep(frame: VideoFrame) -> bool:
     return frame.ndim == 2 and frame.dtype == np.uint16
 
 
-def _gray(frame: VideoFrame) -> Pixels:
+def _gray(frame: VideoFrame) -> StoredImage:
     """A BGR frame as (h, w) gray; a gray frame as it is."""
     gray = frame if frame.ndim == 2 else cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
-    return cast("Pixels", gray)
+    return cast("StoredImage", gray)
 
 
-def _rgb(frame: VideoFrame) -> Pixels:
+def _rgb(frame: VideoFrame) -> StoredImage:
     code = cv2.COLOR_GRAY2RGB if frame.ndim == 2 else cv2.COLOR_BGR2RGB
-    return cast("Pixels", cv2.cvtColor(frame, code))
+    return cast("StoredImage", cv2.cvtColor(frame, code))
 
 
 def _time_ns(index: int, rate_hz: float) -> int:

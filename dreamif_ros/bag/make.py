@@ -13,8 +13,8 @@ from typing import Any
 from rosbags.interfaces import Connection
 from rosbags.rosbag2 import StoragePlugin, Writer
 
+from dreamif_model.arrays import StoredImage
 from dreamif_model.cameras import Both, Camera
-from dreamif_model.data import Pixels
 from dreamif_model.errors import ImageError
 from dreamif_ros.bag.bag_messages import MESSAGES
 from dreamif_ros.bag.camera_topics import COMPRESSED
@@ -147,7 +147,7 @@ class _TopicWriter:
         )
         self._infos = self._connection(CAMERA_INFO_TOPIC, CAMERA_INFO)
 
-    def write(self, camera: Camera, image: Pixels, stamp_ns: int) -> None:
+    def write(self, camera: Camera, image: StoredImage, stamp_ns: int) -> None:
         """Write one image, and with a visible one its camera info."""
         header = MESSAGES.header(stamp_ns, f"{camera}_optical")
         if self._codec:

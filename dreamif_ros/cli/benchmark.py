@@ -1,4 +1,4 @@
-"""``dreamif benchmark``: time per frame of variants, backends and precisions, beside others."""
+"""``dreamif benchmark``: time per frame of variants, backends and precisions."""
 
 from __future__ import annotations
 
@@ -11,12 +11,21 @@ from typing import Any
 
 from tqdm import tqdm
 
-from dreamif_model import VARIANTS, ConfigError
+from dreamif_model import ConfigError
 from dreamif_model.backends import BACKENDS, available, check_available
-from dreamif_model.benchmark import ANCHOR, PEER, Case, Figures, Peak, measure_apart, measure_peak
-from dreamif_model.classic_fusion import CLASSIC
+from dreamif_model.benchmark.classic_fusion import CLASSIC
+from dreamif_model.benchmark.measure import (
+    ANCHOR,
+    PEER,
+    Case,
+    Figures,
+    Peak,
+    measure_apart,
+    measure_peak,
+)
 from dreamif_model.device import PRECISIONS, check_device_name, cuda_is_here, machine_name
 from dreamif_model.variants import AVERAGE
+from dreamif_ros.cli.model_options import add_device_option, add_variants_option
 from dreamif_ros.cli.options import check_writable
 from dreamif_ros.cli.table import markdown_table, parse_size, text_table
 from dreamif_ros.json_file import write_json
@@ -28,7 +37,7 @@ EXAMPLES = """examples:
   dreamif benchmark --peer other_network.onnx
   dreamif benchmark --live
 
-Nothing else should run meanwhile. `base` takes minutes per frame on a CPU."""
+Run nothing else at the same time. `base` takes minutes per frame on a CPU."""
 HEADER = (
     *("method", "weights", "size", "backend", "precision", "CPU ms", "p50 ms", "p99 ms"),
     *("GMAC", "MB", "of peak", "ratio", "MiB"),
@@ -40,36 +49,37 @@ PACKAGES = ("torch", "openvino", "onnxruntime", "opencv-python-headless")
 
 
 def add_parser(verbs: Any) -> None:
-    """Add this verb to the command."""
     parser = verbs.add_parser(
         "benchmark",
         help="time per frame of variants, backends and precisions, beside other methods",
-        description="Fuse random pairs and print per frame: CPU time (median), wall time (median "
-        "and 99th percentile), multiply-accumulates (GMAC), megabytes that must be moved, the "
-        "share of the roofline that this machine was measured to reach in fp32 (more than 1 is "
-        "possible in bf16), CPU time as a ratio to the anchor's, and peak memory. Each row is "
-        "measured in a process of its own.",
+        description="Fuse random pairs and print for each frame: CPU time (median), wall time "
+        "(median and 99th percentile), multiply-accumulates (GMAC), megabytes to move, the share "
+        "of this machine's measured fp32 roofline (it can exceed 1 in bf16), the ratio of CPU time "
+        "to the anchor's, and peak memory. Each row is measured in a process of its own.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    _add_case_options(parser)
+    _add_measuring_options(parser)
+    parser.add_argument("--markdown", action="store_true", help="print the table in Markdown")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers here")
+    parser.set_defaults(run=run)
+
+
+def _add_case_options(parser: argparse.ArgumentParser) -> None:
     several = "; may be given several times"
-    parser.add_argument(
-        "--variant",
-        choices=VARIANTS,
-        action="append",
-        help=f"model variant (default: nano){several}",
-    )
+    add_variants_option(parser, "nano")
     parser.add_argument(
         "--size",
         action="append",
         metavar="WxH",
-        help=f"of both images, in pixels (default: 640x480){several}",
+        help=f"size of both images in pixels (default: 640x480){several}",
     )
     parser.add_argument(
         "--backend",
         choices=BACKENDS,
         action="append",
-        help=f"what runs the network (default: all that are here){several}",
+        help=f"backend that runs the network (default: all that are here){several}",
     )
     parser.add_argument(
         "--precision",
@@ -78,48 +88,45 @@ def add_parser(verbs: Any) -> None:
         metavar="NAME",
         help=f"{', '.join(PRECISIONS)} (default: all that the backend has here){several}",
     )
-    parser.add_argument(
-        "--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)"
-    )
+    add_device_option(parser)
     parser.add_argument(
         "--peer",
         type=Path,
         action="append",
         default=[],
         metavar="FILE",
-        help="network of others, TorchScript or ONNX, whose two inputs are infrared and visible "
-        f"luma, float32 (1, 1, H, W) in [0, 1]; it runs on the CPU{several}",
+        help="another network as TorchScript or ONNX, with two inputs, infrared and visible luma, "
+        f"float32 (1, 1, H, W) in [0, 1]; it runs on the CPU{several}",
     )
     parser.add_argument(
         "--only-networks",
         action="store_true",
-        help="leave out average, the classic methods and the anchor; ratio is to the first row",
+        help="leave out average, the classic methods and the anchor; the ratio is to the first row",
     )
+
+
+def _add_measuring_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--live",
         action="store_true",
-        help="instead run the fusion node with simulated cameras at "
-        f"{', '.join(map(str, LIVE_RATES_HZ))} Hz over ROS (the first variant given)",
+        help="run the fusion node with simulated cameras at "
+        f"{', '.join(map(str, LIVE_RATES_HZ))} Hz over ROS instead, with the first variant given",
     )
     parser.add_argument(
-        "--frames", type=int, default=20, help="that count, per row (default: %(default)s)"
+        "--frames", type=int, default=20, help="frames to measure per row (default: %(default)s)"
     )
     parser.add_argument(
         "--warmup",
         type=int,
         default=3,
-        help="frames before those; on CUDA at least 2 (default: %(default)s)",
+        help="frames before those; 2 or more on CUDA (default: %(default)s)",
     )
     parser.add_argument(
-        "--threads", type=int, default=0, help="of the CPU (default: one per usable core)"
+        "--threads", type=int, default=0, help="CPU threads (default: one per usable core)"
     )
-    parser.add_argument("--markdown", action="store_true", help="print the table in Markdown")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers here")
-    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure every case, print the machine and one row per case."""
     check_writable("--json", options.json)
     check_device_name(options.device)
     table = markdown_table if options.markdown else text_table
@@ -144,7 +151,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def describe_machine(device: str, threads: int) -> dict[str, str]:
-    """What the figures depend on."""
+    """The hardware and the versions that the figures depend on."""
     kind = device.partition(":")[0]
     machine = {kind.upper(): machine_name(device), "threads": str(threads)}
     for package in PACKAGES:
@@ -156,7 +163,7 @@ def describe_machine(device: str, threads: int) -> dict[str, str]:
 
 
 def _cases(options: argparse.Namespace) -> Iterator[Case]:
-    """By size; all options are checked before any case is measured."""
+    """The cases by size; checks all options before any case is measured."""
     on_cuda = options.device.startswith("cuda") or (options.device == "auto" and cuda_is_here())
     for name, value, lowest in (
         ("--frames", options.frames, 1),
@@ -182,7 +189,7 @@ def _cases(options: argparse.Namespace) -> Iterator[Case]:
 
 
 def _backends_and_precisions(options: argparse.Namespace) -> list[tuple[str, str]]:
-    """What was asked for, or all that this machine has."""
+    """The pairs that were asked for, or all that this machine has."""
     here = available(options.device)
     if options.backend is None and options.precision is None:
         return here
@@ -226,13 +233,13 @@ def _texts(row: Figures, peak: Peak, anchor: Figures) -> tuple[str, ...]:
 
 
 def _notes(figures: list[Figures]) -> Iterator[str]:
-    """What a reader would otherwise take for granted."""
-    yield "MiB: peak resident memory of the process; on CUDA what torch allocated on the GPU."
+    """What a reader should know."""
+    yield "MiB: peak resident memory of the process; on CUDA the memory that torch allocated."
     random = {row.method for row in figures if row.weights == "random"} - {ANCHOR}
     if random:
         yield (
-            f"Random weights: {', '.join(sorted(random))} (no weights in the package that fit); "
-            "the time is that of trained ones."
+            f"Random weights: {', '.join(sorted(random))} (the package has none that fit); trained "
+            "ones take the same time."
         )
     slow = {
         f"{row.method} {row.precision}": None
@@ -244,7 +251,7 @@ def _notes(figures: list[Figures]) -> Iterator[str]:
 
 
 def _run_live(options: argparse.Namespace, table: Any) -> int:
-    """The node between simulated cameras and a listener, all on this machine."""
+    """Measure the node between simulated cameras and a listener, all on this machine."""
     from dreamif_ros.cli.demo import summarize
     from dreamif_ros.simulation.demo_run import run_demo  # here, so that the other rows need no ROS
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from dreamif_model import ConfigError
-from dreamif_model.data import write_image
 from dreamif_model.device import keep_freed_memory
+from dreamif_model.image_files import write_image
 from dreamif_model.registration.alignment import alignment_score, edge_strength
+from dreamif_model.registration.calibration_file import write_calibration
 from dreamif_model.registration.estimate import Alignment, align
-from dreamif_model.registration.file import write_calibration
 from dreamif_model.registration.geometry import Homography
 from dreamif_model.registration.warp import Calibration, Registrar, resize
 from dreamif_ros.cli.options import add_topic_options, check_writable

@@ -6,9 +6,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dreamif_model import VARIANTS, ConfigError, DreamIFError
+from dreamif_model import ConfigError, DreamIFError
 from dreamif_model.cameras import Camera
-from dreamif_model.data import write_image
+from dreamif_model.image_files import write_image
+from dreamif_ros.cli.model_options import add_device_option, add_variant_option
 from dreamif_ros.cli.options import make_folder
 from dreamif_ros.json_file import write_json
 from dreamif_ros.pictures import contact_sheet, write_video
@@ -48,12 +49,8 @@ def add_parser(verbs: Any) -> None:
         default=10.0,
         help="how long to record, up to 60 s (default: %(default)s s)",
     )
-    parser.add_argument(
-        "--variant", choices=VARIANTS, default="nano", help="model variant (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)"
-    )
+    add_variant_option(parser)
+    add_device_option(parser)
     parser.set_defaults(run=run)
 
 

@@ -1,4 +1,4 @@
-"""``dreamif evaluate``: variants beside baselines, clean and degraded, in tables and pictures."""
+"""``dreamif evaluate``: compare variants and baselines, on clean and degraded pairs."""
 
 from __future__ import annotations
 
@@ -11,29 +11,35 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from dreamif_model import VARIANTS, ConfigError, FusionPipeline
-from dreamif_model.checkpoints import variant_of
-from dreamif_model.data import PairPaths, find_pairs, write_image
-from dreamif_model.degradation_spec import DegradationSpec
-from dreamif_model.denoisers import import_scikit_image
-from dreamif_model.device import keep_freed_memory
-from dreamif_model.evaluation import (
+from dreamif_model import ConfigError, FusionPipeline
+from dreamif_model.comparison import (
     BASELINES,
     CLEAN,
     OWN_CLEAN,
     TWO_STAGE,
     Method,
-    Result,
+    PairScores,
     compare,
     network_method,
 )
+from dreamif_model.degradations.denoisers import import_scikit_image
+from dreamif_model.degradations.spec import DegradationSpec
+from dreamif_model.device import keep_freed_memory
+from dreamif_model.image_files import PairPaths, find_pairs, write_image
 from dreamif_model.metrics import METRICS
+from dreamif_model.model_files.checkpoints import variant_of
 from dreamif_model.variants import AVERAGE
+from dreamif_ros.cli.model_options import (
+    add_device_option,
+    add_networks_options,
+    chosen_variants,
+    split_label,
+)
 from dreamif_ros.cli.options import check_writable, make_folder
 from dreamif_ros.json_file import write_json
 from dreamif_ros.pictures import contact_sheet
 
-# The paper's six (its Tables 2 and 3), at strengths that leave something to see.
+# The paper's six degradations (its Tables 2 and 3), at strengths that leave the scene visible.
 ALL = ("gaussian:35", "poisson:60", "speckle:0.25", "blur:2", "resize:3", "rain:0.5")
 SHEET_ROWS = 4
 COLUMNS = ("AG", "SF", "Qabf", "SSIM", "VIFF")  # printed; the JSON file has every metric
@@ -44,24 +50,23 @@ EXAMPLES = """examples:
       --degrade all --out report
   dreamif evaluate --ir pairs/ir --vi pairs/vi --degrade "infrared=stripes:8 visible=rain:0.5"
 
-  # an ablation: equal labels are seeds of one row, with mean and standard deviation
+  # an ablation: files with one label are seeds of one row, with mean and standard deviation
   dreamif evaluate --ir pairs/ir --vi pairs/vi --weights whole=out/a0/nano.safetensors \\
       --weights whole=out/a1/nano.safetensors --weights "no SE=out/b0/nano.safetensors"
 
-One table a condition; metrics of the fused luma against the clean sources. Higher is better, but
-AG and SF also reward noise, and copies of one source win others: read them beside the rows
-visible, infrared, average and max. "PSNR clean" (dB) is against the method's own result on the
-clean pair. "nlm, max" restores both images with non-local means first (tv: total variation),
-then takes the brighter pixel; both need the extra `evaluate`. Formulas: dreamif_model/metrics/."""
+Each condition has a table. Metrics compare the luma of the fused image with the clean sources.
+Higher is better, but AG and SF also reward noise, and a copy of one source wins VIFF: compare with
+the rows visible, infrared, average and max. "PSNR clean" (dB) compares with the method's own result
+on the clean pair. "nlm, max" restores both images by non-local means (tv: total variation), then
+takes the brighter pixel; both need the extra `evaluate`. Formulas: dreamif_model/metrics/."""
 
 
 def add_parser(verbs: Any) -> None:
-    """Add this verb to the command."""
     parser = verbs.add_parser(
         "evaluate",
         help="fusion metrics of variants and baselines, clean and degraded",
-        description="Fuse 8-bit pairs of one size each and print mean metrics. With --out, also "
-        "write the tables and a contact sheet per condition.",
+        description="Fuse 8-bit pairs and print mean metrics; both images of a pair have one size. "
+        "With --out, also write the tables and a contact sheet per condition.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -72,24 +77,10 @@ def add_parser(verbs: Any) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="only the 1st, N+1st, … pair; 8 is the validation split of `dreamif train`",
+        help="use the 1st, N+1st, … pair only; 8 is the validation split of `dreamif train`",
     )
-    parser.add_argument(
-        "--variant",
-        action="append",
-        choices=VARIANTS,
-        help="packaged weights to evaluate; repeatable (default: nano, unless --weights is given)",
-    )
-    parser.add_argument(
-        "--weights",
-        action="append",
-        default=[],
-        metavar="[LABEL=]FILE",
-        help="safetensors file to evaluate; repeatable",
-    )
-    parser.add_argument(
-        "--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)"
-    )
+    add_networks_options(parser)
+    add_device_option(parser)
     add_condition_options(parser)
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="write tables.md and contact sheets here"
@@ -99,21 +90,22 @@ def add_parser(verbs: Any) -> None:
 
 
 def add_condition_options(parser: argparse.ArgumentParser) -> None:
-    """The options of every verb that has a table per condition."""
+    """``--degrade`` and ``--seed`` for verbs that print a table for each condition."""
     parser.add_argument(
         "--degrade",
         action="append",
         default=[],
         metavar="SPEC",
-        help="one more table with degraded inputs: NAME:STRENGTH[,NAME:STRENGTH...] for both "
-        "cameras; infrared= or visible= before it for one; several parts with spaces between; "
-        f"repeatable. all: {', '.join(ALL)}. Names and units: dreamif fuse --help",
+        help="add a table with degraded inputs: NAME:STRENGTH[,NAME:STRENGTH...] for both cameras, "
+        "or for one with infrared= or visible= before it; several parts separated by spaces; may "
+        f"be given several times. all: {', '.join(ALL)}. Names and units: dreamif fuse --help",
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of --degrade")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="seed of --degrade (default: %(default)s)"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print one table per condition."""
     if options.every < 1:
         raise ConfigError(f"--every is {options.every}, expected 1 or more")
     if not 0 <= options.seed < 2**31:
@@ -141,13 +133,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 def parse_conditions(texts: Sequence[str]) -> dict[str, DegradationSpec]:
-    """What each --degrade of :func:`add_condition_options` means, by its text."""
+    """The degradations of each ``--degrade``, by its text."""
     listed = [part for text in texts for part in (ALL if text == "all" else (text,))]
     return {text: DegradationSpec.parse(text.split() or [text]) for text in listed}
 
 
 def _two_stage() -> dict[str, Method]:
-    """The methods that restore first, where what they need is installed."""
+    """The methods that restore first, if their packages are installed."""
     try:
         import_scikit_image()
     except ConfigError as error:
@@ -157,8 +149,8 @@ def _two_stage() -> dict[str, Method]:
 
 
 def _networks(options: argparse.Namespace) -> dict[str, tuple[str, Method]]:
-    """Label and method of each network; the key tells those of one label apart."""
-    variants = options.variant or ([] if options.weights else ["nano"])
+    """Label and method of each network; several networks can have one label."""
+    variants = chosen_variants(options)
     labelled = _labelled(options.weights, {*variants, *BASELINES, *TWO_STAGE})
     networks = {
         variant: (variant, network_method(FusionPipeline(variant, options.device)))
@@ -173,8 +165,8 @@ def _networks(options: argparse.Namespace) -> dict[str, tuple[str, Method]]:
 
 
 def _labelled(texts: Sequence[str], rows: Set[str]) -> list[tuple[str, Path]]:
-    """Label and file of each --weights; a label that was given may repeat, for seeds of one row."""
-    given = [(label, Path(path)) for label, _, path in (text.rpartition("=") for text in texts)]
+    """Label and file of each ``--weights``. A given label may repeat, for seeds of one row."""
+    given = [split_label(text) for text in texts]
     stems = [path.stem for label, path in given if not label]
     names = Counter([*rows, *{label for label, _ in given if label}, *stems])
     for text, (label, path) in zip(texts, given, strict=True):
@@ -191,8 +183,8 @@ def _evaluate(
     methods: Mapping[str, Method],
     conditions: Mapping[str, DegradationSpec],
     options: argparse.Namespace,
-) -> list[Result]:
-    """All results; their pictures go into the sheets and are not kept."""
+) -> list[PairScores]:
+    """All results, without images; these go into the contact sheets."""
     if options.out:
         make_folder("--out", options.out)
     shown = {pair.stem for pair in pairs[:: max(1, -(-len(pairs) // SHEET_ROWS))]}
@@ -202,7 +194,7 @@ def _evaluate(
     for result in compared:
         if options.out and result.pair in shown:
             sheets.setdefault(result.condition, []).append(result.images)
-        results.append(Result(result.condition, result.pair, {}, result.scores))
+        results.append(PairScores(result.condition, result.pair, {}, result.scores))
     for condition, rows in sheets.items():
         titles = [title for title in rows[0] if title not in ("visible", "infrared")]
         cells = [[np.dstack([row[title]] * 3) for title in titles] for row in rows]
@@ -211,8 +203,8 @@ def _evaluate(
     return results
 
 
-def _table(condition: str, results: Sequence[Result], labels: Mapping[str, str]) -> str:
-    """A Markdown table: a row per method, ± the standard deviation between seeds."""
+def _table(condition: str, results: Sequence[PairScores], labels: Mapping[str, str]) -> str:
+    """A Markdown table: a row for each method, ± the standard deviation between seeds."""
     columns = [*COLUMNS, *([OWN_CLEAN] if condition != CLEAN else [])]
     groups: dict[str, list[list[float]]] = {}  # label: one list of means a seed
     for name in results[0].scores:
@@ -233,7 +225,7 @@ def _cell(values: Sequence[float]) -> str:
     return f"{mean} ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else mean
 
 
-def _report(options: argparse.Namespace, results: Sequence[Result]) -> dict[str, Any]:
+def _report(options: argparse.Namespace, results: Sequence[PairScores]) -> dict[str, Any]:
     return {
         "settings": {
             "infrared": str(options.ir),

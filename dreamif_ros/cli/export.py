@@ -1,4 +1,4 @@
-"""``dreamif export``: write a network for other engines, and check what was written."""
+"""``dreamif export``: write a network for other engines, and check the file."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from dreamif_model import ConfigError
 from dreamif_model.variants import NETWORKS
+from dreamif_ros.cli.model_options import add_variant_option, add_weights_option
 from dreamif_ros.cli.options import check_writable
 from dreamif_ros.cli.table import parse_size
 
@@ -23,41 +24,35 @@ Without --whole the input is `phases`, uint8 (1, (1 + C)·s², H/s, W/s): the pi
 infrared, then of the C channels of visible, as torch.nn.functional.pixel_unshuffle orders them.
 Outputs are `fused`, gray levels as float32 phases, `dominance`, float32 (1, 2, h, w) in [0, 1],
 infrared first, and `removed`, the change of the visible luma in [0, 1]. The node and `dreamif fuse`
-take such a file as weights. With --whole, inputs are `infrared` (1, 1, H, W) and `visible`
-(1, 3, H, W), RGB, and outputs `fused` (1, 3, H, W) and `dominance` (1, 2, H, W), all uint8.
-Metadata (variant, sizes, value ranges, licence of the weights) are in the file, key `dreamif`."""
-MAX_PAIRS = 4  # of the given ones are tried
+take such a file as weights. With --whole, the inputs are `infrared` (1, 1, H, W) and `visible`
+(1, 3, H, W), RGB, and the outputs `fused` (1, 3, H, W) and `dominance` (1, 2, H, W), all uint8.
+The file's metadata (variant, sizes, value ranges, licence of the weights) has the key `dreamif`."""
+MAX_PAIRS = 4  # of the given pairs are used for the check
 FORMATS = ("onnx", "openvino", "torchscript")
 
 
 def add_parser(verbs: Any) -> None:
-    """Add this verb to the command."""
     parser = verbs.add_parser(
         "export",
         help="write a network as ONNX, OpenVINO or TorchScript",
-        description="Write a network for other engines, run what was written beside torch, and "
-        "fail where the two differ by more than one gray level or 0.001 of dominance.",
+        description="Write a network for other engines, then run the file and torch on the same "
+        "pairs. Fails if they differ by more than one gray level or 0.001 of dominance.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--format", choices=FORMATS, required=True, help="of the file")
+    parser.add_argument("--format", choices=FORMATS, required=True, help="format of the file")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="file to write")
-    parser.add_argument(
-        "--variant", choices=NETWORKS, default="nano", help="model variant (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--weights",
-        type=Path,
-        metavar="FILE",
-        help="safetensors file to use instead of the packaged weights",
-    )
+    add_variant_option(parser, tuple(NETWORKS))
+    add_weights_option(parser, "`dreamif train` (.safetensors)")
     parser.add_argument(
         "--whole",
         action="store_true",
-        help="the whole way from uint8 images to the uint8 fused image and dominance maps",
+        help="include all steps from uint8 images to the uint8 fused image and dominance maps",
     )
     parser.add_argument(
-        "--size", metavar="WxH", help="for images of this size in pixels only (default: any size)"
+        "--size",
+        metavar="WxH",
+        help="write a file for images of this size in pixels only (default: any size)",
     )
     parser.add_argument(
         "--ir", type=Path, metavar="PATH", help="infrared image or folder to check with"
@@ -66,19 +61,18 @@ def add_parser(verbs: Any) -> None:
         "--vi",
         type=Path,
         metavar="PATH",
-        help="visible image or folder to check with (default: pairs that are drawn)",
+        help="visible image or folder to check with (default: two simulated pairs)",
     )
     parser.add_argument("--force", action="store_true", help="replace an existing FILE")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Export, compare, say what was written."""
-    from dreamif_model import export  # torch: it takes 2 s
-    from dreamif_model.checkpoints import load_network
-    from dreamif_model.graph_info import GraphInfo
+    from dreamif_model.model_files.checkpoints import load_network
+    from dreamif_model.model_files.graph_export import SUFFIXES, compare, export  # torch: 2 s
+    from dreamif_model.model_files.graph_info import GraphInfo
 
-    suffix = export.SUFFIXES[options.format]
+    suffix = SUFFIXES[options.format]
     if options.out.suffix != suffix:
         raise ConfigError(
             f"--out {options.out}: a file of format {options.format} ends in {suffix}"
@@ -95,25 +89,25 @@ def run(options: argparse.Namespace) -> int:
     pairs = _pairs(options, shown)
     unchecked = options.out.with_name(f"unchecked_{options.out.name}")
     try:
-        written = export.export(network, info, unchecked, options.format, options.whole, size)
-        found = export.compare(network, written, unchecked, [_inputs(p, written) for p in pairs])
+        written = export(network, info, unchecked, options.format, options.whole, size)
+        found = compare(network, written, unchecked, [_inputs(p, written) for p in pairs])
     except BaseException:
         _files(unchecked, lambda path: path.unlink(missing_ok=True))
         raise
     _files(
         unchecked, lambda path: path.replace(path.with_name(path.name.removeprefix("unchecked_")))
     )
-    what = "whole way" if options.whole else "network"
-    print(f"{options.out}: {what} of {options.variant}, {options.size or 'any size'}")
+    what = "images to images" if options.whole else "network"
+    print(f"{options.out}: {options.variant}, {what}, {options.size or 'any size'}")
     print(
-        f"beside torch on {len(pairs)} pairs of {shown[0]}x{shown[1]}: {found.fused:.3g} gray "
-        f"levels and {found.dominance:.3g} of dominance apart at most"
+        f"maximum difference from torch on {len(pairs)} pairs of {shown[0]}x{shown[1]}: "
+        f"{found.fused:.3g} gray levels, {found.dominance:.3g} of dominance"
     )
     return 0
 
 
 def _files(path: Path, act: Any) -> None:
-    """The file, and the one that OpenVINO writes beside it."""
+    """Act on the file, and on the one that OpenVINO writes beside it."""
     for each in (path.with_suffix(".bin"), path) if path.suffix == ".xml" else (path,):
         if each.exists():
             act(each)
@@ -123,7 +117,7 @@ def _pairs(options: argparse.Namespace, size: tuple[int, int]) -> list[tuple[Any
     """Infrared (H, W) and visible RGB (H, W, 3), uint8, of one size."""
     import cv2
 
-    from dreamif_model.data import find_pairs, read_gray, read_rgb
+    from dreamif_model.image_files import find_pairs, read_gray, read_rgb
     from dreamif_model.thermal import ThermalNormalizer
 
     if options.ir is None:
@@ -155,7 +149,7 @@ def _drawn(size: tuple[int, int]) -> list[tuple[Any, Any]]:
 
 
 def _inputs(pair: tuple[Any, Any], info: Any) -> tuple[Any, ...]:
-    """Arrays for the inputs of a file."""
+    """Arrays for the file's inputs."""
     import cv2
 
     from dreamif_model.backends.phases import PhasePacker

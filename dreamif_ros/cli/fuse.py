@@ -7,20 +7,31 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
-from dreamif_model import VARIANTS, ConfigError, FusionPipeline
+from dreamif_model import ConfigError, FusionPipeline
+from dreamif_model.arrays import StoredImage, to_bytes
 from dreamif_model.backends import BACKENDS
-from dreamif_model.data import PairPaths, Pixels, find_pairs, read_gray, read_rgb, write_image
-from dreamif_model.degradation_spec import DegradationSpec
-from dreamif_model.degradation_table import DEGRADATIONS
+from dreamif_model.cameras import Camera
+from dreamif_model.degradations.kinds import DEGRADATIONS
+from dreamif_model.degradations.spec import DegradationSpec
 from dreamif_model.device import PRECISIONS
+from dreamif_model.image_files import (
+    PairPaths,
+    find_pairs,
+    read_gray,
+    read_rgb,
+    write_image,
+)
 from dreamif_model.pipeline import FusionResult
-from dreamif_model.registration.file import read_calibration
+from dreamif_model.registration.calibration_file import read_calibration
 from dreamif_model.registration.warp import Calibration
 from dreamif_model.thermal import ThermalConfig, ThermalNormalizer
+from dreamif_ros.cli.model_options import (
+    add_device_option,
+    add_variant_option,
+    add_weights_option,
+)
 from dreamif_ros.cli.options import make_folder
 
 EXAMPLES = """examples:
@@ -94,21 +105,9 @@ def thermal_config(options: argparse.Namespace) -> ThermalConfig:
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """The options of every verb that fuses."""
-    parser.add_argument(
-        "--variant", choices=VARIANTS, default="nano", help="model variant (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--device",
-        default="auto",
-        help="auto, cpu, cuda or cuda:N (default: auto, CUDA where there is one)",
-    )
-    parser.add_argument(
-        "--weights",
-        type=Path,
-        metavar="FILE",
-        help="file of `dreamif train` (.safetensors) or `dreamif export` (.onnx, .xml, "
-        ".torchscript) to use instead of the packaged weights",
-    )
+    add_variant_option(parser)
+    add_device_option(parser)
+    add_weights_option(parser)
     parser.add_argument(
         "--backend",
         choices=BACKENDS,
@@ -184,8 +183,8 @@ def run(options: argparse.Namespace) -> int:
     ):
         infrared = read_gray(pair.infrared)
         if spec.infrared:  # strengths are in gray levels: counts become gray first
-            infrared = spec.apply(counts_to_gray.normalize(infrared), "infrared", generator)
-        visible = spec.apply(read_rgb(pair.visible), "visible", generator)
+            infrared = spec.apply(counts_to_gray.normalize(infrared), Camera.INFRARED, generator)
+        visible = spec.apply(read_rgb(pair.visible), Camera.VISIBLE, generator)
         result = pipeline.fuse(visible=visible, infrared=infrared)
         for path, image in zip(paths, _images(result), strict=False):
             write_image(path, image)
@@ -201,11 +200,11 @@ def _outputs(pair: PairPaths, out: Path, dominance: bool) -> list[Path]:
     return [out / f"{pair.stem}{ending}.png" for ending in endings]
 
 
-def _images(result: FusionResult) -> Iterator[Pixels]:
+def _images(result: FusionResult) -> Iterator[StoredImage]:
     """The fused image and both dominance maps."""
     yield result.fused
-    yield _to_uint8(result.dominance_infrared)
-    yield _to_uint8(result.dominance_visible)
+    yield to_bytes(result.dominance_infrared * 255)
+    yield to_bytes(result.dominance_visible * 255)
 
 
 def _refuse_overwriting(pairs: Sequence[PairPaths], outputs: Sequence[Sequence[Path]]) -> None:
@@ -217,7 +216,3 @@ def _refuse_overwriting(pairs: Sequence[PairPaths], outputs: Sequence[Sequence[P
         if path.resolve() in written:
             raise ConfigError(f"{path} would be written for two pairs: rename one of them")
         written.add(path.resolve())
-
-
-def _to_uint8(values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    return np.rint(values * 255).astype(np.uint8)

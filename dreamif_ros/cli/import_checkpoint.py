@@ -1,4 +1,4 @@
-"""``dreamif import-checkpoint``: a checkpoint of the authors' released code in, weights out."""
+"""``dreamif import-checkpoint``: convert a checkpoint of the authors' released code."""
 
 from __future__ import annotations
 
@@ -6,38 +6,36 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from dreamif_model.import_checkpoint import VARIANT, import_checkpoint
+from dreamif_model.model_files.released_checkpoint import VARIANT, import_checkpoint
 
 EXAMPLES = f"""example:
   dreamif import-checkpoint best_checkpoint.pth --out released.safetensors
   dreamif fuse --variant {VARIANT} --weights released.safetensors --ir ir --vi vi --out fused
 
-What an import means, and how the release differs from the paper: docs/import-checkpoint.md."""
+docs/import-checkpoint.md says how the release differs from the paper."""
 
 
 def add_parser(verbs: Any) -> None:
-    """Add this verb to the command."""
     parser = verbs.add_parser(
         "import-checkpoint",
         help="convert a checkpoint of the authors' released code",
-        description="Convert a checkpoint that the authors' released code trained to weights of "
-        f"variant {VARIANT}. No code in the file is run; a file with other tensors is refused.",
+        description="Convert a checkpoint of the authors' released code to weights of variant "
+        f"{VARIANT}. No code in the file is run; a file with other tensors is refused.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("checkpoint", type=Path, help=".pth that the release's train.py saved")
     parser.add_argument(
-        "--out", type=Path, metavar="FILE", required=True, help="safetensors file to write, new"
+        "--out", type=Path, metavar="FILE", required=True, help="new safetensors file to write"
     )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Convert, and say what was left out."""
     report = import_checkpoint(options.checkpoint, options.out)
     print(f"{report.imported} tensors imported")
     if report.dropped:
         modules = ", ".join(report.dropped_modules)
         print(f"{report.dropped} tensors dropped, which the release never uses: {modules}")
-    print(f"weights: {options.out}, to be run with --variant {VARIANT}")
+    print(f"weights: {options.out}, for --variant {VARIANT}")
     return 0

@@ -1,4 +1,4 @@
-"""``dreamif metrics``: fused images that are there already, in numbers."""
+"""``dreamif metrics``: fusion metrics of existing fused images."""
 
 from __future__ import annotations
 
@@ -32,21 +32,20 @@ EXAMPLES = """examples:
 
 """
 NOTES = """
-AG, SF and SD reward noise too, and a mere copy of one source wins others: read several, beside
-those of simple methods (`dreamif evaluate`). The interval is of the mean over the images, by
-bootstrap; PSNR here is against the sources. Formulas: dreamif_model/metrics/; lpips.py there
-also names the tensors that --lpips needs."""
+AG, SF and SD also reward noise, and a copy of one source wins VIFF and CC: read several metrics and
+compare with simple methods (`dreamif evaluate`). The interval is that of the mean over the images,
+by bootstrap. PSNR is against the sources. Formulas: dreamif_model/metrics/; lpips.py in that folder
+names the tensors that --lpips needs."""
 
 Interval = tuple[float, float] | None
 
 
 def add_parser(verbs: Any) -> None:
-    """Add this verb to the command."""
     parser = verbs.add_parser(
         "metrics",
         help="fusion metrics of fused images in a folder",
         description="Metrics of fused 8-bit images against their sources, mean and 95 % interval. "
-        "Files are paired by name; colour images count with their luma (BT.601).",
+        "Files are paired by name; colour images are compared by their luma (BT.601).",
         epilog=EXAMPLES + _metric_list() + NOTES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -56,7 +55,7 @@ def add_parser(verbs: Any) -> None:
         )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all values here")
     parser.add_argument(
-        "--jobs", type=int, metavar="N", help="processes (default: one per core; 1: no others)"
+        "--jobs", type=int, metavar="N", help="number of processes (default: one per core)"
     )
     parser.add_argument(
         "--lpips",
@@ -77,14 +76,13 @@ def add_parser(verbs: Any) -> None:
         type=float,
         default=STILL,
         metavar="LEVELS",
-        help="with --sequence: a pixel is still when both inputs, smoothed, change by no more gray "
+        help="with --sequence: maximum change of both smoothed inputs at a still pixel, in gray "
         "levels of 255 from frame to frame (default: %(default)g)",
     )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print one row per metric."""
     _check(options)
     triples = find_triples(options.fused, options.ir, options.vi)
     scored = score_all(triples, options.jobs, options.lpips)
@@ -169,7 +167,7 @@ def _entry(name: str, mean: float, interval: Interval) -> dict[str, Any]:
     metric = METRICS[name]
     return {
         "better": "higher" if metric.higher_is_better else "lower",
-        "range": [metric.least, metric.greatest],
+        "range": [metric.minimum, metric.maximum],
         "mean": mean,
         "interval": interval,
     }

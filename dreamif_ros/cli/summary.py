@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from dreamif_model import VARIANTS
-from dreamif_model.complexity import complexity
-from dreamif_model.model_source import WEIGHTS_FOLDER
+from dreamif_model.benchmark.complexity import complexity
+from dreamif_model.model_files.model_source import WEIGHTS_FOLDER
 from dreamif_model.variants import AVERAGE
+from dreamif_ros.cli.model_options import add_variants_option
 from dreamif_ros.cli.options import check_writable
 from dreamif_ros.cli.table import markdown_table, parse_size, text_table
 from dreamif_ros.json_file import write_json
@@ -41,12 +42,7 @@ def add_parser(verbs: Any) -> None:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--variant",
-        choices=VARIANTS,
-        action="append",
-        help="may be given several times (default: all)",
-    )
+    add_variants_option(parser, "all")
     parser.add_argument(
         "--size", default="640x480", metavar="WxH", help="pixels (default: %(default)s)"
     )

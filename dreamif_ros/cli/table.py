@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dreamif_model import ConfigError
-from dreamif_model.data import LARGEST_SIDE
+from dreamif_model.image_files import MAX_SIDE
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -33,8 +33,8 @@ def parse_size(text: str, option: str = "--size") -> tuple[int, int]:
     width, separator, height = text.lower().partition("x")
     if separator and width.isdecimal() and height.isdecimal():
         size = int(width), int(height)
-        if min(size) >= 1 and max(size) <= LARGEST_SIDE:
+        if min(size) >= 1 and max(size) <= MAX_SIDE:
             return size
     raise ConfigError(
-        f"{option} is {text!r}, expected WIDTHxHEIGHT in pixels, up to {LARGEST_SIDE}: 640x512"
+        f"{option} is {text!r}, expected WIDTHxHEIGHT in pixels, up to {MAX_SIDE}: 640x512"
     )

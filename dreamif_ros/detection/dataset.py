@@ -7,8 +7,8 @@ from pathlib import Path
 
 import yaml
 
-from dreamif_model.data import write_image
 from dreamif_model.errors import ConfigError
+from dreamif_model.image_files import write_image
 from dreamif_model.pipeline import FusionPipeline
 from dreamif_ros.detection.annotations import AnnotationError, Truth, write_yolo
 from dreamif_ros.detection.evaluation import Example, draw_pictures

@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dreamif_model.data import PairPaths, read_gray, read_rgb
-from dreamif_model.degradation_spec import DegradationSpec
+from dreamif_model.cameras import Camera
+from dreamif_model.comparison import BASELINES, CLEAN
+from dreamif_model.degradations.spec import DegradationSpec
 from dreamif_model.errors import ConfigError
-from dreamif_model.evaluation import BASELINES, CLEAN
+from dreamif_model.image_files import PairPaths, read_gray, read_rgb
 from dreamif_model.pipeline import FusionPipeline
 from dreamif_model.thermal import ThermalConfig, ThermalNormalizer
 from dreamif_ros.detection.annotations import Labels, Truth
@@ -141,8 +142,8 @@ def detect_all(
     for number, example in enumerate(examples):
         for condition, spec in ({CLEAN: DegradationSpec()} | dict(conditions)).items():
             generator = spec.generator(seed * 1_000_003 + number)
-            infrared = spec.apply(example.infrared, "infrared", generator)
-            visible = spec.apply(example.visible, "visible", generator)
+            infrared = spec.apply(example.infrared, Camera.INFRARED, generator)
+            visible = spec.apply(example.visible, Camera.VISIBLE, generator)
             pictures = draw_pictures(visible, infrared, fusions, aligner)
             detections = {name: detector.detect(picture) for name, picture in pictures.items()}
             yield Found(condition, example.name, pictures, detections, example.truth)

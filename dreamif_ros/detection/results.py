@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from dreamif_model.evaluation import CLEAN
+from dreamif_model.comparison import CLEAN
 from dreamif_ros.detection.annotations import Truth
 from dreamif_ros.detection.boxes import draw_boxes
 from dreamif_ros.detection.detector import Detections

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dreamif_model.cameras import Both, Camera
-from dreamif_model.data import find_pairs, read_gray
 from dreamif_model.errors import CalibrationError, ImageError
+from dreamif_model.image_files import find_pairs, read_gray
 from dreamif_model.registration.clock_offset import Activity, ClockOffset, clock_offset
 from dreamif_model.registration.estimate import align, evenly
 from dreamif_model.registration.geometry import Homography

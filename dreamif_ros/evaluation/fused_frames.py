@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dreamif_model import Calibration, FusionPipeline, FusionResult, ImageError
 from dreamif_model.blank import is_blank
 from dreamif_model.cameras import Both, Camera
-from dreamif_model.overlay import dominance_overlay
+from dreamif_model.dominance.overlay import dominance_overlay
 from dreamif_ros.bag.recorded_pairs import RecordedPair
 from dreamif_ros.detection.boxes import draw_boxes
 from dreamif_ros.detection.detector import Detections, Detector

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dreamif_model import Calibration
-from dreamif_model.evaluation import BASELINES
+from dreamif_model.comparison import BASELINES
 from dreamif_model.metrics import evaluate_all
 from dreamif_model.metrics.flicker import Stillness
 from dreamif_model.metrics.scoring import mean_intervals

@@ -10,7 +10,7 @@ import numpy as np
 
 from dreamif_model import Calibration, ConfigError, read_calibration
 from dreamif_model.cameras import Camera
-from dreamif_model.registration.file import cameras_from_topics
+from dreamif_model.registration.calibration_file import cameras_from_topics
 from dreamif_model.registration.geometry import Intrinsics
 
 
@@ -31,13 +31,13 @@ class CameraInfos:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
-        self._intrinsics: dict[str, Intrinsics] = {}
-        self.missing = [Camera(name) for name in cameras_from_topics(path)] if path else []
+        self._intrinsics: dict[Camera, Intrinsics] = {}
+        self.missing = cameras_from_topics(path) if path else []
         self.fault = self._what_is_missing()
         self.clock_offset_s = 0.0
         if path:  # whatever else is wrong with the file is said now
             anything = Intrinsics((2, 2), np.eye(3))
-            placeholders = {camera.value: anything for camera in self.missing}
+            placeholders = dict.fromkeys(self.missing, anything)
             self.clock_offset_s = read_calibration(path, placeholders).clock_offset_s or 0.0
 
     def take(self, camera: Camera, message: Any) -> Calibration | None:
@@ -45,10 +45,10 @@ class CameraInfos:
         if camera not in self.missing:
             return None
         try:
-            self._intrinsics[camera.value] = Intrinsics.from_camera_info(message)
+            self._intrinsics[Camera(camera)] = Intrinsics.from_camera_info(message)
         except ConfigError as error:
             raise ConfigError(f"camera_info of the {camera} camera: {error}") from None
-        self.missing.remove(camera)
+        self.missing.remove(Camera(camera))
         self.fault = self._what_is_missing() or "registration is being prepared"
         return self.calibration()
 

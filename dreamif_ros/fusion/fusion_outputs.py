@@ -16,7 +16,7 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
 from dreamif_model import FusionResult
-from dreamif_model.overlay import dominance_overlay
+from dreamif_model.dominance.overlay import dominance_overlay
 from dreamif_ros.node.publishing import JPEG, advertise, advertise_image, image_message
 
 TOPIC = "fused/image_raw"

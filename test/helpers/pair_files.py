@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dreamif_model.data import write_image
+from dreamif_model.image_files import write_image
 
 
 def make_pairs(folder, count, size=(40, 48)):

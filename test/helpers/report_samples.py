@@ -7,7 +7,7 @@ from functools import cache
 import cv2
 import numpy as np
 
-from dreamif_model.overlay import dominance_overlay
+from dreamif_model.dominance.overlay import dominance_overlay
 from dreamif_ros.evaluation.evaluation_results import (
     AlignmentFound,
     CameraRecord,

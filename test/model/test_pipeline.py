@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from dreamif_model import FusionPipeline, ThermalConfig
-from dreamif_model.checkpoints import load_network
 from dreamif_model.errors import ConfigError, DeviceError, ImageError, WeightsError
+from dreamif_model.model_files.checkpoints import load_network
 
 HAS_CUDA = torch.cuda.is_available()
 
@@ -89,7 +89,7 @@ def test_padding_is_replicated_and_cropped_exactly(nano_pipeline, pair):
 
 
 def test_nano_is_the_network(nano_weights, rng):
-    """Of a gray pair that needs no padding: the network's own output, infrared first."""
+    """The network's own output for a gray pair without padding, infrared first."""
     visible, infrared = rng.integers(0, 256, (2, 32, 64), dtype=np.uint8)
     result = FusionPipeline("nano", "cpu", nano_weights, precision="fp32").fuse(visible, infrared)
     tensors = [torch.from_numpy(each)[None, None] / 255 for each in (infrared, visible)]

@@ -103,13 +103,13 @@ def test_torch_is_loaded_only_by_what_computes_with_it():
         "dreamif_model.backends.cuda_graph",
         "dreamif_model.backends.openvino_convert",
         "dreamif_model.backends.pytorch",
-        "dreamif_model.benchmark_peers",
-        "dreamif_model.checkpoints",
-        "dreamif_model.color",
-        "dreamif_model.complexity",
-        "dreamif_model.degradations",
-        "dreamif_model.export",
-        "dreamif_model.import_checkpoint",
+        "dreamif_model.benchmark.peers",
+        "dreamif_model.model_files.checkpoints",
+        "dreamif_model.tensor_images",
+        "dreamif_model.benchmark.complexity",
+        "dreamif_model.degradations.degrade",
+        "dreamif_model.model_files.graph_export",
+        "dreamif_model.model_files.released_checkpoint",
         "dreamif_model.metrics.lpips",
         "dreamif_ros.detection.evaluation",
         "dreamif_ros.detection.yolo",
@@ -122,8 +122,9 @@ def test_torch_is_loaded_only_by_what_computes_with_it():
     "module",
     [
         *("dreamif_model", "dreamif_model.backends.openvino", "dreamif_model.backends.onnxruntime"),
-        *("dreamif_model.benchmark", "dreamif_ros.fusion.node", "dreamif_ros.detection.node"),
-        *("dreamif_ros.cli", "dreamif_ros.cli.fuse", "dreamif_ros.cli.benchmark"),
+        *("dreamif_model.benchmark.measure", "dreamif_ros.fusion.node"),
+        *("dreamif_ros.detection.node", "dreamif_ros.cli"),
+        *("dreamif_ros.cli.fuse", "dreamif_ros.cli.benchmark"),
     ],
 )
 def test_what_fuses_on_a_cpu_loads_no_torch(module):
@@ -131,7 +132,7 @@ def test_what_fuses_on_a_cpu_loads_no_torch(module):
 
 
 def test_the_walk_through_others_sees_torch():
-    assert "torch" in loads("dreamif_model.complexity")
+    assert "torch" in loads("dreamif_model.benchmark.complexity")
     assert "torch" not in {n.split(".")[0] for n in imports("dreamif_model.training.watch", False)}
     assert "torch" in loads("dreamif_model.training.watch")
 
@@ -144,7 +145,7 @@ def test_networks_and_losses_are_torch_alone(module):
     assert tops(module) <= known
 
 
-@pytest.mark.parametrize("name", ["variants", "graph_info", "errors"])
+@pytest.mark.parametrize("name", ["variants", "model_files.graph_info", "errors"])
 def test_tables_import_the_standard_library_only(name):
     assert tops(f"dreamif_model.{name}") - {"dreamif_model"} <= set(sys.stdlib_module_names)
 
@@ -160,7 +161,7 @@ def test_backends_know_neither_each_other_nor_the_engine(name):
 
 @pytest.mark.parametrize(
     "module",
-    modules("dreamif_model.registration", "dreamif_model.metrics", "dreamif_model.temporal"),
+    modules("dreamif_model.registration", "dreamif_model.metrics", "dreamif_model.dominance"),
 )
 def test_only_lpips_needs_torch_of_what_is_no_network(module):
     assert ("torch" in tops(module)) == (module == "dreamif_model.metrics.lpips")

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from dreamif_model.data import write_image
-from dreamif_model.registration.file import write_calibration
+from dreamif_model.image_files import write_image
+from dreamif_model.registration.calibration_file import write_calibration
 from dreamif_model.registration.geometry import Homography
 from dreamif_model.registration.warp import Calibration
 from dreamif_ros.bag.image_sources import open_images

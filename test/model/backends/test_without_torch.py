@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from dreamif_model.data import read_image, write_image
+from dreamif_model.image_files import read_image, write_image
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("openvino") is None, reason="needs OpenVINO"
@@ -41,7 +41,7 @@ print(result.fused.shape, True)
 
 
 def run(code):
-    """In a fresh process; the lines it printed."""
+    """Run code in a new process; the lines that it printed."""
     ran = subprocess.run(
         [sys.executable, "-c", code], env=dict(os.environ), capture_output=True, text=True
     )
@@ -72,7 +72,7 @@ def test_the_fuse_command(tmp_path, rng):
     [
         "dreamif_model",
         "dreamif_model.backends",
-        "dreamif_model.benchmark",
+        "dreamif_model.benchmark.measure",
         "dreamif_ros.cli.benchmark",
         "dreamif_ros.cli.export",
         "dreamif_ros.fusion.parameters",

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from dreamif_model import metrics
-from dreamif_model.data import read_gray
 from dreamif_model.errors import ImageError
+from dreamif_model.image_files import read_gray
 from dreamif_model.training.data import DataSet
 
 

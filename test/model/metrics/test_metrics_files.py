@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from dreamif_model.data import read_gray, write_image
 from dreamif_model.errors import ConfigError, ImageError
-from dreamif_model.metrics import METRICS, evaluate, markdown_table, scoring
+from dreamif_model.image_files import read_gray, write_image
+from dreamif_model.metrics import METRICS, evaluate, scoring
 from dreamif_model.metrics.lpips import _expected
 from dreamif_model.metrics.scoring import find_triples, mean_interval, score_all, score_triple
+from dreamif_model.metrics.table import markdown_table
 from dreamif_ros import cli
 
 

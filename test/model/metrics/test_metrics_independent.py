@@ -11,7 +11,7 @@ import skimage.metrics
 from helpers import scipy_metrics
 
 from dreamif_model import metrics
-from dreamif_model.data import find_pairs, read_gray
+from dreamif_model.image_files import find_pairs, read_gray
 
 
 @pytest.fixture(params=["smooth", "noise", "flat areas"])
@@ -82,8 +82,8 @@ def test_mutual_information_and_correlations_equal_scipy_stats(images):
 def test_values_stay_in_the_ranges_of_the_table(images):
     for name, value in metrics.evaluate(*images).items():
         metric = metrics.METRICS[name]
-        greatest = math.inf if metric.greatest is None else metric.greatest
-        assert metric.least <= value <= greatest, name
+        maximum = math.inf if metric.maximum is None else metric.maximum
+        assert metric.minimum <= value <= maximum, name
 
 
 def test_directions_of_the_table(rng):

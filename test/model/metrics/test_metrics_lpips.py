@@ -54,7 +54,7 @@ def state(original):
 
 @pytest.fixture
 def files(state, tmp_path):
-    """As users have them: two .pth files, with tensors in one that LPIPS does not need."""
+    """Two .pth files as users have them; one has tensors that LPIPS does not need."""
     network = {name: value for name, value in state.items() if name.startswith("features")}
     torch.save(network | {"classifier.6.bias": torch.zeros(3)}, tmp_path / "alexnet.pth")
     rest = {name: value for name, value in state.items() if name.startswith("lin")}

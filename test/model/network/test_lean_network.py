@@ -20,8 +20,8 @@ from dreamif_model.network.lean import (
     RestorationHead,
     fold,
 )
-from dreamif_model.training.config import DEFAULT_LOSS_WEIGHTS
 from dreamif_model.training.losses import total_loss
+from dreamif_model.training.train_config import DEFAULT_LOSS_WEIGHTS
 from dreamif_model.variants import SWITCHES, LeanConfig, network_config
 
 NANO = network_config("nano")
@@ -215,7 +215,7 @@ def test_without_cross_enhancement_mixing_keeps_modalities_apart():
 @pytest.mark.parametrize("level", [0, 1])
 @pytest.mark.parametrize("without", [(), *((name,) for name in SWITCHES), SWITCHES])
 def test_enhancement_is_the_formula(level, without):
-    """As the paper writes it, one modality after the other."""
+    """The paper's formulas, for one camera after the other."""
     config = replace(SLIM, **dict.fromkeys(without, False))
     enhance = disturbed(RelativeEnhancement(config, level))
     pair = torch.rand(2, 2, config.channels[level], 4, 6)  # modality, item, channel, row, column
@@ -414,7 +414,7 @@ def test_a_frame_without_dominance_says_one_half(config):
 
 
 def test_gray_levels_of_a_frame_are_not_below_zero():
-    """As what rounds them expects."""
+    """In the range that rounding expects."""
     network = build(NANO)
     network.output.bias.fill_(-3)
     given = torch.randint(256, (1, 32, 8, 16), dtype=torch.uint8)

@@ -8,8 +8,8 @@ from helpers.networks import PAPER
 from dreamif_model.errors import ConfigError
 from dreamif_model.network import DreamIF, make_network
 from dreamif_model.network.blocks import ConvolutionBlock, TransformerBlock, TransposedAttention
-from dreamif_model.training.config import DEFAULT_LOSS_WEIGHTS
 from dreamif_model.training.losses import total_loss
+from dreamif_model.training.train_config import DEFAULT_LOSS_WEIGHTS
 from dreamif_model.variants import NETWORKS, network_config
 
 COMPACT = NETWORKS["tiny"]  # with a stem and the separable decoder

@@ -10,12 +10,12 @@ import yaml
 from helpers.bag_files import START_NS, Street, compressed, street_messages, write_bag, write_pairs
 
 from dreamif_model import FusionPipeline
-from dreamif_model.data import find_pairs, read_gray, read_image, write_image
 from dreamif_model.errors import CalibrationError, ImageError
+from dreamif_model.image_files import find_pairs, read_gray, read_image, write_image
 from dreamif_model.registration.alignment import alignment_score
+from dreamif_model.registration.calibration_file import read_calibration
 from dreamif_model.registration.clock_offset import activity_of, clock_offset
-from dreamif_model.registration.estimate import MOST_PAIRS, align
-from dreamif_model.registration.file import read_calibration
+from dreamif_model.registration.estimate import MAX_PAIRS, align
 from dreamif_model.thermal import ThermalNormalizer
 from dreamif_ros import cli
 from dreamif_ros.bag.storage import BagError
@@ -134,7 +134,7 @@ class TestAlign:
     def test_at_most_some_pairs_are_looked_at(self):
         visible = texture(3, (96, 128))
         many = align([1 - visible] * 20, [visible] * 20)
-        few = align([1 - visible] * MOST_PAIRS, [visible] * MOST_PAIRS)
+        few = align([1 - visible] * MAX_PAIRS, [visible] * MAX_PAIRS)
         np.testing.assert_array_equal(many.homography, few.homography)
 
     @pytest.mark.parametrize(

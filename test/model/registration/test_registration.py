@@ -14,7 +14,7 @@ from dreamif_model.backends import Layers
 from dreamif_model.engine import FusionEngine
 from dreamif_model.errors import ConfigError, ImageError
 from dreamif_model.network import make_network
-from dreamif_model.registration.file import read_calibration, write_calibration
+from dreamif_model.registration.calibration_file import read_calibration, write_calibration
 from dreamif_model.registration.geometry import CameraPair, Homography, Intrinsics
 from dreamif_model.registration.warp import Calibration, Registrar
 from dreamif_model.variants import network_config

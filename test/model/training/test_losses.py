@@ -7,8 +7,8 @@ import torch
 from dreamif_model import metrics
 from dreamif_model.network import NetworkOutput
 from dreamif_model.training import losses
-from dreamif_model.training.config import DEFAULT_LOSS_WEIGHTS
 from dreamif_model.training.distillation import distillation_loss
+from dreamif_model.training.train_config import DEFAULT_LOSS_WEIGHTS
 
 
 def image(rows):

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from dreamif_model.checkpoints import load_network
-from dreamif_model.data import read_image, write_image
 from dreamif_model.errors import ConfigError, ImageError, WeightsError
+from dreamif_model.image_files import read_image, write_image
+from dreamif_model.model_files.checkpoints import load_network
 from dreamif_model.training import run as training
-from dreamif_model.training.config import DEFAULT_LOSS_WEIGHTS, Teacher, TrainConfig
 from dreamif_model.training.data import DataSet
 from dreamif_model.training.run import CHECKPOINT, train
+from dreamif_model.training.train_config import DEFAULT_LOSS_WEIGHTS, Teacher, TrainConfig
 from dreamif_model.training.validation import SIDE
 from dreamif_model.training.watch import LOG
 from dreamif_model.variants import network_config
@@ -171,7 +171,7 @@ GRADIENTS = """
 import sys, torch
 from pathlib import Path
 from dreamif_model.training.data import DataSet
-from dreamif_model.training.config import DEFAULT_LOSS_WEIGHTS, Teacher, TrainConfig
+from dreamif_model.training.train_config import DEFAULT_LOSS_WEIGHTS, Teacher, TrainConfig
 from dreamif_model.training import run as training
 
 torch.set_num_threads(1)

@@ -5,8 +5,8 @@ import pytest
 import torch
 from helpers.pair_files import make_pairs, stems
 
-from dreamif_model.data import write_image
 from dreamif_model.errors import ConfigError, ImageError
+from dreamif_model.image_files import write_image
 from dreamif_model.training import data
 from dreamif_model.training.data import CropDataset, DataSet
 

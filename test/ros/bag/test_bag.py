@@ -33,8 +33,8 @@ from rosbags.typesys import Stores, get_typestore
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 
-from dreamif_model.data import find_pairs, read_gray, read_rgb
 from dreamif_model.errors import ConfigError, ImageError
+from dreamif_model.image_files import find_pairs, read_gray, read_rgb
 from dreamif_ros.bag.recording import open_recording, read_recording
 from dreamif_ros.bag.storage import BagError, Topic
 from dreamif_ros.cli import main

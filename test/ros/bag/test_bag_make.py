@@ -13,8 +13,8 @@ from helpers.pair_files import make_pairs
 from rosbags.highlevel import AnyReader
 
 from dreamif_model.cameras import Both
-from dreamif_model.data import find_pairs, read_gray, read_rgb, write_image
 from dreamif_model.errors import ConfigError, ImageError
+from dreamif_model.image_files import find_pairs, read_gray, read_rgb, write_image
 from dreamif_model.training.data import LAYOUTS
 from dreamif_ros.bag.image_sources import (
     ImageSource,

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from dreamif_model import FusionPipeline
-from dreamif_model.checkpoints import save_weights
-from dreamif_model.data import read_image, write_image
-from dreamif_model.degradation_spec import DegradationSpec
+from dreamif_model.degradations.spec import DegradationSpec
+from dreamif_model.image_files import read_image, write_image
+from dreamif_model.model_files.checkpoints import save_weights
 from dreamif_model.network import make_network
 from dreamif_model.thermal import ThermalConfig, ThermalNormalizer
 from dreamif_model.variants import network_config

@@ -10,9 +10,9 @@ import yaml
 from conftest import ROOT
 
 from dreamif_model import ConfigError, DreamIFError, FusionPipeline
-from dreamif_model.data import find_pairs, read_image, write_image
-from dreamif_model.degradation_spec import DegradationSpec
-from dreamif_model.evaluation import BASELINES
+from dreamif_model.comparison import BASELINES
+from dreamif_model.degradations.spec import DegradationSpec
+from dreamif_model.image_files import find_pairs, read_image, write_image
 from dreamif_model.thermal import ThermalConfig, ThermalNormalizer
 from dreamif_ros.cli import evaluate_detection
 from dreamif_ros.detection.annotations import AnnotationError, Truth, read_labels

@@ -24,11 +24,11 @@ from rosbags.rosbag2 import StoragePlugin
 
 from dreamif_model import DreamIFError, FusionPipeline
 from dreamif_model.cameras import Both
+from dreamif_model.comparison import BASELINES
 from dreamif_model.errors import ConfigError, WeightsError
-from dreamif_model.evaluation import BASELINES
 from dreamif_model.metrics import evaluate
 from dreamif_model.metrics.flicker import flicker
-from dreamif_model.registration.file import write_calibration
+from dreamif_model.registration.calibration_file import write_calibration
 from dreamif_model.registration.geometry import CameraPair, Homography, Intrinsics
 from dreamif_model.registration.warp import Calibration
 from dreamif_ros.bag import read_pairs

@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import rclpy
+from dreamif_ros.fusion.parameters import FUSION_PARAMETERS
 from rclpy.node import Node
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
@@ -23,7 +24,6 @@ from dreamif_ros.evaluation.node_advice import advise, commands
 from dreamif_ros.evaluation.survey import pair_all
 from dreamif_ros.images.message_builder import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE, encoding_for
 from dreamif_ros.node.transport import input_topic
-from dreamif_ros.parameter_tables import FUSION_PARAMETERS
 
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
 MS = 1_000_000

@@ -9,7 +9,7 @@ from helpers.ros_processes import client, parameters, running, spin_until
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 
-from dreamif_model.data import read_rgb
+from dreamif_model.image_files import read_rgb
 from dreamif_ros import cli
 from dreamif_ros.bag.storage import START_NS
 from dreamif_ros.images import codec

@@ -1,0 +1,33 @@
+"""The arrays that functions exchange, by what they hold.
+
+NumPy's types tell the kind of number only: the shape is in the comment. H×W are the pixels of the
+visible image, h×w those of another. Colour is RGB, in this order.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+GrayImage: TypeAlias = NDArray[np.uint8]  # (H, W) gray levels
+RgbImage: TypeAlias = NDArray[np.uint8]  # (H, W, 3)
+ByteImage: TypeAlias = NDArray[np.uint8]  # (H, W) or (H, W, 3)
+StoredImage: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]  # (H, W) or (H, W, 3), of a file
+FloatImage: TypeAlias = NDArray[np.float32]  # (H, W), in [0, 1] where nothing else is said
+DoubleImage: TypeAlias = NDArray[np.float64]  # (H, W) gray levels
+RealImage: TypeAlias = NDArray[np.float32] | NDArray[np.float64]  # (H, W) gray levels
+GrayOrFloat: TypeAlias = NDArray[np.uint8] | NDArray[np.float32]  # (H, W): float in [0, 1]
+AnyGray: TypeAlias = NDArray[np.generic]  # (H, W) gray levels in [0, 255], any type of number
+FloatPair: TypeAlias = NDArray[np.float32]  # (2, H, W) in [0, 1], infrared first
+
+Points: TypeAlias = NDArray[np.float64]  # (N, 2): x to the right, y down, in pixels
+Matrix: TypeAlias = NDArray[np.float64]  # (rows, columns)
+Size: TypeAlias = tuple[int, int]  # width, height in pixels
+
+
+def to_bytes(levels: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Round gray levels to uint8; what lies outside 0 to 255 is clipped."""
+    rounded: NDArray[np.uint8] = np.rint(np.clip(levels, 0, 255)).astype(np.uint8)
+    return rounded

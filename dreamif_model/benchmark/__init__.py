@@ -1,0 +1,1 @@
+"""Time per frame beside other methods, and the size of a variant."""

@@ -1,0 +1,1 @@
+"""Dominance maps: smoothed over frames, and drawn over the fused image."""

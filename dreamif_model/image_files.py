@@ -1,0 +1,158 @@
+"""Image files, and pairs of them from folders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import cv2
+import numpy as np
+
+from dreamif_model.arrays import RgbImage, StoredImage
+from dreamif_model.errors import ImageError
+
+MAX_SIDE = 16384  # pixels of an image whose size is given as text
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
+
+
+@dataclass(frozen=True)
+class PairPaths:
+    """The two image files of one scene.
+
+    Attributes:
+        infrared: path of the infrared image.
+        visible: path of the visible image.
+    """
+
+    infrared: Path
+    visible: Path
+
+    @property
+    def stem(self) -> str:
+        """File name of the visible image without its suffix."""
+        return self.visible.stem
+
+
+def read_image(path: Path) -> StoredImage:
+    """Read an image file as (H, W) gray or (H, W, 3) RGB, uint8 or uint16.
+
+    ImageError names the file when it is missing, not an image, or of another depth.
+    """
+    if not path.is_file():
+        raise ImageError(f"no such image file: {path}")
+    try:
+        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:  # an empty file, or more pixels than OpenCV takes
+        image = None
+    if image is None:
+        raise ImageError(f"cannot read {path}: it is empty, damaged or not a PNG, JPEG or TIFF")
+    if image.dtype not in (np.uint8, np.uint16):
+        raise ImageError(f"{path} holds {image.dtype} pixels: convert it to 8 or 16 bit")
+    pixels = cast("StoredImage", image)
+    if pixels.ndim == 2:
+        return pixels
+    return _convert(pixels, cv2.COLOR_BGRA2RGB if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB)
+
+
+def read_gray(path: Path) -> StoredImage:
+    """Read an image file as gray.
+
+    Args:
+        path: PNG, JPEG, BMP or TIFF file of 8 or 16 bit.
+
+    Returns:
+        (H, W) uint8 or uint16; colour becomes luma (BT.601), alpha is dropped.
+
+    Raises:
+        ImageError: the file is missing, damaged, no image, or of another depth.
+    """
+    image = read_image(path)
+    return image if image.ndim == 2 else _convert(image, cv2.COLOR_RGB2GRAY)
+
+
+def read_rgb(path: Path) -> RgbImage:
+    """Read an image file as RGB.
+
+    Args:
+        path: PNG, JPEG, BMP or TIFF file of 8 bit.
+
+    Returns:
+        (H, W, 3) RGB uint8; gray becomes three equal channels, alpha is dropped.
+
+    Raises:
+        ImageError: the file is missing, damaged, no image, or not of 8 bit.
+    """
+    image = read_image(path)
+    if image.dtype != np.uint8:
+        raise ImageError(f"{path} is a {image.dtype} image: the visible image must be 8 bit")
+    rgb = image if image.ndim == 3 else _convert(image, cv2.COLOR_GRAY2RGB)
+    return cast("RgbImage", rgb)
+
+
+def write_image(path: Path, image: StoredImage) -> None:
+    """Write an image in the format of the file's suffix.
+
+    Args:
+        path: file to write; an existing one is replaced. For 16 bit take PNG or TIFF.
+        image: (H, W) gray or (H, W, 3) RGB, uint8 or uint16.
+
+    Raises:
+        ImageError: OpenCV cannot write such an image in this format.
+    """
+    pixels = image if image.ndim == 2 else _convert(image, cv2.COLOR_RGB2BGR)
+    try:
+        encoded, data = cv2.imencode(path.suffix, pixels)
+    except cv2.error:
+        encoded = False
+    if not encoded:
+        raise ImageError(
+            f"cannot write {path}: no encoder for {image.dtype} {image.shape} as "
+            f"{path.suffix or 'a file without suffix'}; use .png"
+        )
+    path.write_bytes(data.tobytes())
+
+
+def _convert(image: StoredImage, code: int) -> StoredImage:
+    return cast("StoredImage", cv2.cvtColor(image, code))
+
+
+def find_pairs(infrared: Path, visible: Path) -> list[PairPaths]:
+    """Pair two image files, or the files with equal stems in two folders.
+
+    Args:
+        infrared: image file or folder.
+        visible: image file or folder, the same as ``infrared``.
+
+    Returns:
+        The pairs, sorted by stem.
+
+    Raises:
+        ImageError: a path is missing, a folder has no images, or a file has no partner.
+    """
+    for path in (infrared, visible):
+        if not path.exists():
+            raise ImageError(f"no such file or folder: {path}")
+    if infrared.is_file() and visible.is_file():
+        return [PairPaths(infrared, visible)]
+    if infrared.is_file() or visible.is_file():
+        raise ImageError(f"give two files or two folders, got {infrared} and {visible}")
+    left, right = _images_by_stem(infrared), _images_by_stem(visible)
+    alone = sorted(left.keys() ^ right.keys())
+    if alone:
+        raise ImageError(
+            f"{len(alone)} images have no partner of the same name in {infrared} and {visible}: "
+            f"{', '.join(alone[:5])}{' …' if len(alone) > 5 else ''}"
+        )
+    return [PairPaths(left[stem], right[stem]) for stem in sorted(left)]
+
+
+def _images_by_stem(folder: Path) -> dict[str, Path]:
+    paths = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in IMAGE_SUFFIXES]
+    if not paths:
+        raise ImageError(f"no images ({', '.join(sorted(IMAGE_SUFFIXES))}) in {folder}")
+    by_stem = {path.stem: path for path in paths}
+    twins = sorted(path.name for path in set(paths) - set(by_stem.values()))
+    if twins:
+        raise ImageError(f"more than one image of the same name in {folder}, such as {twins[0]}")
+    return by_stem

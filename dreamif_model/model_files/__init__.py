@@ -1,0 +1,1 @@
+"""Networks on disk: weights, exported graphs and checkpoints of the authors' release."""
