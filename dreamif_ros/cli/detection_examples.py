@@ -12,7 +12,7 @@ from dreamif_model.image_files import find_pairs
 from dreamif_ros.cli.fuse import add_sequence_option, thermal_config
 from dreamif_ros.cli.table import parse_size
 from dreamif_ros.detection.annotations import read_labels, read_names
-from dreamif_ros.detection.evaluation import (
+from dreamif_ros.detection.examples import (
     SCENE_CLASSES,
     SCENE_STEP_S,
     Example,

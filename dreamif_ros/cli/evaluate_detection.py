@@ -27,13 +27,9 @@ from dreamif_ros.cli.options import check_writable
 from dreamif_ros.cli.table import markdown_table, text_table
 from dreamif_ros.detection.dataset import write_datasets
 from dreamif_ros.detection.detector import Detector, DetectorConfig
-from dreamif_ros.detection.evaluation import (
-    LEAST_CONFIDENCE,
-    detect_all,
-    match_classes,
-    some_names,
-)
-from dreamif_ros.detection.results import Figures, Results, table_of
+from dreamif_ros.detection.examples import detect_all
+from dreamif_ros.detection.judging import MIN_CONFIDENCE, match_classes, some_names
+from dreamif_ros.detection.result_tables import FiguresByMethod, Results, table_of
 from dreamif_ros.json_file import write_json
 
 SETTINGS = (  # options in the report
@@ -178,9 +174,9 @@ def _check(options: argparse.Namespace) -> None:
         raise ConfigError(f"--seed is {options.seed}, expected 0 to 2^31 - 1")
     if options.every < 1:
         raise ConfigError(f"--every is {options.every}, expected 1 or more")
-    if not LEAST_CONFIDENCE <= options.confidence < 1:
+    if not MIN_CONFIDENCE <= options.confidence < 1:
         raise ConfigError(
-            f"--confidence is {options.confidence:g}, expected {LEAST_CONFIDENCE:g} to below 1"
+            f"--confidence is {options.confidence:g}, expected {MIN_CONFIDENCE:g} to below 1"
         )
     if bool(options.model) == bool(options.write_dataset):
         raise ConfigError("give --model FILE to detect with, or --write-dataset DIR instead")
@@ -205,7 +201,7 @@ def _detector(options: argparse.Namespace, *, judged: bool) -> Detector:
         DetectorConfig(
             options.model,
             device=options.device,
-            confidence=LEAST_CONFIDENCE if judged else options.confidence,
+            confidence=MIN_CONFIDENCE if judged else options.confidence,
             classes=tuple(options.classes),
             image_size=options.image_size,
         )
@@ -251,7 +247,7 @@ def _report(
     options: argparse.Namespace,
     images: int,
     classes: Mapping[str, int],
-    figures: Mapping[str, Figures],
+    figures: Mapping[str, FiguresByMethod],
 ) -> dict[str, Any]:
     return {
         "settings": {name: getattr(options, name) for name in SETTINGS},

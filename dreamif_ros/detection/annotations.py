@@ -1,7 +1,7 @@
-"""Who is in an image, from label files: YOLO text or Pascal VOC XML, LLVIP's among them.
+"""The objects in images, from label files: YOLO text or Pascal VOC XML, as LLVIP has it.
 
-A folder holds one layout, told apart by its suffix. As with YOLO, an image without a label file
-has no objects; but when no image at all has one the folder is the wrong one, and that is an error.
+All files of a folder have one layout, which their suffix shows. As with YOLO, an image without a
+label file has no objects; if no image at all has one, the folder is wrong, which is an error.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from dreamif_model.errors import ConfigError, DreamIFError
 
 NAME_FILES = ("classes.txt", "data.yaml")  # beside the labels, or up to two folders above
-OVERSHOOT = 0.01  # of the image's size: what YOLO numbers may exceed 0 to 1 by, from rounding
-Corners = tuple[float, float, float, float]  # x1, y1, x2, y2
+OVERSHOOT = 0.01  # of the image's size: by which rounding may take YOLO numbers outside 0 to 1
+BoxCorners = tuple[float, float, float, float]  # x1, y1, x2, y2
 
 
 class AnnotationError(DreamIFError):
@@ -35,7 +35,7 @@ class Truth:
 
     boxes: NDArray[np.float32]  # (n, 4) x1 y1 x2 y2 in pixels from the image's corner
     names: tuple[str, ...]  # n of them
-    dark: tuple[bool, ...] = ()  # n, where known: the visible camera hardly sees it
+    dark: tuple[bool, ...] = ()  # n or none: whether the visible camera hardly sees it
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Mark:
     """One box of a label file, and the line that it stands in."""
 
     name: str
-    corners: Corners
+    corners: BoxCorners
     where: str
 
 
@@ -57,7 +57,7 @@ class Annotation:
     source: str = ""
 
     def truth(self, width: int, height: int) -> Truth:
-        """The boxes in an image of this size, clipped to it; AnnotationError if it is another."""
+        """The boxes in an image of this size, clipped to it; AnnotationError for a wrong size."""
         if self.size and self.size != (width, height):
             raise AnnotationError(
                 f"{self.source} is for an image of {self.size[0]}x{self.size[1]}, the visible "
@@ -85,16 +85,22 @@ class Labels:
     layout: str
 
     def of(self, stem: str) -> Annotation:
-        """An image without a label file has no objects."""
+        """The labels of one image; without a label file it has no objects."""
         return self.by_stem.get(stem, Annotation())
 
 
 def read_labels(folder: Path, stems: Sequence[str], names: Sequence[str] = ()) -> Labels:
-    """Read the label files of the images with these names (without suffix).
+    """Read the label files of images.
 
-    names: of the class numbers of YOLO files; by default those of ``classes.txt`` or ``data.yaml``
-    beside the labels or up to two folders above. AnnotationError names the file and line of
-    whatever is malformed, and what was looked for when no image has a label file.
+    Args:
+        folder: of the label files.
+        stems: names of the images without suffix.
+        names: of the class numbers of YOLO files; by default those of ``classes.txt`` or
+            ``data.yaml`` beside the labels or up to two folders above.
+
+    Raises:
+        AnnotationError: a file is malformed, named with its line, or no image has a label file.
+        ConfigError: the class numbers have no names.
     """
     if not folder.is_dir():
         raise AnnotationError(f"no such folder of labels: {folder}")
@@ -217,7 +223,7 @@ def _yolo_mark(fields: list[str], where: str, names: Sequence[str], source: str)
 
 
 def _read_voc(path: Path) -> Annotation:
-    """``object`` elements with ``name`` and ``bndbox``; the corners are taken as written."""
+    """Elements ``object`` with ``name`` and ``bndbox``; the corners are taken as written."""
     root = _parse_xml(path)
     if root.tag != "annotation":
         raise AnnotationError(f"{path}: its root is <{root.tag}>, expected <annotation>")
@@ -236,7 +242,7 @@ def _voc_mark(element: Element, path: Path) -> Mark:
 
 
 def _voc_size(root: Element, path: Path) -> tuple[int, int] | None:
-    """(width, height) of ``size``; None where it is not told, or told as 0."""
+    """(width, height) of ``size``; None where it is missing or 0."""
     size = root.find("size")
     if size is None:
         return None
@@ -251,7 +257,7 @@ def _voc_size(root: Element, path: Path) -> tuple[int, int] | None:
 
 
 def _parse_xml(path: Path) -> Element:
-    """Elements with the line of each as attribute ``line``; a DOCTYPE, and so entities, refused."""
+    """Elements with their line as attribute ``line``; a DOCTYPE is refused, and so are entities."""
     builder, parser = TreeBuilder(), expat.ParserCreate()
 
     def start(tag: str, attributes: Mapping[str, str]) -> None:  # noqa: ARG001
@@ -278,7 +284,7 @@ def _parse_xml(path: Path) -> Element:
     return root
 
 
-def _numbers(fields: Iterable[str], where: str) -> Corners:
+def _numbers(fields: Iterable[str], where: str) -> BoxCorners:
     try:
         values = [float(field) for field in fields]
     except ValueError:
@@ -289,7 +295,7 @@ def _numbers(fields: Iterable[str], where: str) -> Corners:
     return first, second, third, fourth
 
 
-def _ordered(corners: Corners, where: str) -> Corners:
+def _ordered(corners: BoxCorners, where: str) -> BoxCorners:
     left, top, right, bottom = corners
     if left >= right or top >= bottom:
         raise AnnotationError(f"{where}: a box without area: {left:g} {top:g} {right:g} {bottom:g}")

@@ -1,4 +1,4 @@
-"""YOLO data sets of what each method shows a detector: images, labels and ``data.yaml``."""
+"""Writes YOLO data sets of what each method shows a detector: images, labels, ``data.yaml``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dreamif_model.errors import ConfigError
 from dreamif_model.image_files import write_image
 from dreamif_model.pipeline import FusionPipeline
 from dreamif_ros.detection.annotations import AnnotationError, Truth, write_yolo
-from dreamif_ros.detection.evaluation import Example, draw_pictures
+from dreamif_ros.detection.examples import Example, draw_pictures
 
 VALIDATION_EVERY = 8  # the 1st, 9th, … example, as `--every 8` takes
 
@@ -25,9 +25,20 @@ def write_datasets(
 ) -> list[Path]:
     """Write ``<method>/images/train``, ``labels/train``, … of every method, with the same labels.
 
-    names: of the classes that are written, in the order of their numbers; objects of others are
-    left out. Returns the folder of each method. ConfigError when there is something in ``folder``
-    already.
+    Args:
+        folder: to write into, new or empty.
+        examples: with their truth.
+        names: of the classes that are written, in the order of their numbers; objects of other
+            classes are left out.
+        fusions: pipelines by the name of their method.
+        aligner: lays infrared on the visible image for the methods without a network.
+
+    Returns:
+        The folder of each method.
+
+    Raises:
+        AnnotationError: an example has no truth.
+        ConfigError: there is something in ``folder`` already.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} is not an empty folder: choose another one for the data sets")
@@ -57,6 +68,6 @@ def _only(truth: Truth, names: Sequence[str]) -> Truth:
 
 
 def _write_yaml(path: Path, names: Sequence[str]) -> None:
-    """Without ``path``: ultralytics then takes the folder of the file itself."""
+    """Write it without ``path``, so that ultralytics takes the folder of the file itself."""
     content = {"train": "images/train", "val": "images/val", "names": dict(enumerate(names))}
     path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")

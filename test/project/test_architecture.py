@@ -111,7 +111,7 @@ def test_torch_is_loaded_only_by_what_computes_with_it():
         "dreamif_model.model_files.graph_export",
         "dreamif_model.model_files.released_checkpoint",
         "dreamif_model.metrics.lpips",
-        "dreamif_ros.detection.evaluation",
+        "dreamif_ros.detection.judging",
         "dreamif_ros.detection.yolo",
     }
     early = {m for m in SOURCES if "torch" in {n.split(".")[0] for n in imports(m, False)}}
@@ -264,7 +264,7 @@ def test_an_optional_library_is_imported_only_when_it_is_used(library):
 
 def test_only_two_modules_know_ultralytics():
     users = {module for module in SOURCES if "ultralytics" in tops(module)}
-    assert users == {"dreamif_ros.detection.evaluation", "dreamif_ros.detection.yolo"}
+    assert users == {"dreamif_ros.detection.judging", "dreamif_ros.detection.yolo"}
 
 
 def test_no_import_cycles():

@@ -18,16 +18,14 @@ from dreamif_ros.cli import evaluate_detection
 from dreamif_ros.detection.annotations import AnnotationError, Truth, read_labels
 from dreamif_ros.detection.dataset import write_datasets
 from dreamif_ros.detection.detector import Detections
-from dreamif_ros.detection.evaluation import (
+from dreamif_ros.detection.examples import (
     Example,
-    count,
     detect_all,
     draw_pictures,
     file_examples,
-    judge,
-    match_classes,
     scene_examples,
 )
+from dreamif_ros.detection.judging import count, judge, match_classes
 from dreamif_ros.scene import Scene, SceneConfig
 
 MODEL = ROOT.parent / "shared" / "data" / "yolo11n_int8_openvino_model"

@@ -7,7 +7,6 @@ import shutil
 import numpy as np
 import pytest
 import rclpy
-from dreamif_ros.fusion.parameters import FUSION_PARAMETERS
 from rclpy.node import Node
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
@@ -22,6 +21,7 @@ from dreamif_ros.evaluation import node_advice
 from dreamif_ros.evaluation.bag_info import inspect_bag
 from dreamif_ros.evaluation.node_advice import advise, commands
 from dreamif_ros.evaluation.survey import pair_all
+from dreamif_ros.fusion.parameters import FUSION_PARAMETERS
 from dreamif_ros.images.message_builder import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE, encoding_for
 from dreamif_ros.node.transport import input_topic
 

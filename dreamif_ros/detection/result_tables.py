@@ -1,4 +1,4 @@
-"""What a detector found in all images, as figures, tables and a picture."""
+"""What a detector found in all images, as numbers, tables and a picture."""
 
 from __future__ import annotations
 
@@ -10,20 +10,23 @@ from dreamif_model.comparison import CLEAN
 from dreamif_ros.detection.annotations import Truth
 from dreamif_ros.detection.boxes import draw_boxes
 from dreamif_ros.detection.detector import Detections
-from dreamif_ros.detection.evaluation import Count, Found, Score, count, judge
+from dreamif_ros.detection.examples import Found
+from dreamif_ros.detection.judging import Count, Score, count, judge
 from dreamif_ros.pictures import Picture, contact_sheet
 
 CLASS_COLUMNS = 4  # of the most frequent, where there is no truth
 
-Figures = Mapping[str, Score | Count]  # by method
+FiguresByMethod = Mapping[str, Score | Count]  # by method
 Table = tuple[list[str], list[list[str]]]  # header, rows
 
 
 class Results:
-    """What was found in all images; of the pictures only those of one example, boxes drawn.
+    """What was found in all images, and the pictures of one example with boxes.
 
-    shown: place of that example. names: of the detector's classes. confidence: of the boxes that
-    are found, counted and drawn.
+    Args:
+        shown: place of that example among all.
+        names: of the detector's classes.
+        confidence: of the boxes that are found, counted and drawn.
     """
 
     def __init__(self, shown: int, names: Mapping[int, str], confidence: float) -> None:
@@ -49,7 +52,7 @@ class Results:
             )
 
     def figures(self, classes: Mapping[str, int]) -> dict[str, dict[str, Score | Count]]:
-        """By condition and method; classes: as :func:`judge` takes them, where there is truth."""
+        """By condition and method; classes: those that are judged, where there is truth."""
         return {
             condition: {name: self._figure(images, classes) for name, images in methods.items()}
             for condition, methods in self.detections.items()
@@ -73,7 +76,7 @@ class Results:
         return draw_boxes(picture, sure, self.names)
 
 
-def table_of(rows: Figures, confidence: float) -> Table:
+def table_of(rows: FiguresByMethod, confidence: float) -> Table:
     """Header and rows: a row per method."""
     scores = {name: row for name, row in rows.items() if isinstance(row, Score)}
     counts = {name: row for name, row in rows.items() if isinstance(row, Count)}
