@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from helpers import ROOT
 
 from dreamif_model.image_files import write_image
 from dreamif_model.registration.calibration_file import write_calibration

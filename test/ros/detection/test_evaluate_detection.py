@@ -7,7 +7,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 import yaml
-from conftest import ROOT
+from helpers import ROOT
 
 from dreamif_model import ConfigError, DreamIFError, FusionPipeline
 from dreamif_model.comparison import BASELINES
