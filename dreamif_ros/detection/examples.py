@@ -117,7 +117,7 @@ def detect_all(
 
 
 def _scene_truth(boxes: Sequence[Box]) -> Truth:
-    """Boxes as a detector gives them: 0 is the corner of the first pixel, in the scene its centre."""
+    """Boxes as a detector gives them: 0 is the corner of the first pixel, not its centre."""
     corners = [(box.x, box.y, box.x + box.width, box.y + box.height) for box in boxes]
     return Truth(
         np.array(corners, np.float32).reshape(-1, 4) + np.float32(0.5),

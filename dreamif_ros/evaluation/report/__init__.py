@@ -1,6 +1,6 @@
 """The report of one bag's evaluation: a single HTML file, readable offline.
 
-``words`` has the sentences, ``timelines`` and ``charts`` describe the charts, ``tables`` the tables,
+``words`` has the sentences, ``timelines`` and ``charts`` the charts, ``tables`` the tables,
 and ``page`` puts all into ``report.html`` with its style and script.
 """
 
