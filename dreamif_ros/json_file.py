@@ -1,4 +1,4 @@
-"""Numbers as JSON files, as every verb writes them."""
+"""Writes JSON files for all verbs."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write :func:`plain` of ``content``."""
+    """Write ``content`` as :func:`plain` gives it."""
     path.write_text(json.dumps(plain(content), indent=2) + "\n", encoding="utf-8")
 
 
 def plain(value: Any) -> Any:
-    """Dictionaries, lists, text and numbers only; infinite and NaN as None, which JSON lacks."""
+    """Dictionaries, lists, text and numbers only; infinite and NaN become None: JSON lacks them."""
     if is_dataclass(value) and not isinstance(value, type):
         return plain(asdict(value))
     if isinstance(value, dict):

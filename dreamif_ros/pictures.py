@@ -1,4 +1,4 @@
-"""Contact sheets and videos of what the nodes saw and made."""
+"""Contact sheets and videos."""
 
 from __future__ import annotations
 

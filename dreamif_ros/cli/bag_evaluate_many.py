@@ -1,4 +1,4 @@
-"""``dreamif bag evaluate`` of several bags: over all cores or a Ray cluster, into one table."""
+"""``dreamif bag evaluate`` of several bags: on all cores or a Ray cluster, with one table."""
 
 from __future__ import annotations
 
@@ -50,17 +50,17 @@ HEADER = (
 
 
 def add_many_options(parser: argparse.ArgumentParser) -> None:
-    """The options that only matter for several bags."""
+    """Add the options for several bags."""
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="go on in DIR: bags that are evaluated there with the same settings stay as they are",
+        help="continue in DIR: bags that were evaluated there with the same settings are kept",
     )
     parser.add_argument(
         "--jobs",
         type=int,
         metavar="N",
-        help="bags at a time, each in a process of its own; of one bag, threads that measure its "
+        help="bags at a time, each in its own process; with a single bag, threads that measure its "
         "frames (default: one per core); fewer need less memory",
     )
     parser.add_argument(
@@ -68,8 +68,8 @@ def add_many_options(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const="",
         metavar="ADDRESS",
-        help="run the bags on this Ray cluster, as in 10.0.0.1:6379 or auto, which sees BAG and "
-        "DIR under the same paths; without ADDRESS, on a Ray of this machine's own",
+        help="run the bags on this Ray cluster, such as 10.0.0.1:6379 or auto; all its nodes must "
+        "see BAG and DIR under the same paths; without ADDRESS, start a local Ray",
     )
 
 
@@ -78,7 +78,7 @@ def run_many(
 ) -> int:
     """Evaluate every bag, write the tables, and name those that failed.
 
-    job: with the settings of all. command: what to type for one bag.
+    job: with the settings of all bags. command: the command line for one bag.
     """
     _check(options)
     job = _checked(options, job)
@@ -100,13 +100,13 @@ def _check(options: argparse.Namespace) -> None:
     if options.ray and (Path(options.ray).exists() or "/" in options.ray.split("://")[-1]):
         raise ConfigError(f"--ray {options.ray} is no address: put the bags before --ray")
     if options.ray and options.jobs:
-        raise ConfigError("--jobs is for this machine: the cluster has its own number of CPUs")
+        raise ConfigError("--jobs is for this machine: leave it out with the address of a cluster")
     if options.force and options.resume:
         raise ConfigError("--resume goes on with what is in DIR, --force replaces it: give one")
 
 
 def _checked(options: argparse.Namespace, job: EvaluationJob) -> EvaluationJob:
-    """With what would fail for every bag refused at once; on Ray every node has one device."""
+    """The job; refuses at once what would fail for every bag. On Ray all nodes use one device."""
     CameraInfos(job.settings.calibration)
     if job.settings.detector:
         find_model(job.settings.detector)
@@ -119,7 +119,7 @@ def _checked(options: argparse.Namespace, job: EvaluationJob) -> EvaluationJob:
 
 
 def _evaluate(options: argparse.Namespace, tasks: Sequence[BagTask]) -> dict[str, str]:
-    """By name: why a bag failed, or nothing."""
+    """Why each bag failed, by name; empty where it did not."""
     waiting = [task for task in tasks if not task.done]
     failures = dict.fromkeys((task.name for task in tasks), "")
     with (
@@ -198,5 +198,5 @@ def _number(value: float | None, digits: int) -> str:
 
 
 def _printable(text: str) -> str:
-    """File names may hold bytes that no terminal shows."""
+    """The text without bytes that no terminal shows, which file names may have."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

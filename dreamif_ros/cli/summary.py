@@ -22,7 +22,7 @@ EXAMPLES = """examples:
 
 
 @dataclass(frozen=True)
-class _Row:
+class _VariantRow:
     variant: str
     parameters: int
     width: int
@@ -64,14 +64,14 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _row(variant: str, width: int, height: int) -> _Row:
+def _row(variant: str, width: int, height: int) -> _VariantRow:
     cost = complexity(variant, width, height)
     weights = WEIGHTS_FOLDER / f"{variant}.safetensors"
     size = weights.stat().st_size if weights.is_file() else None
-    return _Row(variant, cost.parameters, width, height, cost.macs / 1e9, size)
+    return _VariantRow(variant, cost.parameters, width, height, cost.macs / 1e9, size)
 
 
-def _texts(row: _Row) -> tuple[str, ...]:
+def _texts(row: _VariantRow) -> tuple[str, ...]:
     weights = "none in the package"
     if row.variant == AVERAGE:
         weights = "not needed"

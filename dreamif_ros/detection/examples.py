@@ -118,7 +118,7 @@ def detect_all(
 
 
 def _scene_truth(boxes: Sequence[Box]) -> Truth:
-    """The scene's boxes, whose origin is a pixel's centre, with the corner of a pixel as origin."""
+    """Boxes as a detector gives them: 0 is the corner of the first pixel, not its centre."""
     corners = [(box.x, box.y, box.x + box.width, box.y + box.height) for box in boxes]
     return Truth(
         np.array(corners, np.float32).reshape(-1, 4) + np.float32(0.5),

@@ -38,7 +38,7 @@ from dreamif_ros.evaluation.evaluation_results import (
     Evaluation,
     Recorded,
 )
-from dreamif_ros.evaluation.film import Video, small_jpeg
+from dreamif_ros.evaluation.film import FusedVideo, small_jpeg
 from dreamif_ros.evaluation.fused_bag import FusedBag
 from dreamif_ros.evaluation.fused_frames import FramePass, FramesFound, Sinks
 from dreamif_ros.evaluation.measuring import intervals
@@ -206,7 +206,7 @@ class _BagRun:
         """Files in ``out``, and the detector."""
         sinks = Sinks(detector=self._detector)
         if write_video:
-            sinks.video = Video(out / VIDEO_NAME, self._fused_hz())
+            sinks.video = FusedVideo(out / VIDEO_NAME, self._fused_hz())
             self._stack.callback(sinks.video.close)
         if write_bag:
             sinks.bag = FusedBag(out / BAG_NAME, detections=self._detector is not None)

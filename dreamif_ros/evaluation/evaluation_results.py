@@ -108,7 +108,7 @@ class MeanInterval:
 
 @dataclass(frozen=True)
 class ClockOffsetFound:
-    """How far the infrared clock is from the visible one, by the motion in both pictures."""
+    """The difference of the cameras' clocks, from the motion in both pictures."""
 
     seconds: float | None  # to add to infrared stamps; None where it cannot be told
     uncertainty_s: float | None
@@ -117,7 +117,7 @@ class ClockOffsetFound:
 
 @dataclass(frozen=True)
 class AlignmentFound:
-    """How infrared lies on the visible image, estimated from the pictures."""
+    """Where infrared lies in the visible image, estimated from the pictures."""
 
     homography: tuple[tuple[float, ...], ...] | None  # 3×3, infrared to visible pixels, or None
     score_before: float | None  # of the edges in [-1, 1], as the evaluation fused them
@@ -142,13 +142,13 @@ class Evaluation:
     """Everything that is known of one bag."""
 
     bag: str
-    settings: dict[str, Any]  # variant, device, precision, slop, offsets, …: what was asked for
+    settings: dict[str, Any]  # that were asked for: variant, device, precision, slop, offsets, …
     duration_s: float
     infrared: CameraRecord
     visible: CameraRecord
     pairs: int
     fused: int
-    drops: dict[str, int]  # messages and pairs that did not come out, by reason
+    drops: dict[str, int]  # messages and pairs that were not fused, by reason
     # Counts in windows of one second: {"time_s": […], "infrared": […], "visible": […],
     # "fused": […], and a list for each reason of drops}.
     rates: dict[str, list[float]]
@@ -159,7 +159,7 @@ class Evaluation:
     metrics: dict[str, dict[str, MeanInterval]]  # by method and metric
     flicker: dict[str, float]  # by method; empty below two frames
     detections: dict[str, dict[str, float]]  # by DETECTED_IN: objects, confidence; or empty
-    faults: tuple[str, ...]  # what is wrong with the bag itself: cut off, no index, …
+    faults: tuple[str, ...]  # of the bag itself: cut off, no index, …
     warnings: tuple[str, ...]  # what its owner should do, in plain words, most important first
     latency_ms: dict[str, dict[str, float]]  # by stage: median, p99; differs from run to run
     film: tuple[FilmFrame, ...]

@@ -1,4 +1,4 @@
-"""Pictures that an evaluation leaves: small JPEGs for the report, and a video of all frames."""
+"""The pictures of an evaluation: small JPEGs for the report, and a video of all frames."""
 
 from __future__ import annotations
 
@@ -8,21 +8,19 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from dreamif_model.errors import DreamIFError
 from dreamif_ros.images.compressed import compress_jpeg
-from dreamif_ros.pictures import CODEC
+from dreamif_ros.pictures import CODEC, Picture
 
 WIDTH = 480  # pixels of a picture of the film
 QUALITY = 85  # of its JPEG
-MOST_WAITING = 4  # frames of the video
-LEAST_HZ, MOST_HZ = 1.0, 120.0  # of the video; stamps may claim any rate
-Picture = NDArray[np.uint8]  # (H, W, 3) RGB
+MAX_WAITING = 4  # frames of the video
+MIN_HZ, MAX_HZ = 1.0, 120.0  # of the video; stamps may claim any rate
 
 
 def small_jpeg(picture: Picture, width: int = WIDTH) -> bytes:
-    """A JPEG, shrunk where it is wider."""
+    """A JPEG of the picture, shrunk where it is wider than ``width`` pixels."""
     height = picture.shape[0]
     if picture.shape[1] > width:
         size = width, max(1, round(height * width / picture.shape[1]))
@@ -30,14 +28,15 @@ def small_jpeg(picture: Picture, width: int = WIDTH) -> bytes:
     return compress_jpeg(picture, QUALITY)
 
 
-class Video:
-    """A video file that is written frame by frame; all have the size of the first.
+class FusedVideo:
+    """A video file that is written frame by frame; all frames get the size of the first.
 
-    Frames are encoded in a thread of its own, which costs as much as fusing them; few wait.
+    Frames are encoded in a thread of its own, because that takes as long as fusing them. At most
+    MAX_WAITING frames wait for it.
     """
 
     def __init__(self, path: Path, rate_hz: float) -> None:
-        self.path, self._rate_hz = path, min(max(rate_hz, LEAST_HZ), MOST_HZ)
+        self.path, self._rate_hz = path, min(max(rate_hz, MIN_HZ), MAX_HZ)
         self._writer: cv2.VideoWriter | None = None
         self._size = 0, 0
         self._encoder = ThreadPoolExecutor(1, "video")
@@ -47,7 +46,7 @@ class Video:
         """Append (H, W, 3) RGB; DreamIFError where OpenCV cannot write video."""
         if self._writer is None:
             self._writer = self._open(frame)
-        while len(self._waiting) >= MOST_WAITING:
+        while len(self._waiting) >= MAX_WAITING:
             self._waiting.popleft().result()
         self._waiting.append(self._encoder.submit(self._encode, self._writer, frame))
 
@@ -64,7 +63,7 @@ class Video:
         codec = cv2.VideoWriter.fourcc(*CODEC)
         writer = cv2.VideoWriter(str(self.path), codec, self._rate_hz, self._size)
         if not writer.isOpened():
-            raise DreamIFError(f"this OpenCV build cannot write {CODEC} video: --no-video")
+            raise DreamIFError(f"this OpenCV build cannot write {CODEC} video: give --no-video")
         return writer
 
     def _encode(self, writer: cv2.VideoWriter, frame: Picture) -> None:

@@ -1,7 +1,7 @@
-"""Many bags, each evaluated into its own folder of one, once: on whatever runs the tasks.
+"""Evaluates many bags, each into its own folder of a fleet's folder.
 
-A task works in a folder of its own and renames it when all is written, so a bag has a whole result
-or none, and a task that runs twice gives one. What is known of a bag is what its folder says.
+A task works in a temporary folder and renames it when all is written. So a bag has a whole result
+or none, and a task that runs twice gives one result. A bag is done when its folder has metrics.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from dreamif_ros.evaluation.evaluation_job import EvaluationJob, evaluate_into
 from dreamif_ros.evaluation.result_files import INDEX, METRICS, PLAN, SUMMARY, TABLE
 
 _UNFINISHED = ".unfinished"
-_LONGEST = 200  # bytes of a folder's name; file systems take 255
+_MAX_BYTES = 200  # of a folder's name; file systems take 255
 _RESERVED = (INDEX, SUMMARY, TABLE, PLAN, _UNFINISHED)
 
 
 @dataclass(frozen=True)
 class BagTask:
-    """One bag of a fleet: name is that of its folder in ``fleet``; both paths are absolute."""
+    """One bag of a fleet. name: of its folder in ``fleet``, which is an absolute path."""
 
     name: str
     job: EvaluationJob
@@ -39,20 +39,22 @@ class BagTask:
 
     @property
     def folder(self) -> Path:
-        """Where its files are when it is evaluated."""
+        """The folder of its files when it is evaluated."""
         return self.fleet / self.name
 
     @property
     def done(self) -> bool:
-        """Whether it is."""
+        """Whether it is evaluated."""
         return (self.folder / METRICS).is_file()
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a fleet's folder is made of: settings and bags, to go on with it later.
+class FleetPlan:
+    """The settings and bags of a fleet, so that the work can go on later.
 
-    settings: what to type for one bag. bags: by name, each with its path and its bytes.
+    Attributes:
+        settings: the command line for one bag.
+        bags: by name, each with its path and its size in bytes.
     """
 
     settings: str
@@ -60,10 +62,10 @@ class Plan:
 
 
 def name_bags(bags: Iterable[Path]) -> dict[str, Path]:
-    """Each bag once, by a name for its folder that depends on no order.
+    """Each bag once, by a name for its folder that does not depend on the order.
 
-    The name is the file's without its suffix; where several would have one, or only differ in
-    case, folders above are put before it, then a part of the path's hash.
+    The name is that of the file without its suffix. Where names are equal or differ only in case,
+    the names of the folders above are put before it, then a part of the path's hash.
     """
     paths = list({path.resolve(): path.absolute() for path in bags}.values())
     names = [_stem(path) for path in paths]
@@ -76,8 +78,8 @@ def name_bags(bags: Iterable[Path]) -> dict[str, Path]:
     taken = Counter(name.casefold() for name in names)
     return {
         name
-        if _free(name, taken) and len(os.fsencode(name)) <= _LONGEST
-        else f"{_stem(path)[: _LONGEST // 4]}_{_digest(path)}": path
+        if _free(name, taken) and len(os.fsencode(name)) <= _MAX_BYTES
+        else f"{_stem(path)[: _MAX_BYTES // 4]}_{_digest(path)}": path
         for name, path in zip(names, paths, strict=True)
     }
 
@@ -94,7 +96,7 @@ def _free(name: str, taken: Counter[str]) -> bool:
 
 
 def _longer(path: Path, depth: int) -> str:
-    """With so many folders above."""
+    """The name with ``depth`` folders above."""
     above = [part for part in path.parent.parts if part != path.anchor]
     return "_".join([*above[len(above) - min(depth, len(above)) :], _stem(path)])
 
@@ -103,9 +105,9 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
 
 
-def plan_fleet(named: dict[str, Path], settings: str) -> Plan:
-    """The plan for these bags; one that is not there has 0 bytes."""
-    return Plan(
+def plan_fleet(named: dict[str, Path], settings: str) -> FleetPlan:
+    """The plan for these bags; a bag that does not exist has 0 bytes."""
+    return FleetPlan(
         settings, {name: {"bag": str(bag), "bytes": _bytes(bag)} for name, bag in named.items()}
     )
 
@@ -115,12 +117,20 @@ def _bytes(bag: Path) -> int:
     return sum(path.stat().st_size for path in files if path.is_file())
 
 
-def open_fleet(out: Path, plan: Plan, *, force: bool, resume: bool) -> list[str]:
-    """Make the fleet's folder; the names of those in it that belong to no bag of ``plan``.
+def open_fleet(out: Path, plan: FleetPlan, *, force: bool, resume: bool) -> list[str]:
+    """Make the fleet's folder.
 
-    What was there is replaced with ``force``. With ``resume`` the bags that the same settings have
-    evaluated, and that still have as many bytes, stay as they are. BagError for a folder that holds
-    something and is neither to be replaced nor resumed.
+    Args:
+        out: the folder.
+        plan: the settings and bags.
+        force: replace what is there.
+        resume: keep bags that were evaluated with the same settings and have the same size.
+
+    Returns:
+        The names of evaluated bags in the folder that are not in ``plan``.
+
+    Raises:
+        BagError: the folder holds something, and neither ``force`` nor ``resume`` fits.
     """
     old = _plan_in(out)
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
@@ -132,7 +142,7 @@ def open_fleet(out: Path, plan: Plan, *, force: bool, resume: bool) -> list[str]
     for name in bags.keys() | plan.bags.keys() if force else plan.bags:
         if force or bags.get(name) != plan.bags[name]:
             _remove(out / name, out)
-    for name in (INDEX, SUMMARY, TABLE):  # what they say is no longer so
+    for name in (INDEX, SUMMARY, TABLE):  # they are no longer true
         (out / name).unlink(missing_ok=True)
     others = {} if force else {name: bag for name, bag in bags.items() if name not in plan.bags}
     content = {"settings": plan.settings, "bags": plan.bags | others}
@@ -140,16 +150,18 @@ def open_fleet(out: Path, plan: Plan, *, force: bool, resume: bool) -> list[str]
     return list(others)
 
 
-def _plan_in(out: Path) -> Plan | None:
-    """None where there is none that can be read."""
+def _plan_in(out: Path) -> FleetPlan | None:
+    """The plan of an existing folder; None where none can be read."""
     try:
         content = json.loads((out / PLAN).read_text(encoding="utf-8"))
-        return Plan(str(content["settings"]), dict(content["bags"]))
+        return FleetPlan(str(content["settings"]), dict(content["bags"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _check_old(out: Path, old: Plan | None, plan: Plan, force: bool, resume: bool) -> None:
+def _check_old(
+    out: Path, old: FleetPlan | None, plan: FleetPlan, force: bool, resume: bool
+) -> None:
     if old is None:
         raise BagError(f"{out} exists already and holds no bags' evaluation: write somewhere else")
     if force or not any((out / name / METRICS).is_file() for name in old.bags):
@@ -167,7 +179,7 @@ def _check_old(out: Path, old: Plan | None, plan: Plan, force: bool, resume: boo
 
 
 def _remove(folder: Path, out: Path) -> None:
-    """Out of the way at once, so that no half of it is ever taken for a whole."""
+    """Move a result away at once, so that no part of it is taken for a whole one."""
     if folder.parent == out and (folder / METRICS).is_file():
         folder.rename(Path(tempfile.mkdtemp(dir=out / _UNFINISHED)) / "removed")
 
@@ -178,7 +190,7 @@ def close_fleet(out: Path) -> None:
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Written whole or not at all, into a fleet's folder."""
+    """Write a file of a fleet's folder, whole or not at all."""
     unfinished = path.parent / _UNFINISHED / path.name
     unfinished.write_bytes(text.encode("utf-8", "backslashreplace"))
     unfinished.replace(path)
@@ -187,9 +199,9 @@ def replace_file(path: Path, text: str) -> None:
 def fleet_tasks(
     named: dict[str, Path], job: EvaluationJob, command: Callable[[Path], str], out: Path
 ) -> list[BagTask]:
-    """A task for each bag, all with the settings of ``job``; its paths are made absolute.
+    """A task for each bag, all with the settings of ``job``; paths become absolute.
 
-    command: what its report says to type.
+    command: the command line that the report of a bag shows.
     """
     settings, model = job.settings, job.model
     if settings.calibration:
@@ -214,19 +226,19 @@ def _told(settings: EvaluationSettings, command: str) -> EvaluationSettings:
 
 
 def evaluate_task(task: BagTask) -> str:
-    """Evaluate a bag unless it is; why it failed, in one line, or nothing."""
+    """Evaluate a bag unless it is done; return why it failed, in one line, or nothing."""
     try:
         if not task.done:
             _evaluate(task)
     except (DreamIFError, OSError) as error:
         return _line(error)
-    except Exception as error:  # whatever one bag meets, the others go on
+    except Exception as error:  # whatever happens to one bag, the others go on
         return f"{type(error).__name__}: {_line(error)}"
     return ""
 
 
 def evaluate_task_on_node(task: BagTask) -> str:
-    """The same on one of many machines, which may not see the files."""
+    """The same on one of many machines, which may lack the files."""
     for path in (task.job.bag, task.fleet):
         if not path.exists():
             return (
@@ -238,7 +250,7 @@ def evaluate_task_on_node(task: BagTask) -> str:
 
 def _evaluate(task: BagTask) -> None:
     with tempfile.TemporaryDirectory(
-        prefix=f"{task.name[: _LONGEST // 4]}.{os.getpid()}.", dir=task.fleet / _UNFINISHED
+        prefix=f"{task.name[: _MAX_BYTES // 4]}.{os.getpid()}.", dir=task.fleet / _UNFINISHED
     ) as unfinished:
         folder = Path(unfinished) / task.name
         folder.mkdir()
@@ -246,7 +258,7 @@ def _evaluate(task: BagTask) -> None:
         try:
             folder.rename(task.folder)
         except OSError:
-            if not task.done:  # else another attempt was first: one result is kept
+            if not task.done:  # otherwise another attempt was first, and its result is kept
                 raise
 
 

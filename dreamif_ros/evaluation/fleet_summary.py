@@ -1,4 +1,4 @@
-"""What came out of many bags: a row for each, from the files in its folder."""
+"""The results of many bags: a row for each, from the files in its folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOTHING_FUSED = "nothing could be fused"
 
 @dataclass(frozen=True)
 class FleetRow:
-    """One bag; without a folder there is nothing but the reason."""
+    """One bag; without a folder it has only the reason of its failure."""
 
     name: str
     bag: str
@@ -29,7 +29,7 @@ class FleetRow:
     duration_s: float | None = None
     pairs: int = 0
     fused: int = 0
-    drops: int = 0  # messages and pairs that did not come out
+    drops: int = 0  # messages and pairs that were not fused
     skew_median_ms: float | None = None
     skew_p95_ms: float | None = None
     # Means by method and metric, of SHOWN_METRICS; empty where nothing was measured.
@@ -40,7 +40,7 @@ class FleetRow:
 
 
 def fleet_row(out: Path, name: str, bag: str, failure: str) -> FleetRow:
-    """A bag's row; ``failure`` is why it has no files."""
+    """A bag's row; failure: why it has no files, or empty."""
     path = out / name / METRICS
     if failure:
         return FleetRow(name, bag, None, failure)
@@ -70,13 +70,13 @@ def fleet_row(out: Path, name: str, bag: str, failure: str) -> FleetRow:
 
 
 def summary_json(rows: Sequence[FleetRow]) -> str:
-    """summary.json."""
+    """The content of summary.json."""
     content = {"failed": [row.name for row in rows if row.failure], "bags": [*map(asdict, rows)]}
     return json.dumps(content, indent=2) + "\n"
 
 
 def summary_csv(rows: Sequence[FleetRow]) -> str:
-    """summary.csv: a line per bag, the same columns in every summary."""
+    """The content of summary.csv: a line per bag, the same columns in every summary."""
     flat = [_flat(row) for row in rows]
     file = io.StringIO()
     writer = csv.DictWriter(file, list(_flat(FleetRow("", "", None))), lineterminator="\n")
@@ -86,7 +86,7 @@ def summary_csv(rows: Sequence[FleetRow]) -> str:
 
 
 def _flat(row: FleetRow) -> dict[str, Any]:
-    """Metrics named as in frames.csv, ``fused_Qabf``."""
+    """One line; metrics are named as in frames.csv, such as ``fused_Qabf``."""
     names = (*SHOWN_METRICS, "flicker")
     values = asdict(row)
     for key in ("metrics", "flicker", "faults", "warnings"):
@@ -109,5 +109,5 @@ def score(row: FleetRow, method: str, metric: str) -> float | None:
 
 
 def first_warning(row: FleetRow) -> str:
-    """What to do first, else the first fault of the bag itself."""
+    """The first warning, or else the first fault of the bag."""
     return next(iter((*row.warnings, *row.faults)), "")

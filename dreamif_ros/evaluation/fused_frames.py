@@ -21,7 +21,7 @@ from dreamif_ros.bag.recorded_pairs import RecordedPair
 from dreamif_ros.detection.boxes import draw_boxes
 from dreamif_ros.detection.detector import Detections, Detector
 from dreamif_ros.evaluation.evaluation_results import DETECTED_IN, FilmFrame, FrameRow
-from dreamif_ros.evaluation.film import Video, small_jpeg
+from dreamif_ros.evaluation.film import FusedVideo, small_jpeg
 from dreamif_ros.evaluation.fused_bag import FusedBag
 from dreamif_ros.evaluation.measuring import (
     FlickerSums,
@@ -44,7 +44,7 @@ GAIN_PERCENTILES = (5, 95)
 class Sinks:
     """Where frames go besides the rows; None where they do not."""
 
-    video: Video | None = None
+    video: FusedVideo | None = None
     bag: FusedBag | None = None
     detector: Detector | None = None
 

@@ -1,4 +1,4 @@
-"""Metrics of some of an evaluation's frames, spread evenly, beside those of simple methods."""
+"""Metrics of some frames of an evaluation, and of simple methods for comparison."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from dreamif_model.registration.warp import Registrar, resize
 from dreamif_model.thermal import ThermalNormalizer
 from dreamif_ros.evaluation.evaluation_results import METHODS, FrameRow, MeanInterval
 from dreamif_ros.evaluation.footage import visible_luma
+from dreamif_ros.pictures import Picture
 
-Gray = NDArray[np.uint8]  # (H, W)
-Picture = NDArray[np.uint8]  # (H, W, 3) RGB
+GrayLevels = NDArray[np.uint8]  # (H, W)
 
 
 class Places:
@@ -31,7 +31,7 @@ class Places:
         self._left = sorted({int(place) for place in chosen}, reverse=True)
 
     def due(self, place: int) -> bool:
-        """Whether one is due at ``place``, or was at an earlier one that was left out."""
+        """Whether a number is due at ``place``, or was due at an earlier place that was skipped."""
         due = bool(self._left) and self._left[-1] <= place
         while self._left and self._left[-1] <= place:
             self._left.pop()
@@ -39,27 +39,28 @@ class Places:
 
 
 class WatchedNormalizer(ThermalNormalizer):
-    """Keeps what it made of the last frame.
+    """Keeps the result of the last frame.
 
-    normalized: (h, w) gray levels.
+    Attributes:
+        normalized: (h, w) gray levels.
     """
 
-    normalized: Gray = np.zeros((1, 1), np.uint8)
+    normalized: GrayLevels = np.zeros((1, 1), np.uint8)
 
-    def normalize(self, image: NDArray[np.generic]) -> Gray:
+    def normalize(self, image: NDArray[np.generic]) -> GrayLevels:
         """See ThermalNormalizer."""
         self.normalized = super().normalize(image)
         return self.normalized
 
 
 class Registration:
-    """Infrared on the visible pixels as the pipeline lays it there, for the baselines."""
+    """Lays infrared on the visible pixels as the pipeline does, for the baselines."""
 
     def __init__(self, calibration: Calibration | None) -> None:
         self._registrar = Registrar(calibration) if calibration else None
 
-    def gray(self, normalized: Gray, visible: NDArray[np.uint8]) -> Gray:
-        """(H, W) gray; where infrared does not reach, the visible luma, as the network sees it."""
+    def gray(self, normalized: GrayLevels, visible: NDArray[np.uint8]) -> GrayLevels:
+        """(H, W) gray; the visible luma where infrared does not reach, as the network sees it."""
         shape = visible.shape[:2]
         if self._registrar is None:
             return resize(normalized, shape)
@@ -71,14 +72,14 @@ class Registration:
 
 @dataclass(frozen=True)
 class Grays:
-    """One frame in gray levels: both inputs, and what each of METHODS makes of them."""
+    """One frame in gray levels: both inputs, and the result of each of METHODS."""
 
-    infrared: Gray
-    visible: Gray
-    fused: dict[str, Gray]
+    infrared: GrayLevels
+    visible: GrayLevels
+    fused: dict[str, GrayLevels]
 
     @classmethod
-    def of(cls, infrared: Gray, visible: NDArray[np.uint8], fused: Picture) -> Grays:
+    def of(cls, infrared: GrayLevels, visible: NDArray[np.uint8], fused: Picture) -> Grays:
         """infrared: registered (H, W). visible: (H, W[, 3]). fused: (H, W, 3)."""
         luma = _luma(visible)
         methods = {name: BASELINES[name].fuse(infrared, luma) for name in METHODS[1:]}
@@ -91,7 +92,7 @@ class Grays:
 
 @dataclass
 class FlickerSums:
-    """Flicker of couples of successive frames, added up as over one long sequence."""
+    """Flicker of pairs of successive frames, added up as over one long sequence."""
 
     fused: dict[str, float] = field(default_factory=lambda: dict.fromkeys(METHODS, 0.0))
     inputs: float = 0.0
@@ -114,7 +115,7 @@ class FlickerSums:
         self.still += other.still
 
     def ratios(self) -> dict[str, float]:
-        """By method; NaN where no pixel was still, empty where no couple was seen."""
+        """By method; NaN where no pixel was still."""
         return {name: self._ratio(change) for name, change in self.fused.items()}
 
     def _ratio(self, change: float) -> float:
@@ -141,5 +142,5 @@ def intervals(rows: Sequence[FrameRow]) -> dict[str, dict[str, MeanInterval]]:
     return found
 
 
-def _luma(image: NDArray[np.uint8]) -> Gray:
+def _luma(image: NDArray[np.uint8]) -> GrayLevels:
     return np.rint(255 * visible_luma(image)).astype(np.uint8)

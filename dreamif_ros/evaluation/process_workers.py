@@ -1,7 +1,7 @@
-"""A function for many tasks, in processes that may be killed: only the task at work is lost.
+"""Runs a function for many tasks in processes; a process that is killed loses only its own task.
 
-Unlike :class:`concurrent.futures.ProcessPoolExecutor`, which gives up all tasks when one process
-ends. The processes are started anew, not forked: torch's threads do not survive a fork.
+:class:`concurrent.futures.ProcessPoolExecutor` gives up all tasks when one process ends. The
+processes are started anew, not forked, because torch's threads do not survive a fork.
 """
 
 from __future__ import annotations
@@ -19,17 +19,21 @@ from typing import Any, Generic, TypeVar
 
 ATTEMPTS = 2  # of a task whose process was killed
 Task = TypeVar("Task")
-Function = Callable[[Task], str]
+TaskFunction = Callable[[Task], str]
 
 
 def in_processes(
-    function: Function[Task], tasks: Sequence[Task], count: int
+    function: TaskFunction[Task], tasks: Sequence[Task], count: int
 ) -> Generator[tuple[Task, str], None, None]:
-    """Yield (task, what ``function`` gave for it) as they end, at most ``count`` at a time.
+    """Run tasks, and yield each with its text as it ends.
 
-    function, tasks: picklable. function tells by a text whether it failed; a task whose process
-    ends without telling is tried once more, at the end, and then has that as its text. All
-    processes have ended when the iteration ends, is closed or is interrupted.
+    All processes have ended when the iteration ends, is closed or is interrupted.
+
+    Args:
+        function: returns why a task failed, or an empty text; picklable.
+        tasks: picklable. A task whose process ends without an answer is tried once more, at the
+            end; if that fails too, its text says so.
+        count: max number of processes at a time.
     """
     waiting = deque((task, ATTEMPTS) for task in tasks)
     workers: list[_Worker[Task]] = []
@@ -53,9 +57,9 @@ def in_processes(
 
 
 class _Worker(Generic[Task]):
-    """One process; it ends with this one."""
+    """One process, which ends when this process ends."""
 
-    def __init__(self, function: Function[Task]) -> None:
+    def __init__(self, function: TaskFunction[Task]) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_work, args=(theirs, function), daemon=True)
@@ -71,11 +75,11 @@ class _Worker(Generic[Task]):
 
     @property
     def pipe(self) -> Connection[Any, Any]:
-        """Ready when there is an answer, or the process has ended."""
+        """Can be read when there is an answer, or the process has ended."""
         return self._pipe
 
     def give(self, task: Task, attempts: int) -> None:
-        """Let it begin; ``attempts`` are left, this one included."""
+        """Give it a task; ``attempts`` are left, this one included."""
         self._work = task, attempts
         with suppress(OSError):  # it was killed meanwhile: there will be no answer
             self._pipe.send(task)
@@ -90,7 +94,7 @@ class _Worker(Generic[Task]):
             return task, attempts, None
 
     def bury(self) -> str:
-        """Of a process that ended by itself: how."""
+        """Clean up after a process that ended by itself; how it ended."""
         self._process.join(1.0)  # its pipe is closed a little earlier
         reason = _reason(self._process.exitcode)
         self.end()
@@ -106,7 +110,7 @@ class _Worker(Generic[Task]):
 def _distribute(
     waiting: deque[tuple[Task, int]],
     workers: list[_Worker[Task]],
-    function: Function[Task],
+    function: TaskFunction[Task],
     count: int,
 ) -> None:
     idle = [worker for worker in workers if not worker.busy]
@@ -118,7 +122,7 @@ def _distribute(
 
 
 def _ready(workers: list[_Worker[Task]]) -> list[_Worker[Task]]:
-    """Those that ended their task, or ended; waits for the first."""
+    """Wait until a worker has ended its task or itself; all that have."""
     busy = {worker.pipe: worker for worker in workers if worker.busy}
     return [busy[pipe] for pipe in wait(list(busy))]  # type: ignore[index]
 
@@ -135,7 +139,7 @@ def _reason(exitcode: int | None) -> str:
 
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Ctrl-C reaches all processes of a terminal: those started inside leave it to this one."""
+    """Processes started inside ignore Ctrl-C, which reaches all processes of a terminal."""
     resource_tracker.ensure_running()  # which would let interrupts through when it is started
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -145,7 +149,7 @@ def _interrupts_held() -> Iterator[None]:
 
 
 def _work(pipe: Connection[Any, Any], function: Callable[[Any], str]) -> None:
-    """The life of a process."""
+    """Run in a process: take tasks until the pipe ends."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with suppress(EOFError):
         while True:
@@ -153,7 +157,7 @@ def _work(pipe: Connection[Any, Any], function: Callable[[Any], str]) -> None:
 
 
 def _end_with_parent() -> None:
-    """Also where the parent was killed and could tell nothing."""
+    """End this process with its parent, also where the parent was killed."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

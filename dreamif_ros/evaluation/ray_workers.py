@@ -1,4 +1,4 @@
-"""A function for many tasks on a Ray cluster, or on a Ray of this machine's own."""
+"""Runs a function for many tasks on a Ray cluster, or on a local Ray that it starts."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from dreamif_model import DreamIFError
 
 RETRIES = 3  # of a task whose process or machine is lost
 INSTALL = "--ray needs Ray: pip install 'dreamif_ros[ray]'"
-_OBJECT_STORE_BYTES = 80 << 20  # tasks and answers are a few kB; Ray takes no less than 75 MB
+_OBJECT_STORE_BYTES = 80 << 20  # tasks and answers are a few kB; Ray takes at least 75 MB
 _KNOCK_S = 5.0
 _LONGEST_FOLDER = 40  # characters: sockets lie below it, and their paths may have 107
 _ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # nothing is told to anybody
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # Ray's way from now on; unset, it warns of it
+    "RAY_USAGE_STATS_ENABLED": "0",  # send no statistics
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # Ray's future default; unset, Ray prints a warning
 }
 Task = TypeVar("Task")
 
@@ -35,13 +35,21 @@ def on_ray(
     cpus: int,
     gpus: int = 0,
 ) -> Generator[tuple[Task, str], None, None]:
-    """Yield (task, what ``function`` gave for it) as they end.
+    """Run tasks, and yield each with its text as it ends.
 
-    function, tasks: picklable, and importable on every node. A task whose process or node is lost
-    runs again, so ``function`` must bear that; when it was lost too often, its text says so.
-    address: of a cluster, None for a Ray that lives as long as the iteration, with room for
-    ``jobs`` tasks. cpus, gpus: of each task. DreamIFError where Ray is not installed, the cluster
-    does not answer or has no room for one task.
+    Args:
+        function: returns why a task failed, or an empty text; picklable and importable on every
+            node. It may run more than once for one task.
+        tasks: picklable. A task whose process or node is lost runs again, up to RETRIES times;
+            then its text says so.
+        address: of a cluster; None starts a local Ray for the time of the iteration.
+        jobs: tasks that run at a time on a local Ray.
+        cpus: of each task.
+        gpus: of each task.
+
+    Raises:
+        DreamIFError: Ray is not installed, or the cluster does not answer or has too few CPUs or
+            GPUs for one task.
     """
     ray = _ray()
     with _connection(ray, address, jobs * cpus):
@@ -75,7 +83,9 @@ def _connection(ray: Any, address: str | None, cpus: int) -> Iterator[None]:
         try:
             _connect(ray, address, cpus, folder)
         except Exception as error:  # of many kinds, none of them Ray's own
-            where = f"no Ray answers at {address}" if address else "Ray does not start here"
+            where = (
+                f"no Ray answers at {address}" if address else "Ray does not start on this machine"
+            )
             raise DreamIFError(f"{where}: {_line(error)}") from error
         yield
     finally:
@@ -102,7 +112,7 @@ def _connect(ray: Any, address: str | None, cpus: int, folder: Path | None) -> N
 
 
 def _knock(address: str) -> None:
-    """OSError where nothing listens: Ray itself would try for minutes."""
+    """OSError where nothing listens. Ray itself would try for minutes."""
     place = re.fullmatch(r"(?:ray://)?(.+):(\d+)", address)
     if place:
         with socket.create_connection((place[1].strip("[]"), int(place[2])), _KNOCK_S):
@@ -112,7 +122,7 @@ def _knock(address: str) -> None:
 
 
 def _session_folder() -> Path:
-    """A new one; in /tmp where the folder for temporary files has too long a path."""
+    """A new folder; in /tmp where the folder for temporary files has too long a path."""
     base = Path(tempfile.gettempdir())
     if len(os.fsencode(base)) > _LONGEST_FOLDER:
         base = Path("/tmp")
@@ -120,13 +130,13 @@ def _session_folder() -> Path:
 
 
 def _check_room(ray: Any, cpus: int, gpus: int) -> None:
-    """A task that fits no node would wait for ever."""
+    """DreamIFError where a task fits no node: it would wait for ever."""
     needed = {"CPU": cpus, "GPU": gpus}
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     if not any(all(node.get(kind, 0) >= n for kind, n in needed.items()) for node in nodes):
         raise DreamIFError(
             f"no node of the Ray cluster has the {cpus} CPUs and {gpus} GPUs that one bag takes: "
-            "--cpu-threads sets the one, --device cpu needs none of the other"
+            "give fewer --cpu-threads, or --device cpu, which needs no GPU"
         )
 
 
@@ -138,5 +148,5 @@ def _answer(ray: Any, reference: Any) -> str:
 
 
 def _line(error: Exception) -> str:
-    """The first of what may be many."""
+    """The first line of an error, which may have many."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

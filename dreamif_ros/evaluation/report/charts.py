@@ -1,7 +1,7 @@
-"""The charts, as plotly.js takes them: traces and a layout each; here those without time.
+"""The charts without a time axis, as plotly.js takes them: traces and a layout each.
 
-A colour is the name of a CSS variable of the page, which the page's script puts in: so one chart
-serves light and dark. Values are those of the evaluation; null where something was not judged.
+A colour is the name of a CSS variable, which the page's script replaces by its value: so one chart
+is right for a light and a dark page. Values are those of the evaluation; null: not judged.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class Chart:
     Attributes:
         key: of its element, unique on the page.
         title: in a few words.
-        caption: what it shows and what is good.
+        caption: what it shows, and which values are good.
         traces: of plotly.js; empty where there is nothing to draw.
-        layout: of plotly.js, what differs from the page's own.
+        layout: of plotly.js, where it differs from that of the page.
         height: pixels.
         timed: its x axis is the bag's time, shared with the others.
         missing: why there is nothing to draw.

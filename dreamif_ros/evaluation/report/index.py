@@ -1,18 +1,17 @@
-"""The page that leads to the reports of many bags: ``index.html`` beside their folders."""
+"""The page with links to the reports of many bags: ``index.html`` beside their folders."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from dreamif_model import DreamIFError
 from dreamif_model.metrics import METRICS
 from dreamif_ros.evaluation.evaluation_results import METHODS
 from dreamif_ros.evaluation.fleet_summary import SHOWN_METRICS, FleetRow, first_warning, score
+from dreamif_ros.evaluation.report import templates
 from dreamif_ros.evaluation.report.numbers import (
     count,
     milliseconds,
@@ -24,16 +23,12 @@ from dreamif_ros.evaluation.report.numbers import (
 from dreamif_ros.evaluation.report.words import Fact
 from dreamif_ros.evaluation.result_files import REPORT, SUMMARY, TABLE
 
-if TYPE_CHECKING:
-    from jinja2 import Environment
-
-HERE = Path(__file__).parent
 INSTALL = "the index needs jinja2: pip install 'dreamif_ros[report]'"
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column: a title, what it means, and how its first click sorts."""
+    """One column: its title and meaning, and how the first click on it sorts."""
 
     title: str
     meaning: str
@@ -42,8 +37,8 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One value; key is what it is sorted by, empty where there is none."""
+class IndexCell:
+    """One value. key: what it is sorted by; None where there is no value."""
 
     text: str
     key: float | str | None
@@ -55,7 +50,7 @@ COLUMNS = (
     Column("bag", "its file's name", downwards=False, text=True),
     Column("length", "time recorded"),
     Column("fused", "pairs fused, of those found"),
-    Column("drops", "messages and pairs that did not come out"),
+    Column("drops", "messages and pairs that were not fused"),
     Column("skew", "infrared minus visible stamp, median and 95th percentile"),
     *(
         Column(
@@ -70,15 +65,17 @@ COLUMNS = (
 
 
 def render_index(rows: Sequence[FleetRow], name: str) -> str:
-    """The page's text, one file that needs no network; links lead to the folders beside it.
+    """The HTML of the page, which needs no network; links lead to the folders beside it.
 
-    The same rows give the same text. DreamIFError where jinja2 is not installed.
+    The same rows give the same text. Raises DreamIFError where jinja2 is not installed.
     """
     evaluated = [row for row in rows if row.folder is not None]
+    try:
+        pages = templates.environment()
+    except ModuleNotFoundError:
+        raise DreamIFError(INSTALL) from None
     return str(
-        _environment()
-        .get_template("index.html")
-        .render(
+        pages.get_template("index.html").render(
             name=name,
             verdict=verdict(rows),
             facts=glance(rows),
@@ -88,34 +85,36 @@ def render_index(rows: Sequence[FleetRow], name: str) -> str:
             count=count,
             total=len(rows),
             files=(SUMMARY, TABLE),
-            style=_text("report.css") + _text("index.css"),
-            script=_text("index.js"),
+            style=templates.text("report.css") + templates.text("index.css"),
+            script=templates.text("index.js"),
         )
     )
 
 
 def link(row: FleetRow) -> str:
-    """From the index to a bag's report."""
+    """The link from the index to a bag's report."""
     return quote(os.fsencode(f"{row.folder}/{REPORT}"))
 
 
-def cells(row: FleetRow) -> list[Cell]:
-    """One for each of :data:`COLUMNS`."""
+def cells(row: FleetRow) -> list[IndexCell]:
+    """A bag's values, one for each of :data:`COLUMNS`."""
     share = row.fused / row.pairs if row.pairs else None
     p95 = _whole(f"p95 {milliseconds(row.skew_p95_ms)}") if row.skew_p95_ms is not None else ""
     return [
-        Cell(row.name, row.name),
-        Cell(seconds(row.duration_s or 0.0), row.duration_s),
-        Cell(whole(row.fused), row.fused, _whole(f"of {whole(row.pairs)}") if share != 1 else ""),
-        Cell(whole(row.drops), row.drops),
-        Cell(milliseconds(row.skew_median_ms), row.skew_median_ms, p95),
+        IndexCell(row.name, row.name),
+        IndexCell(seconds(row.duration_s or 0.0), row.duration_s),
+        IndexCell(
+            whole(row.fused), row.fused, _whole(f"of {whole(row.pairs)}") if share != 1 else ""
+        ),
+        IndexCell(whole(row.drops), row.drops),
+        IndexCell(milliseconds(row.skew_median_ms), row.skew_median_ms, p95),
         *(_scores(row, name) for name in (*SHOWN_METRICS, "flicker")),
-        Cell(whole(len(row.warnings)), len(row.warnings), first_warning(row)),
+        IndexCell(whole(len(row.warnings)), len(row.warnings), first_warning(row)),
     ]
 
 
-def _scores(row: FleetRow, metric: str) -> Cell:
-    """Of the fused images, beside those of the simple methods; best where it beats them."""
+def _scores(row: FleetRow, metric: str) -> IndexCell:
+    """A metric of the fused images, with those of the simple methods as a note."""
     values = {method: score(row, method, metric) for method in METHODS}
     fused, *others = values.values()
     known = [value for value in others if value is not None]
@@ -126,11 +125,11 @@ def _scores(row: FleetRow, metric: str) -> Cell:
         for method, value in values.items()
         if method != METHODS[0] and value is not None
     )
-    return Cell(number(fused), fused, note, best)
+    return IndexCell(number(fused), fused, note, best)
 
 
 def verdict(rows: Sequence[FleetRow]) -> str:
-    """What came out, in two or three sentences."""
+    """The result in two or three sentences."""
     failed = [row for row in rows if row.failure]
     evaluated = [row for row in rows if row.folder is not None]
     if not evaluated:
@@ -149,7 +148,7 @@ def verdict(rows: Sequence[FleetRow]) -> str:
 
 
 def glance(rows: Sequence[FleetRow]) -> list[Fact]:
-    """The figures of all bags together."""
+    """The most important numbers of all bags together."""
     pairs, fused = sum(row.pairs for row in rows), sum(row.fused for row in rows)
     recorded = sum(row.duration_s or 0.0 for row in rows)
     failed = sum(bool(row.failure) for row in rows)
@@ -164,23 +163,5 @@ def glance(rows: Sequence[FleetRow]) -> list[Fact]:
 
 
 def _whole(text: str) -> str:
-    """On one line."""
+    """The text with spaces that break no line."""
     return text.replace(" ", "\u00a0")
-
-
-def _environment() -> Environment:
-    try:
-        from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    except ModuleNotFoundError:
-        raise DreamIFError(INSTALL) from None
-    return Environment(
-        loader=FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
-def _text(name: str) -> str:
-    return (HERE / name).read_text(encoding="utf-8")

@@ -1,15 +1,15 @@
-"""The page: ``report.html`` filled in, with its style, script, plotly.js and pictures inside."""
+"""The report's page: ``report.html`` with its style, script, plotly.js and pictures inside."""
 
 from __future__ import annotations
 
 import base64
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from dreamif_model import DreamIFError
 from dreamif_ros.evaluation.evaluation_results import CameraRecord, Evaluation, FilmFrame
-from dreamif_ros.evaluation.report import charts, tables, timelines, words
+from dreamif_ros.evaluation.report import charts, tables, templates, timelines, words
 from dreamif_ros.evaluation.report.charts import Chart
 from dreamif_ros.evaluation.report.numbers import (
     count,
@@ -20,10 +20,6 @@ from dreamif_ros.evaluation.report.numbers import (
     seconds,
 )
 
-if TYPE_CHECKING:
-    from jinja2 import Environment
-
-HERE = Path(__file__).parent
 PICTURES = {
     "infrared": "as gray levels",
     "visible": "",
@@ -35,29 +31,32 @@ INSTALL = "the report needs plotly and jinja2: pip install 'dreamif_ros[report]'
 
 
 def write_report(evaluation: Evaluation, path: Path) -> None:
-    """Write the evaluation as one HTML file that needs nothing else, and no network.
+    """Write the evaluation as one HTML file that needs no other file and no network.
 
-    The same evaluation gives the same bytes. DreamIFError where plotly or jinja2 is not
-    installed; OSError where the file cannot be written.
+    The same evaluation gives the same bytes.
+
+    Raises:
+        DreamIFError: plotly or jinja2 is not installed.
+        OSError: the file cannot be written.
     """
     html = render(evaluation, path)
-    # What UTF-8 does not have is half a character in a name of a file or topic: shown as \udc80.
+    # Names of files and topics may hold bytes that are no UTF-8: they are shown as \udc80.
     path.write_bytes(html.encode("utf-8", "backslashreplace"))
 
 
 def check_libraries() -> None:
-    """DreamIFError where a report cannot be written: ask before the work that it is about."""
+    """DreamIFError where a report cannot be written; to be called before the evaluation."""
     _libraries()
 
 
 def render(evaluation: Evaluation, path: Path) -> str:
-    """The page's text; links to the video and the fused bag are relative to ``path``."""
-    environment, plotly = _libraries()
+    """The HTML of the page; links to the video and the fused bag are relative to ``path``."""
+    pages, plotly = _libraries()
     timed = timelines.over_time(evaluation)
     metrics = tables.metric_rows(evaluation)
     flicker, latency = charts.flicker_bars(evaluation), charts.latency_bars(evaluation)
     drawn = [*timed, *(row.chart for row in metrics), flicker, latency]
-    return environment.get_template("report.html").render(
+    html: str = pages.get_template("report.html").render(
         evaluation=evaluation,
         name=PurePath(evaluation.bag).name or evaluation.bag,
         words=words,
@@ -76,33 +75,24 @@ def render(evaluation: Evaluation, path: Path) -> str:
             "charts": [_chart(chart) for chart in drawn if chart.traces],
             "film": _film(evaluation),
         },
-        style=_text("report.css"),
-        script=_text("report.js"),
+        style=templates.text("report.css"),
+        script=templates.text("report.js"),
         plotly=plotly,
     )
+    return html
 
 
-def _libraries() -> tuple[Environment, str]:
+def _libraries() -> tuple[Any, str]:
     """The templates' environment, and plotly.js."""
     try:
-        from jinja2 import Environment, FileSystemLoader, StrictUndefined
         from plotly.offline import get_plotlyjs
+
+        pages = templates.environment()
     except ModuleNotFoundError as error:
         raise DreamIFError(f"{INSTALL} (there is no {error.name})") from None
-    environment = Environment(
-        loader=FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     # The filter tojson also escapes what would end the script that holds it.
-    environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "allow_nan": False}
-    return environment, str(get_plotlyjs())
-
-
-def _text(name: str) -> str:
-    return (HERE / name).read_text(encoding="utf-8")
+    pages.policies["json.dumps_kwargs"] = {"sort_keys": True, "allow_nan": False}
+    return pages, str(get_plotlyjs())
 
 
 def _chart(chart: Chart) -> dict[str, Any]:
@@ -136,7 +126,7 @@ def _film(evaluation: Evaluation) -> list[dict[str, Any]]:
 
 
 def _readout(frame: FilmFrame, infrared: CameraRecord) -> list[tuple[str, str]]:
-    """(what, value) of one frame; the same rows for each."""
+    """(what, value) of one frame; every frame has the same rows."""
     row, share = frame.row, _share(frame)
     dominance = "–" if share is None else f"{percent(share)} infrared, {percent(1 - share)} visible"
     found = ", ".join(f"{amount} in {name}" for name, amount in row.detections.items())
@@ -169,7 +159,7 @@ def _files(evaluation: Evaluation, path: Path) -> list[tuple[str, str, str]]:
 
 
 def _link(file: Path, report: Path) -> str:
-    """Relative where it lies under the report's folder, so that the folder can be moved."""
+    """A link that is relative for files in the report's folder, so that the folder can be moved."""
     try:
         return quote(str(file.resolve().relative_to(report.resolve().parent)), errors="replace")
     except ValueError:

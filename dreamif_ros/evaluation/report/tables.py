@@ -18,7 +18,7 @@ from dreamif_ros.evaluation.evaluation_results import CameraRecord, Evaluation, 
 from dreamif_ros.evaluation.report.charts import Chart, metric_dots
 from dreamif_ros.evaluation.report.numbers import NOT_KNOWN, count, number, seconds, whole
 
-# Whose docstrings have the formula and its source.
+# Their docstrings have the formula and its source.
 DEFINED_BY: dict[str, Callable[..., Any]] = {
     "AG": metrics.average_gradient,
     "SF": metrics.spatial_frequency,
@@ -38,7 +38,7 @@ DEFINED_BY: dict[str, Callable[..., Any]] = {
 
 
 @dataclass(frozen=True)
-class Cell:
+class MethodCell:
     """One method's mean of a metric, with its interval."""
 
     method: str
@@ -49,13 +49,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class MetricRow:
-    """One metric of all methods."""
+    """One metric, for all methods."""
 
     name: str
     arrow: str
     range: str
     meaning: str
-    cells: list[Cell]
+    cells: list[MethodCell]
     chart: Chart
 
 
@@ -68,7 +68,7 @@ class Definition:
 
 
 def metric_rows(evaluation: Evaluation) -> list[MetricRow]:
-    """Every metric that was measured, in the order of :data:`METRICS`, others after them."""
+    """Every metric that was measured, in the order of :data:`METRICS`, then others."""
     measured = {name for found in evaluation.metrics.values() for name in found}
     known = [name for name in METRICS if name in measured]
     return [
@@ -77,7 +77,7 @@ def metric_rows(evaluation: Evaluation) -> list[MetricRow]:
 
 
 def definitions(evaluation: Evaluation) -> list[Definition]:
-    """Of the metrics that were measured, flicker among them."""
+    """Formula and source of the metrics that were measured, flicker included."""
     measured = {name for found in evaluation.metrics.values() for name in found}
     measured |= {"flicker"} if evaluation.flicker else set()
     return [
@@ -97,7 +97,7 @@ def camera_rows(infrared: CameraRecord, visible: CameraRecord) -> list[tuple[str
 
 
 def drop_rows(evaluation: Evaluation) -> list[tuple[str, str]]:
-    """(reason, how many), most first."""
+    """(reason, how many), the largest number first."""
     lost = sorted(evaluation.drops.items(), key=lambda item: -item[1])
     return [(reason, whole(amount)) for reason, amount in lost if amount]
 
@@ -111,7 +111,7 @@ def detection_rows(evaluation: Evaluation) -> list[tuple[str, str, str]]:
 
 
 def homography_rows(evaluation: Evaluation) -> list[list[str]]:
-    """Its nine numbers; empty without one."""
+    """The nine numbers of the homography; empty without one."""
     rows = evaluation.alignment.homography or ()
     return [[f"{value:.6g}".replace("-", "−") for value in row] for row in rows]
 
@@ -122,7 +122,7 @@ def setting_rows(settings: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def command(evaluation: Evaluation) -> str:
-    """What to type for the same report: settings["command"], else that with the defaults."""
+    """The command line for the same report: settings["command"], or else one with the defaults."""
     told = evaluation.settings.get("command")
     if isinstance(told, list | tuple):
         return shlex.join(str(part) for part in told)
@@ -153,17 +153,17 @@ def _metric_row(name: str, methods: dict[str, dict[str, MeanInterval]]) -> Metri
     )
 
 
-def _cell(method: str, interval: MeanInterval | None, best: bool) -> Cell:
+def _cell(method: str, interval: MeanInterval | None, best: bool) -> MethodCell:
     if interval is None:
-        return Cell(method, NOT_KNOWN, "", best=False)
+        return MethodCell(method, NOT_KNOWN, "", best=False)
     bounds = (interval.low, interval.high)
     known = all(math.isfinite(bound) for bound in bounds) and bounds[0] < bounds[1]
     text = f"{number(bounds[0])} to {number(bounds[1])}" if known else ""
-    return Cell(method, number(interval.mean), text, best)
+    return MethodCell(method, number(interval.mean), text, best)
 
 
 def _documented(function: Callable[..., Any] | None) -> str:
-    """Its docstring for people: without arguments and without marks of reStructuredText."""
+    """The function's docstring without arguments and without marks of reStructuredText."""
     text = (inspect.getdoc(function) or "").partition("\n\nArgs:")[0]
     return re.sub(r":\w+:`([^`]*)`", r"\1", text).replace("::\n", ":\n")
 

@@ -21,19 +21,19 @@ from dreamif_ros.evaluation.report.numbers import (
 from dreamif_ros.evaluation.report.words import alignments, drops_sentence, thermal_unit
 
 REASONS = ("--reason-1", "--reason-2", "--reason-3", "--reason-4", "--reason-5")
-# Lines that lie on each other are told apart by their width.
+# Different widths show lines that lie on each other.
 OF_PICTURE = {"visible": (VISIBLE, 5.0), "infrared": (INFRARED, 3.0), "fused": (FUSED, 1.2)}
 WASHES = {INFRARED: "--infrared-wash", VISIBLE: "--visible-wash"}
-MOST_MARKERS = 400  # with more frames a line alone reads better, and is drawn faster
-BREAK = 4.0  # a line is broken where frames are so many times their median distance apart
-LEAST_BREAK_S = 0.25
-MOST_PARTS = 50  # of a line; with more it is drawn whole, or the page takes seconds to appear
+MAX_MARKERS = 400  # with more frames a line alone is clearer, and is drawn faster
+BREAK = 4.0  # a line is broken where frames are this many median distances apart
+MIN_BREAK_S = 0.25
+MAX_PARTS = 50  # of a line; with more it is drawn whole, because the page would take seconds
 
-Value = Callable[[FrameRow], float | None]
+RowValue = Callable[[FrameRow], float | None]
 
 
 def over_time(evaluation: Evaluation) -> list[Chart]:
-    """Those with the bag's time as their x axis, in the order of reading."""
+    """The charts over the bag's time, from top to bottom."""
     charts = [_rates(evaluation)]
     if evaluation.rows:
         charts += [_skew(evaluation), _thermal(evaluation), _alignment(evaluation)]
@@ -100,7 +100,8 @@ def _skew(evaluation: Evaluation) -> Chart:
 
 def _thermal(evaluation: Evaluation) -> Chart:
     unit = thermal_unit(evaluation.infrared)
-    caption = f"The {unit} that are shown black and white. A range that jumps makes pictures pump."
+    caption = f"The {unit} that are shown black and white. A range that jumps makes the fused "
+    caption += "pictures change their brightness."
     axis = {
         "title": {"text": unit},
         "tickformat": "" if unit == "°C" else ",d",
@@ -163,12 +164,14 @@ def _detections(evaluation: Evaluation) -> Chart:
     )
 
 
-def _detected_in(name: str) -> Value:
+def _detected_in(name: str) -> RowValue:
     return lambda row: row.detections.get(name)
 
 
-def _of_rows(evaluation: Evaluation, chart: Chart, series: dict[str, tuple[Value, str]]) -> Chart:
-    """The chart with a line for each value of a row that has them all, or why it has none."""
+def _of_rows(
+    evaluation: Evaluation, chart: Chart, series: dict[str, tuple[RowValue, str]]
+) -> Chart:
+    """The chart with a line for each value, over rows that have all values; or why it has none."""
     rows = [
         row
         for row in evaluation.rows
@@ -182,7 +185,7 @@ def _of_rows(evaluation: Evaluation, chart: Chart, series: dict[str, tuple[Value
         )
         return replace(chart, missing=told)
     parts = _parts([row.time_s for row in rows])
-    mode = "lines+markers" if len(rows) <= MOST_MARKERS else "lines"
+    mode = "lines+markers" if len(rows) <= MAX_MARKERS else "lines"
     traces = [
         _line(name, rows[part], value, color) | {"mode": mode, "showlegend": part.start == 0}
         for part in parts
@@ -192,16 +195,16 @@ def _of_rows(evaluation: Evaluation, chart: Chart, series: dict[str, tuple[Value
 
 
 def _parts(times: list[float]) -> list[slice]:
-    """Of the rows, between long times without one."""
+    """Parts of the rows, between which there are long times without rows."""
     distances = [after - before for before, after in pairwise(times)]
-    longest = max(BREAK * median(distances), LEAST_BREAK_S)
+    longest = max(BREAK * median(distances), MIN_BREAK_S)
     starts = [i for i, distance in enumerate(distances, start=1) if distance > longest]
-    if len(starts) >= MOST_PARTS:
+    if len(starts) >= MAX_PARTS:
         starts = []
     return [slice(a, b) for a, b in pairwise([0, *starts, len(times)])]
 
 
-def _line(name: str, rows: Sequence[FrameRow], value: Value, color: str) -> Trace:
+def _line(name: str, rows: Sequence[FrameRow], value: RowValue, color: str) -> Trace:
     return {
         "type": "scatter",
         "name": name,
@@ -214,7 +217,7 @@ def _line(name: str, rows: Sequence[FrameRow], value: Value, color: str) -> Trac
 
 
 def _bands(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """Where a camera was silent or frozen, in its colour."""
+    """Rectangles where a camera was silent or frozen, in its colour."""
     return [
         {
             "type": "rect",
@@ -227,9 +230,8 @@ def _bands(evaluation: Evaluation) -> list[dict[str, Any]]:
             "fillcolor": wash,
             "layer": "below",
         }
-        for camera, wash in (
-            (evaluation.infrared, WASHES[INFRARED]),
-            (evaluation.visible, WASHES[VISIBLE]),
+        for camera, wash in zip(
+            evaluation.cameras, (WASHES[INFRARED], WASHES[VISIBLE]), strict=True
         )
         for spell in (*camera.gaps, *camera.freezes)
     ]
@@ -237,9 +239,9 @@ def _bands(evaluation: Evaluation) -> list[dict[str, Any]]:
 
 def _spells_sentence(evaluation: Evaluation) -> str:
     found = [
-        f"{name} {what} {_times(spells)}"
-        for name, camera in (("infrared", evaluation.infrared), ("visible", evaluation.visible))
-        for what, spells in (("silent", camera.gaps), ("frozen", camera.freezes))
+        f"{camera} {what} {_times(spells)}"
+        for camera, record in evaluation.cameras.items()
+        for what, spells in (("silent", record.gaps), ("frozen", record.freezes))
         if spells
     ]
     return f" Shaded: {', '.join(found)}." if found else ""

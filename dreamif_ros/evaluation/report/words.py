@@ -1,10 +1,11 @@
-"""The evaluation in plain sentences: what came out, and why something is missing."""
+"""The evaluation in sentences: its results, and why something is missing."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
+from dreamif_model.cameras import Camera
 from dreamif_ros.evaluation.evaluation_results import CameraRecord, Evaluation
 from dreamif_ros.evaluation.report.numbers import (
     count,
@@ -19,7 +20,7 @@ from dreamif_ros.evaluation.report.numbers import (
 
 @dataclass(frozen=True)
 class Fact:
-    """One figure at a glance."""
+    """One number of the overview."""
 
     term: str
     value: str
@@ -27,7 +28,7 @@ class Fact:
 
 
 def verdict(evaluation: Evaluation) -> list[str]:
-    """What came out, in two or three sentences."""
+    """The result in two or three sentences."""
     if evaluation.pairs == 0:
         return ["No pair of images was found, so nothing was fused.", *why_no_pairs(evaluation)]
     return [
@@ -38,9 +39,9 @@ def verdict(evaluation: Evaluation) -> list[str]:
 
 
 def why_no_pairs(evaluation: Evaluation) -> list[str]:
-    """What each camera lacks; if neither lacks anything, that their stamps never met."""
-    cameras = (("infrared", evaluation.infrared), ("visible", evaluation.visible))
-    lacks = [text for name, camera in cameras if (text := _lack(name, camera))]
+    """Why there are no pairs: what each camera lacks, or that their stamps are too far apart."""
+    cameras = evaluation.cameras.items()
+    lacks = [text for camera, record in cameras if (text := _lack(camera, record))]
     if lacks:
         return lacks
     return [
@@ -50,7 +51,7 @@ def why_no_pairs(evaluation: Evaluation) -> list[str]:
 
 
 def glance(evaluation: Evaluation) -> list[Fact]:
-    """The figures that somebody with one minute reads."""
+    """The most important numbers."""
     if evaluation.pairs == 0:
         return [
             Fact("infrared", count(evaluation.infrared.recorded, "message")),
@@ -63,7 +64,7 @@ def glance(evaluation: Evaluation) -> list[Fact]:
 
 
 def thermal_unit(camera: CameraRecord) -> str:
-    """Of the infrared camera's values."""
+    """The unit of the infrared camera's values."""
     if any(encoding.startswith("32F") for encoding in camera.encodings):
         return "°C"
     if any("16" in encoding for encoding in camera.encodings):
@@ -72,12 +73,12 @@ def thermal_unit(camera: CameraRecord) -> str:
 
 
 def thermal_value(value: float, camera: CameraRecord) -> str:
-    """Without its unit: whole counts, tenths of a degree."""
+    """A thermal value without its unit: whole counts, tenths of a degree."""
     return number(value, 1) if thermal_unit(camera) == "°C" else whole(value)
 
 
 def drops_sentence(evaluation: Evaluation) -> str:
-    """How many were lost, and of what."""
+    """How many messages and pairs were dropped, by reason."""
     reasons = {reason: lost for reason, lost in evaluation.drops.items() if lost}
     if not reasons:
         return "Nothing was dropped."
@@ -103,7 +104,7 @@ def offset_sentence(evaluation: Evaluation) -> str:
 
 
 def homography_sentence(evaluation: Evaluation) -> str:
-    """How the cameras lie, or why it cannot be told."""
+    """How infrared lies on the visible image, or why it cannot be told."""
     found = evaluation.alignment
     if found.homography is None:
         return f"No homography was found{_because(found.reason)}."
@@ -138,7 +139,7 @@ def flicker_sentence(evaluation: Evaluation) -> str:
 
 
 def detections_sentence(evaluation: Evaluation) -> str:
-    """Which picture shows most, or that nobody asked."""
+    """In which picture most objects were found, or that there was no detector."""
     if not evaluation.detections:
         return "No detector was asked for."
     objects = {name: found.get("objects", 0) for name, found in evaluation.detections.items()}
@@ -170,16 +171,16 @@ def mean_share(evaluation: Evaluation) -> float | None:
 
 
 def alignments(evaluation: Evaluation) -> list[float]:
-    """Of the frames where it was judged."""
+    """The scores of the frames where alignment was judged."""
     scores = [row.alignment for row in evaluation.rows if row.alignment is not None]
     return [score for score in scores if math.isfinite(score)]
 
 
-def _lack(name: str, camera: CameraRecord) -> str:
-    if camera.recorded == 0:
-        return f"The {name} topic {camera.topic} has no messages."
-    if camera.refused >= camera.recorded:
-        return f"No {name} image could be used{_because(camera.refusal)}."
+def _lack(camera: Camera, record: CameraRecord) -> str:
+    if record.recorded == 0:
+        return f"The {camera} topic {record.topic} has no messages."
+    if record.refused >= record.recorded:
+        return f"No {camera} image could be used{_because(record.refusal)}."
     return ""
 
 
