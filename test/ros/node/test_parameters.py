@@ -1,5 +1,7 @@
 """The tables of parameters: checks, YAML, and what a node does with them."""
 
+from array import array
+
 import pytest
 import rclpy.parameter
 import yaml
@@ -39,6 +41,17 @@ def test_a_bad_value_is_refused_with_the_reason(name, value, words):
         ROWS[name].check(value)
 
 
+def test_a_list_of_whole_numbers():
+    crop = ROWS["thermal.crop"]
+    assert crop.check([0, 2, 0, 0]) == crop.check(array("q", [0, 2, 0, 0])) == (0, 2, 0, 0)
+
+
+@pytest.mark.parametrize("value", [[0, 2], [0, 0, 0, -1], [0, 0, 0, 0.5], "0,2,0,0", None])
+def test_another_list_is_refused(value):
+    with pytest.raises(ConfigError, match=r"thermal\.crop must be 4 whole numbers from 0 to 4096"):
+        ROWS["thermal.crop"].check(value)
+
+
 def test_a_whole_number_is_taken_for_a_float():
     assert ROWS["sync.slop_s"].check(1) == 1.0
 
@@ -50,7 +63,9 @@ def test_the_shipped_file_is_the_table(name, table):
     shipped = (ROOT / "config" / f"{name}.yaml").read_text()
     assert shipped == parameters.as_yaml(f"{name}_node", table)
     loaded = yaml.safe_load(shipped)["/**"]["ros__parameters"]
-    assert loaded == {row.name: row.default for row in table}
+    rows = {row.name: row for row in table}
+    checked = {name: rows[name].check(value) for name, value in loaded.items()}
+    assert checked == {row.name: row.default for row in table}
 
 
 @pytest.mark.parametrize(
