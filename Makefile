@@ -6,7 +6,11 @@ OUT ?= out/demo
 DATA ?= ../shared/data/pairs
 MODEL ?= ../shared/data/yolo11n_int8_openvino_model
 PYTEST_ARGS ?=
-SLOW := test/model/training/test_training.py
+# What `make test-fast` leaves out besides the tests with a marker: it starts processes, trains, or
+# compiles and runs whole networks.
+SLOW := test/model/backends test/model/training/test_training.py test/project/test_gpu_kit.py \
+    test/project/test_packaging.py test/ros/cli/test_cli.py test/ros/detection/test_detector.py \
+    test/ros/detection/test_evaluate_detection.py test/ros/evaluation test/ros/view
 
 BIN := .venv/bin
 PIP_INSTALL := $(BIN)/python -m pip install --constraint constraints.txt --editable
