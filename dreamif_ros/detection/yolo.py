@@ -216,15 +216,12 @@ def import_ultralytics() -> None:
     try:
         with _process_left_alone(), tempfile.TemporaryDirectory() as settings:
             os.environ.update(YOLO_VERBOSE="false", YOLO_CONFIG_DIR=settings)
-            importlib.import_module("torchvision")  # its fast NMS, which ultralytics then takes
+            with suppress(ImportError, RuntimeError, OSError):  # of another build of torch
+                importlib.import_module("torchvision")  # ultralytics then takes its fast NMS
             tasks: Any = importlib.import_module("ultralytics.nn.tasks")
             checks: Any = importlib.import_module("ultralytics.utils.checks")
             from ultralytics import __version__
-    except (
-        ImportError,
-        RuntimeError,
-        OSError,
-    ) as error:  # also if torchvision belongs to another torch
+    except (ImportError, RuntimeError, OSError) as error:
         raise ConfigError(f"detection cannot start ({_first_line(error)}): {_INSTALL}") from error
     version = tuple(int(part) for part in re.findall("[0-9]+", __version__)[:3])
     if version < _OLDEST:
