@@ -52,6 +52,7 @@ setup(
         "PyYAML",
         "rosbags",
         "safetensors",
+        "simplejpeg",  # libjpeg-turbo with its header call, which OpenCV lacks
         "torch",
         "tqdm",
     ],

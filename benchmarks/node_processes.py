@@ -33,10 +33,10 @@ from std_msgs.msg import Header
 from dreamif_model import FusionPipeline, FusionResult
 from dreamif_model.engine import FusionEngine
 from dreamif_model.thermal import ThermalNormalizer
+from dreamif_ros.codec.message_builder import MessageBuilder
+from dreamif_ros.codec.ros_messages import ROS_MESSAGES
 from dreamif_ros.fusion import node as fusion_node
 from dreamif_ros.fusion.fusion_stream import FusionStream
-from dreamif_ros.images.message_builder import MessageBuilder
-from dreamif_ros.images.ros_messages import ROS_MESSAGES
 from dreamif_ros.scene import Scene, SceneConfig
 from dreamif_ros.stamps import from_seconds, split_ns
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-from dreamif_ros.images.message_builder import CAMERA_INFO, MessageBuilder
+from dreamif_ros.codec.message_builder import CAMERA_INFO, MessageBuilder
 
 _VISION_MSGS = {  # which rosbags lacks; as in interfaces/vision_msgs/msg
     "Point2D": "float64 x\nfloat64 y",

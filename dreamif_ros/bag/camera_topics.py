@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from dreamif_model.cameras import Both, Camera
 from dreamif_ros.bag.storage import INFRARED_TOPIC, VISIBLE_TOPIC, BagError, Topic
-from dreamif_ros.images.message_builder import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE
+from dreamif_ros.codec.message_builder import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE
 
 COMPRESSED = "/compressed"  # what image_transport adds to a topic's name
 IMAGE_TYPES = (IMAGE, COMPRESSED_IMAGE)

@@ -29,7 +29,7 @@ from dreamif_ros.bag.storage import (
     BagError,
     errors_of_rosbags,
 )
-from dreamif_ros.images.message_builder import (
+from dreamif_ros.codec.message_builder import (
     CAMERA_INFO,
     COMPRESSED_IMAGE,
     IMAGE,

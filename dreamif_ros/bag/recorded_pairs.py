@@ -17,7 +17,7 @@ from dreamif_ros.bag.bag_messages import MESSAGES
 from dreamif_ros.bag.camera_topics import TOPIC_OPTIONS, CameraTopics, choose_topics
 from dreamif_ros.bag.recording import Recording, open_recording
 from dreamif_ros.bag.storage import BagMessage, Topic
-from dreamif_ros.images.codec import DECODERS, InfraredPixels, encoding_of, stamp_ns
+from dreamif_ros.codec.decode import DECODERS, InfraredPixels, encoding_of, stamp_ns
 from dreamif_ros.pairing import Pair, PairSynchronizer
 from dreamif_ros.stamps import from_seconds, to_seconds
 
@@ -89,7 +89,7 @@ class RecordedImage:
         return self.header_ns or self.recorded_ns
 
     def decode(self) -> NDArray[Any]:
-        """Its pixels, see :mod:`dreamif_ros.images.codec`; ImageError where it has none."""
+        """Its pixels, see :mod:`dreamif_ros.codec.decode`; ImageError where it has none."""
         if self.message is None:
             raise ImageError(self.refusal)
         return DECODERS[self.camera](self.message)

@@ -21,7 +21,7 @@ from dreamif_model.errors import ConfigError
 from dreamif_ros.bag.camera_topics import IMAGE_TYPES
 from dreamif_ros.bag.recording import DamagedBagError, Recording, open_recording, salvage
 from dreamif_ros.bag.storage import BagError, BagMessage, Topic
-from dreamif_ros.images.ros_messages import installed_class
+from dreamif_ros.codec.ros_messages import installed_class
 from dreamif_ros.node.transport import choose_dds_settings
 from dreamif_ros.stamps import from_seconds, split_ns, to_seconds
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
 from std_msgs.msg import Header
 
+from dreamif_ros.codec.ros_messages import ROS_MESSAGES
 from dreamif_ros.detection.detector import Detections
 from dreamif_ros.detection.vision_messages import message_type
-from dreamif_ros.images.ros_messages import ROS_MESSAGES
 from dreamif_ros.node.publishing import JPEG, advertise, advertise_image, image_message
 
 _IMAGES = {"detections/image": "rgb8", "detections/image/compressed": JPEG}

@@ -21,12 +21,12 @@ from typing import Any, TypeAlias
 from rclpy.lifecycle import LifecycleNode
 from std_msgs.msg import Header
 
+from dreamif_ros import codec
 from dreamif_ros.detection.boxes import draw_boxes
 from dreamif_ros.detection.detection_outputs import DetectionOutputs
 from dreamif_ros.detection.detector import Detections, Detector
 from dreamif_ros.detection.image_decoder import ImageDecoder
 from dreamif_ros.detection.parameters import DetectorSettings
-from dreamif_ros.images import codec
 from dreamif_ros.node.accounting import record_age, survive
 from dreamif_ros.node.node_statistics import Statistics
 from dreamif_ros.node.transport import subscribe_images

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from dreamif_model.errors import ImageError
 from dreamif_model.thermal import ThermalNormalizer
-from dreamif_ros.images import codec
+from dreamif_ros import codec
 
 
 class ImageDecoder:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dreamif_ros.images.message_builder import DETECTIONS
-from dreamif_ros.images.ros_messages import installed_class
+from dreamif_ros.codec.message_builder import DETECTIONS
+from dreamif_ros.codec.ros_messages import installed_class
 
 MISSING = (
     "vision_msgs is not installed, detections are not published (detections/image is): `make "

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from dreamif_model.errors import DreamIFError
-from dreamif_ros.images.compressed import compress_jpeg
+from dreamif_ros.codec.compressed import compress_jpeg
 from dreamif_ros.pictures import CODEC, Picture
 
 WIDTH = 480  # pixels of a picture of the film

@@ -13,8 +13,8 @@ from dreamif_model import FusionResult
 from dreamif_model.cameras import Both
 from dreamif_ros.bag.bag_messages import MESSAGES
 from dreamif_ros.bag.storage import BAG_VERSION, errors_of_rosbags
+from dreamif_ros.codec.message_builder import CAMERA_INFO, DETECTIONS, IMAGE
 from dreamif_ros.detection.detector import Detections
-from dreamif_ros.images.message_builder import CAMERA_INFO, DETECTIONS, IMAGE
 
 FUSED_TOPIC = "/fused/image_raw"
 INFO_TOPIC = "/fused/camera_info"

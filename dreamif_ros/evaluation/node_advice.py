@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dreamif_model.cameras import Both, Camera
 from dreamif_ros.bag.camera_topics import COMPRESSED, info_topic
 from dreamif_ros.bag.storage import INFRARED_TOPIC, VISIBLE_TOPIC, Topic
+from dreamif_ros.codec.message_builder import CAMERA_INFO, COMPRESSED_IMAGE
 from dreamif_ros.evaluation.advice import advise_on_recording
 from dreamif_ros.evaluation.bag_info import BagInfo, CamerasInfo, TopicInfo
-from dreamif_ros.images.message_builder import CAMERA_INFO, COMPRESSED_IMAGE
 
 MAX_MEGAPIXELS = 8.5  # the default of the node's parameter max_megapixels
 SAME_SHAPE = 1.01  # ratio of two shapes (width to height) that count as one

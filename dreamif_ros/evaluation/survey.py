@@ -33,8 +33,8 @@ from dreamif_ros.bag.recorded_pairs import (
     read_image,
 )
 from dreamif_ros.bag.storage import BagMessage, Topic
+from dreamif_ros.codec.decode import DECODERS, decode, encoding_of
 from dreamif_ros.evaluation.evaluation_results import CameraRecord, PairingSummary, Recorded, Spell
-from dreamif_ros.images.codec import DECODERS, decode, encoding_of
 from dreamif_ros.stamps import NANOSECONDS, to_seconds
 
 MIN_SPELL_S = 0.25  # of a gap or a freeze

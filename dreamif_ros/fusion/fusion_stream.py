@@ -26,6 +26,7 @@ from std_msgs.msg import Header
 from dreamif_model import ConfigError, FusionPipeline, ImageError
 from dreamif_model.blank import is_blank
 from dreamif_model.cameras import Both, Camera
+from dreamif_ros import codec
 from dreamif_ros.fusion.camera_health import (
     CameraWatch,
     Fault,
@@ -39,7 +40,6 @@ from dreamif_ros.fusion.fuser import Fuser
 from dreamif_ros.fusion.fusion_outputs import FusionOutputs, Listener
 from dreamif_ros.fusion.parameters import FusionSettings
 from dreamif_ros.fusion.partners import CameraFrame, Frames, Partners
-from dreamif_ros.images import codec
 from dreamif_ros.node.accounting import record_age, survive
 from dreamif_ros.node.node_statistics import Statistics
 from dreamif_ros.node.transport import (

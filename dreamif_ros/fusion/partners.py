@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from dreamif_model.cameras import Both, Camera
+from dreamif_ros import codec
 from dreamif_ros.fusion.camera_health import CameraWatch, Fault, find_faults
 from dreamif_ros.fusion.parameters import SyncSettings
 from dreamif_ros.fusion.synchronizers import make_synchronizer
-from dreamif_ros.images import codec
 from dreamif_ros.node.node_statistics import Statistics
 from dreamif_ros.pairing import Pair, PairingCounts, Synchronizer
 from dreamif_ros.stamps import to_seconds

@@ -10,7 +10,7 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from dreamif_ros.images.ros_messages import ROS_MESSAGES
+from dreamif_ros.codec.ros_messages import ROS_MESSAGES
 from dreamif_ros.node.qos_overrides import qos_overrides
 from dreamif_ros.node.transport import QUIET_PUBLISHER
 

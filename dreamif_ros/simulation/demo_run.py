@@ -27,7 +27,7 @@ from sensor_msgs.msg import Image
 from dreamif_model.cameras import Camera
 from dreamif_model.errors import DreamIFError
 from dreamif_model.thermal import ThermalNormalizer
-from dreamif_ros.images import codec
+from dreamif_ros import codec
 from dreamif_ros.node.transport import choose_dds_settings
 from dreamif_ros.pictures import Picture, gray_to_rgb
 

@@ -21,7 +21,7 @@ from std_msgs.msg import Header
 from dreamif_model import ConfigError
 from dreamif_model.cameras import Both, Camera
 from dreamif_model.thermal import ThermalNormalizer
-from dreamif_ros.images.ros_messages import ROS_MESSAGES
+from dreamif_ros.codec.ros_messages import ROS_MESSAGES
 from dreamif_ros.node.parameters import declare
 from dreamif_ros.node.runtime import run_nodes
 from dreamif_ros.scene import Scene, SceneConfig

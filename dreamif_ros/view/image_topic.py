@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 from rclpy.node import Node
 from rclpy.validate_topic_name import validate_topic_name
 
-from dreamif_ros.images import codec
+from dreamif_ros import codec
 from dreamif_ros.node.accounting import RECORDED_S
 from dreamif_ros.node.node_statistics import Statistics
 from dreamif_ros.node.transport import FollowingSubscription, input_topic, subscribe_images

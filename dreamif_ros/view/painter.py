@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from dreamif_model.errors import ImageError
 from dreamif_model.thermal import ThermalConfig, ThermalNormalizer
-from dreamif_ros.images import codec
-from dreamif_ros.images.compressed import Format, compress_jpeg
+from dreamif_ros import codec
+from dreamif_ros.codec.compressed import Format, compress_jpeg
 from dreamif_ros.pictures import Picture, gray_to_rgb
 
 QUALITY = 80  # of the JPEG: the page is to look at, not to measure

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from dreamif_model.errors import DreamIFError, ImageError
-from dreamif_ros.images import codec
+from dreamif_ros import codec
 from dreamif_ros.view.browser import Browser, PictureStream
 from dreamif_ros.view.node import ViewNode, spinning_node
 from dreamif_ros.view.painter import Painter

@@ -17,7 +17,7 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from dreamif_ros.images.ros_messages import ROS_MESSAGES
+from dreamif_ros.codec.ros_messages import ROS_MESSAGES
 from dreamif_ros.node.transport import choose_dds_settings
 
 NANOSECONDS = 1_000_000_000

@@ -6,7 +6,7 @@ from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header, String
 
-from dreamif_ros.images.ros_messages import ROS_MESSAGES
+from dreamif_ros.codec.ros_messages import ROS_MESSAGES
 from helpers.ros_processes import spin_until, wait_until_heard
 
 NODE = "dreamif_ros.fusion.node"

@@ -70,9 +70,9 @@ def modules(*prefixes):
 def test_the_walk_sees_imports():
     """These rules are worth nothing if the walk finds nothing."""
     assert {"cv2", "dreamif_model.engine"} <= imports("dreamif_model.pipeline")
-    assert "dreamif_ros.images.codec" in imports("dreamif_ros.fusion.fusion_stream")
-    assert "cv_bridge" in imports("dreamif_ros.images.codec")  # inside a function
-    assert "cv_bridge" not in imports("dreamif_ros.images.codec", inside_functions=False)
+    assert "dreamif_ros.codec.decode" in imports("dreamif_ros.fusion.fusion_stream")
+    assert "cv_bridge" in imports("dreamif_ros.codec.decode")  # inside a function
+    assert "cv_bridge" not in imports("dreamif_ros.codec.decode", inside_functions=False)
 
 
 @pytest.mark.parametrize("module", modules("dreamif_model"))
@@ -208,8 +208,8 @@ def is_ros(name):
 @pytest.mark.parametrize(
     "module",
     [
-        *("dreamif_ros.images.codec", "dreamif_ros.images.compressed"),
-        *("dreamif_ros.images.message_builder", "dreamif_ros.bag"),
+        *("dreamif_ros.codec.decode", "dreamif_ros.codec.compressed"),
+        *("dreamif_ros.codec.message_builder", "dreamif_ros.bag"),
         *modules("dreamif_ros.evaluation"),
         *("dreamif_ros.cli.bag", "dreamif_ros.cli.calibrate"),
     ],
@@ -220,7 +220,7 @@ def test_images_are_decoded_and_bags_evaluated_without_ros(module):
 
 def test_the_images_decoder_imports_no_ros_inside_functions():
     """But for cv_bridge, which decodes rare encodings where it is installed."""
-    assert {name for name in tops("dreamif_ros.images.codec") if is_ros(name)} == {"cv_bridge"}
+    assert {name for name in tops("dreamif_ros.codec.decode") if is_ros(name)} == {"cv_bridge"}
 
 
 @pytest.mark.parametrize("module", modules("dreamif_ros.bag"))
@@ -239,7 +239,7 @@ def test_only_some_modules_of_the_detection_know_ros():
         module
         for module in modules("dreamif_ros.detection")
         if any(name in ROS or name.endswith("_msgs") for name in tops(module))
-        or "dreamif_ros.images.ros_messages" in imports(module)
+        or "dreamif_ros.codec.ros_messages" in imports(module)
     }
     assert with_ros == {
         f"dreamif_ros.detection.{name}"

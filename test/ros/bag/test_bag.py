@@ -38,7 +38,7 @@ from dreamif_model.image_files import find_pairs, read_gray, read_rgb
 from dreamif_ros.bag.recording import open_recording, read_recording
 from dreamif_ros.bag.storage import BagError, Topic
 from dreamif_ros.cli import main
-from dreamif_ros.images.codec import decode_infrared, decode_visible
+from dreamif_ros.codec.decode import decode_infrared, decode_visible
 
 FRAMES = 10
 RATE_HZ = 10.0

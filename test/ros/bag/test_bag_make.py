@@ -26,7 +26,7 @@ from dreamif_ros.bag.image_sources import (
 from dreamif_ros.bag.make import make_bag
 from dreamif_ros.bag.storage import BagError
 from dreamif_ros.cli import main
-from dreamif_ros.images.codec import decode_infrared, decode_visible, stamp_ns
+from dreamif_ros.codec.decode import decode_infrared, decode_visible, stamp_ns
 
 INFRARED, VISIBLE = "/infrared/image_raw", "/visible/image_raw"
 INFO = "/visible/camera_info"

@@ -24,8 +24,8 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from dreamif_model import FusionPipeline
-from dreamif_ros.images import codec
-from dreamif_ros.images.ros_messages import ROS_MESSAGES
+from dreamif_ros import codec
+from dreamif_ros.codec.ros_messages import ROS_MESSAGES
 
 ultralytics = pytest.importorskip("ultralytics", reason="needs ultralytics (extra detect)")
 from dreamif_ros.detection.detection_stream import RateLimit  # noqa: E402

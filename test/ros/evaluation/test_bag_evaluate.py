@@ -36,10 +36,10 @@ from dreamif_ros.bag.camera_topics import choose_topics
 from dreamif_ros.bag.recorded_pairs import PairingOptions
 from dreamif_ros.bag.storage import BagError, Topic
 from dreamif_ros.cli.bag_evaluate import add_evaluate
+from dreamif_ros.codec.decode import decode_infrared, decode_visible
 from dreamif_ros.evaluation.evaluate_bag import EvaluationSettings, evaluate_bag
 from dreamif_ros.evaluation.result_files import row_values
 from dreamif_ros.fusion.parameters import FUSION_PARAMETERS
-from dreamif_ros.images.codec import decode_infrared, decode_visible
 
 # rclpy's wheels bring a lark that imports what Python 3.11 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")

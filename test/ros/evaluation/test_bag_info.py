@@ -17,12 +17,12 @@ from dreamif_ros.bag.make import make_bag
 from dreamif_ros.bag.recorded_pairs import PairingOptions, RecordedImage
 from dreamif_ros.bag.storage import BagError
 from dreamif_ros.cli import build_parser, main
+from dreamif_ros.codec.message_builder import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE, encoding_for
 from dreamif_ros.evaluation import node_advice
 from dreamif_ros.evaluation.bag_info import inspect_bag
 from dreamif_ros.evaluation.node_advice import advise, commands
 from dreamif_ros.evaluation.survey import pair_all
 from dreamif_ros.fusion.parameters import FUSION_PARAMETERS
-from dreamif_ros.images.message_builder import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE, encoding_for
 from dreamif_ros.node.transport import input_topic
 
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")

@@ -9,8 +9,8 @@ from sensor_msgs.msg import CameraInfo
 
 from dreamif_model import ConfigError, FusionPipeline, read_calibration
 from dreamif_model.cameras import Camera
+from dreamif_ros import codec
 from dreamif_ros.fusion.camera_infos import CameraInfos
-from dreamif_ros.images import codec
 
 pytestmark = pytest.mark.realtime
 

@@ -12,8 +12,8 @@ from helpers.ros_processes import RemoteParameters, client, parameters, running,
 from std_msgs.msg import Header
 
 from dreamif_model import FusionPipeline
-from dreamif_ros.images import codec
-from dreamif_ros.images.ros_messages import ROS_MESSAGES
+from dreamif_ros import codec
+from dreamif_ros.codec.ros_messages import ROS_MESSAGES
 
 pytestmark = pytest.mark.realtime
 

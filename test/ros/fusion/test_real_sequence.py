@@ -10,9 +10,8 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 
 from dreamif_model.image_files import read_rgb
-from dreamif_ros import cli
+from dreamif_ros import cli, codec
 from dreamif_ros.bag.storage import START_NS
-from dreamif_ros.images import codec
 
 pytestmark = pytest.mark.realtime
 

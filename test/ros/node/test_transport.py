@@ -16,7 +16,7 @@ from rclpy.qos import QoSProfile, QoSReliabilityPolicy, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from dreamif_model import ConfigError
-from dreamif_ros.images import codec
+from dreamif_ros import codec
 from dreamif_ros.node import transport
 from dreamif_ros.node.transport import (
     BUILTIN_TRANSPORTS,

@@ -7,7 +7,7 @@ from helpers.ros_processes import client, parameters, running, spin_until
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image
 
-from dreamif_ros.images import codec
+from dreamif_ros import codec
 
 pytestmark = pytest.mark.realtime
 

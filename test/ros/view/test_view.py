@@ -21,7 +21,7 @@ from std_msgs.msg import Header, String
 
 from dreamif_model.thermal import ThermalNormalizer
 from dreamif_ros.cli import view
-from dreamif_ros.images.ros_messages import ROS_MESSAGES
+from dreamif_ros.codec.ros_messages import ROS_MESSAGES
 
 aiohttp = pytest.importorskip("aiohttp", reason="needs aiohttp (extra view)")
 pytestmark = pytest.mark.realtime

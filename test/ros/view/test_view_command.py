@@ -14,7 +14,7 @@ from std_msgs.msg import Header
 from dreamif_model import ImageError
 from dreamif_model.thermal import ThermalNormalizer
 from dreamif_ros import cli
-from dreamif_ros.images.ros_messages import ROS_MESSAGES
+from dreamif_ros.codec.ros_messages import ROS_MESSAGES
 from dreamif_ros.view.node_health import Health, NodeStatus
 from dreamif_ros.view.painter import Painter
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sensor_msgs.msg import CompressedImage, Image
 
 from dreamif_model import ImageError
-from dreamif_ros.images import codec
+from dreamif_ros import codec
 
 KNOWN = ("mono8", "8UC1", "mono16", "16UC1", "32FC1", "rgb8", "bgr8", "8UC3", "rgba8", "bgra8")
 OTHERS = ("bayer_rggb8", "yuv422", "64FC1", "", "\0", "16UC3")

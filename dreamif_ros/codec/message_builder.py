@@ -1,6 +1,6 @@
 """Builds messages from arrays: of ROS's message classes, or of those that rosbags has.
 
-:mod:`dreamif_ros.images.ros_messages` has the builder for ROS,
+:mod:`dreamif_ros.codec.ros_messages` has the builder for ROS,
 :mod:`dreamif_ros.bag.bag_messages` the one for bags.
 """
 
@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dreamif_ros.images.compressed import encode_file
+from dreamif_ros.codec.compressed import encode_file
 from dreamif_ros.stamps import split_ns
 
 IMAGE = "sensor_msgs/msg/Image"

@@ -18,18 +18,12 @@ from numpy.typing import NDArray
 
 from dreamif_model.cameras import Both
 from dreamif_model.errors import ImageError
-from dreamif_ros.images.compressed import Format, decompress, refuse_large
+from dreamif_ros.codec.compressed import Format, decompress, refuse_large
+from dreamif_ros.codec.encodings import BEST, ENCODINGS, Encoding
 from dreamif_ros.stamps import to_ns
 
 ImageMessage: TypeAlias = Any  # sensor_msgs/Image or CompressedImage, of ROS or of rosbags
 InfraredPixels: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class _Layout:
-    dtype: type[np.generic]
-    channels: int
-    to_rgb: int | None = None  # cv2 colour conversion; None: the channels are RGB or gray
 
 
 @dataclass(frozen=True)
@@ -42,20 +36,6 @@ class _RawImage:
     step: int
     data: bytes
     is_bigendian: int = 0
-
-
-_LAYOUTS = {
-    "mono8": _Layout(np.uint8, 1),
-    "8UC1": _Layout(np.uint8, 1),
-    "mono16": _Layout(np.uint16, 1),
-    "16UC1": _Layout(np.uint16, 1),
-    "32FC1": _Layout(np.float32, 1),
-    "rgb8": _Layout(np.uint8, 3),
-    "bgr8": _Layout(np.uint8, 3, cv2.COLOR_BGR2RGB),
-    "8UC3": _Layout(np.uint8, 3, cv2.COLOR_BGR2RGB),  # OpenCV's order, as its writers mean it
-    "rgba8": _Layout(np.uint8, 4, cv2.COLOR_RGBA2RGB),
-    "bgra8": _Layout(np.uint8, 4, cv2.COLOR_BGRA2RGB),
-}
 
 
 def use_one_thread() -> None:
@@ -79,44 +59,56 @@ def decode(message: ImageMessage, max_megapixels: float = math.inf) -> NDArray[A
     if hasattr(message, "format"):
         return _decode_compressed(message, max_megapixels)
     refuse_large(message.width, message.height, max_megapixels)
-    layout = _LAYOUTS.get(message.encoding)
-    if layout is None:
+    encoding = ENCODINGS.get(message.encoding)
+    if encoding is None:
         return _decode_with_cv_bridge(message)
-    _check_size(message, layout)
-    row_bytes = message.width * layout.channels * np.dtype(layout.dtype).itemsize
-    rows = np.frombuffer(message.data, np.uint8, message.height * message.step)
-    rows = rows.reshape(message.height, message.step)[:, :row_bytes]
-    stored = np.dtype(layout.dtype).newbyteorder(">" if message.is_bigendian else "<")
-    pixels = np.ascontiguousarray(rows).view(stored).astype(layout.dtype, copy=False)
-    if layout.channels == 1:
-        return pixels
-    pixels = pixels.reshape(message.height, message.width, layout.channels)
-    return pixels if layout.to_rgb is None else cv2.cvtColor(pixels, layout.to_rgb)
+    rows = _check_size(message, encoding)
+    row_bytes = message.width * encoding.channels * np.dtype(encoding.dtype).itemsize
+    data = np.frombuffer(message.data, np.uint8, rows * message.step)
+    data = data.reshape(rows, message.step)[:, :row_bytes]
+    stored = np.dtype(encoding.dtype).newbyteorder(">" if message.is_bigendian else "<")
+    pixels = np.ascontiguousarray(data).view(stored).astype(encoding.dtype, copy=False)
+    if encoding.channels > 1:
+        pixels = pixels.reshape(rows, message.width, encoding.channels)
+    return pixels if encoding.convert is None else encoding.convert(pixels)
 
 
 def decode_visible(message: ImageMessage, max_megapixels: float = math.inf) -> NDArray[np.uint8]:
-    """(H, W, 3) RGB or (H, W) gray, uint8; ImageError for anything that cannot be that."""
+    """The visible camera's image, in 8 bit.
+
+    16 bit becomes 8 by dividing by 257, which maps the full range of the type to the full range
+    of the other: the same in every frame, however dark it is.
+
+    Returns:
+        (H, W, 3) RGB or (H, W) gray, uint8.
+
+    Raises:
+        ImageError: the message holds no such image.
+    """
     image = decode(message, max_megapixels)
+    if image.dtype == np.uint16:
+        return np.asarray(cv2.convertScaleAbs(image, alpha=1 / 257), np.uint8)
     if image.dtype != np.uint8:
         raise ImageError(
-            f"the visible image is {encoding_of(message)}, expected 8 bit: mono8, rgb8 or bgr8"
+            f"the visible image is {encoding_of(message)}, expected 8 or 16 bit: publish "
+            f"{BEST.visible}"
         )
     return image
 
 
 def decode_infrared(message: ImageMessage, max_megapixels: float = math.inf) -> InfraredPixels:
-    """(h, w) counts as uint8 or uint16, or °C as float32 (``32FC1``), NaN where a pixel has none.
+    """The infrared camera's image; colour (a palette camera) becomes BT.601 luma.
 
-    Colour (a palette camera) becomes BT.601 luma. ImageError for anything that cannot be that.
+    Returns:
+        (h, w) counts as uint8 or uint16, or °C as float32 (``32FC1``), NaN where a pixel has none.
+
+    Raises:
+        ImageError: the message holds no such image.
     """
     image = decode(message, max_megapixels)
     if image.ndim == 2:
         return image
-    if image.dtype != np.uint8:
-        raise ImageError(
-            f"the infrared image is {encoding_of(message)} in colour, expected 16 bit as mono16"
-        )
-    gray: NDArray[np.uint8] = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
+    gray: NDArray[Any] = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
     return gray
 
 
@@ -140,42 +132,45 @@ def _decode_compressed(message: ImageMessage, max_megapixels: float) -> NDArray[
     if given.is_mosaic and image.ndim == 2:
         pixels = image.astype(image.dtype.newbyteorder("<"))
         height, width = pixels.shape
-        return _decode_with_cv_bridge(
-            _RawImage(given.encoding, height, width, pixels.strides[0], pixels.tobytes())
-        )
+        return decode(_RawImage(given.encoding, height, width, pixels.strides[0], pixels.tobytes()))
     return image
 
 
-def _check_size(message: ImageMessage, layout: _Layout) -> None:
-    """Refuse a message whose ``step`` and ``data`` cannot hold its width and height."""
+def _check_size(message: ImageMessage, encoding: Encoding) -> int:
+    """The rows of data; ImageError where ``step`` and ``data`` cannot hold width and height."""
     what = f"{message.encoding} image of {message.width}×{message.height}"
     if message.width == 0 or message.height == 0:
         raise ImageError(f"empty image: {what}")
-    needed = message.width * layout.channels * np.dtype(layout.dtype).itemsize
+    sides = zip((message.width, message.height), encoding.even, strict=True)
+    if any(even and side % 2 for side, even in sides):
+        raise ImageError(f"{what}: {message.encoding} needs even sides, its colours are shared")
+    needed = message.width * encoding.channels * np.dtype(encoding.dtype).itemsize
     if message.step < needed:
         raise ImageError(f"{what} needs a step of at least {needed} bytes, got {message.step}")
-    if len(message.data) < message.height * message.step:
+    rows = int(message.height) * encoding.half_rows // 2
+    if len(message.data) < rows * message.step:
         raise ImageError(
-            f"{what} with step {message.step} needs {message.height * message.step} bytes of "
+            f"{what} with step {message.step} needs {rows * message.step} bytes of "
             f"data, got {len(message.data)}"
         )
+    return rows
 
 
 def _decode_with_cv_bridge(message: ImageMessage) -> NDArray[Any]:
-    """Rare encodings (Bayer, YUV 4:2:2), with cv_bridge where it is installed."""
-    supported = ", ".join(_LAYOUTS)
+    """Encodings that are not decoded here, with cv_bridge where it is installed."""
+    name = message.encoding[:60]
+    best = f"publish {BEST.infrared} as infrared, {BEST.visible} as visible"
     try:
         from cv_bridge import CvBridge
     except ImportError as error:
         raise ImageError(
-            f"encoding {message.encoding!r} is not one of {supported}: publish one of these, or "
-            f"install cv_bridge (ros-<distro>-cv-bridge), which converts more ({error})"
+            f"encoding {name!r} is unknown: {best}; or install cv_bridge "
+            f"(ros-<distro>-cv-bridge), which converts more ({error})"
         ) from None
     try:
         image: NDArray[Any] = CvBridge().imgmsg_to_cv2(message, desired_encoding="rgb8")
     except Exception as error:  # CvBridgeError, and what numpy and OpenCV say to short data
         raise ImageError(
-            f"encoding {message.encoding!r} is not one of {supported}, and cv_bridge cannot "
-            f"convert it: {error}"
+            f"encoding {name!r} is unknown, and cv_bridge cannot convert it ({error}): {best}"
         ) from None
     return image

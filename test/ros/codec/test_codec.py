@@ -3,14 +3,15 @@
 import sys
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from dreamif_model import ImageError
-from dreamif_ros.images import codec
-from dreamif_ros.images.ros_messages import ROS_MESSAGES
+from dreamif_ros import codec
+from dreamif_ros.codec.ros_messages import ROS_MESSAGES
 
 RNG = np.random.default_rng(0)
 GRAY8 = RNG.integers(0, 256, (5, 7), dtype=np.uint8)
@@ -38,6 +39,7 @@ COLOR = {
     "8UC3": RGB[..., ::-1],
     "rgba8": np.dstack((RGB, ALPHA)),
     "bgra8": np.dstack((RGB[..., ::-1], ALPHA)),
+    "8UC4": np.dstack((RGB[..., ::-1], ALPHA)),
 }
 
 
@@ -120,8 +122,10 @@ def broken(**changes):
         (broken(data=bytes(104)), "needs 105 bytes of data, got 104"),
         (broken(width=0), "empty image"),
         (broken(height=0), "empty image"),
-        (message(GRAY16, "mono16"), "visible image is mono16, expected 8 bit"),
-        (message(CELSIUS, "32FC1"), "visible image is 32FC1, expected 8 bit"),
+        (message(CELSIUS, "32FC1"), "visible image is 32FC1, expected 8 or 16 bit: publish rgb8"),
+        (message(GRAY8[:4], "uyvy"), "uyvy image of 7×4: uyvy needs even sides"),
+        (message(GRAY8[:, :6], "nv12"), "nv12 image of 6×5: nv12 needs even sides"),
+        (message(GRAY8[:4, :6], "nv12"), "nv12 image of 6×4 with step 6 needs 36 bytes of data"),
     ],
 )
 def test_a_broken_visible_image_is_refused_by_name(image, words):
@@ -131,9 +135,15 @@ def test_a_broken_visible_image_is_refused_by_name(image, words):
 
 def test_a_rare_encoding_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "cv_bridge", None)  # as where it is not installed
-    words = "'bayer_rggb8' is not one of mono8.*install cv_bridge"
+    words = r"'64FC1' is unknown: publish mono16, .* as infrared, rgb8, .*install cv_bridge"
     with pytest.raises(ImageError, match=words):
-        codec.decode_visible(message(GRAY8, "bayer_rggb8"))
+        codec.decode_visible(message(GRAY8, "64FC1"))
+
+
+def test_a_long_name_of_an_encoding_is_cut():
+    with pytest.raises(ImageError) as caught:
+        codec.decode_visible(message(GRAY8, "x" * 100_000))
+    assert len(str(caught.value)) < 400
 
 
 def fake_cv_bridge(monkeypatch, convert):
@@ -142,7 +152,7 @@ def fake_cv_bridge(monkeypatch, convert):
     monkeypatch.setitem(sys.modules, "cv_bridge", SimpleNamespace(CvBridge=lambda: bridge))
 
 
-@pytest.mark.parametrize("encoding", ["bayer_rggb8", "bayer_grbg16", "yuv422", "yuv422_yuy2"])
+@pytest.mark.parametrize("encoding", ["32SC1", "yuv444", "custom"])
 def test_a_rare_encoding_is_converted_by_cv_bridge(monkeypatch, encoding):
     calls = []
 
@@ -162,16 +172,108 @@ def test_what_cv_bridge_cannot_convert_is_refused(monkeypatch):
         raise TypeError("buffer is too small for requested array")  # numpy's, in cv_bridge
 
     fake_cv_bridge(monkeypatch, convert)
-    with pytest.raises(ImageError, match=r"'yuv422'.*cv_bridge cannot convert it: buffer is too"):
-        codec.decode_visible(message(GRAY8, "yuv422"))
+    with pytest.raises(ImageError, match=r"'custom'.*cv_bridge cannot convert it \(buffer is too"):
+        codec.decode_visible(message(GRAY8, "custom"))
 
 
-def test_the_real_cv_bridge_converts_a_red_mosaic():
+def test_the_real_cv_bridge_converts_what_we_do_not():
     pytest.importorskip("cv_bridge", reason="cv_bridge comes with a ROS installation only")
+    decoded = codec.decode_visible(message(RGB, "8SC3"))
+    assert decoded.shape == RGB.shape
+
+
+# Encodings that cameras publish: values as OpenCV has them.
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("pattern", ["RGGB", "BGGR", "GBRG", "GRBG"])
+def test_mosaics(pattern, bits):
+    mosaic = GRAY8 if bits == 8 else GRAY16
+    code = getattr(cv2, f"COLOR_Bayer{pattern}2RGB")
+    expected = cv2.cvtColor(mosaic, code)
+    decoded = codec.decode(message(mosaic, f"bayer_{pattern.lower()}{bits}"))
+    np.testing.assert_array_equal(decoded, expected)
+    visible = codec.decode_visible(message(mosaic, f"bayer_{pattern.lower()}{bits}"))
+    np.testing.assert_array_equal(visible, expected if bits == 8 else np.rint(expected / 257))
+
+
+def test_a_red_mosaic_is_red():
+    """rggb: red stands first."""
     mosaic = np.zeros((8, 8), np.uint8)
-    mosaic[::2, ::2] = 200  # red stands first in rggb
+    mosaic[::2, ::2] = 200
     decoded = codec.decode_visible(message(mosaic, "bayer_rggb8"))
     np.testing.assert_array_equal(decoded[2:6, 2:6], np.full((4, 4, 3), (200, 0, 0)))
+
+
+PACKED = RNG.integers(0, 256, (4, 6, 2), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("padding", [0, 4])
+@pytest.mark.parametrize(
+    ("encoding", "code"),
+    [
+        ("yuv422", cv2.COLOR_YUV2RGB_UYVY),
+        ("uyvy", cv2.COLOR_YUV2RGB_UYVY),
+        ("yuv422_yuy2", cv2.COLOR_YUV2RGB_YUY2),
+        ("yuyv", cv2.COLOR_YUV2RGB_YUY2),
+    ],
+)
+def test_packed_yuv(encoding, code, padding):
+    decoded = codec.decode_visible(message(PACKED, encoding, padding=padding))
+    np.testing.assert_array_equal(decoded, cv2.cvtColor(PACKED, code))
+
+
+def planar(planes, encoding, height, padding=0):
+    """Rows of luma, then of chroma, in one message of that height."""
+    image = message(planes, encoding, padding=padding)
+    image.height = height
+    return image
+
+
+@pytest.mark.parametrize("padding", [0, 4])
+@pytest.mark.parametrize(
+    ("encoding", "code"), [("nv12", cv2.COLOR_YUV2RGB_NV12), ("nv21", cv2.COLOR_YUV2RGB_NV21)]
+)
+def test_planar_yuv(encoding, code, padding):
+    planes = RNG.integers(0, 256, (6, 6), dtype=np.uint8)
+    decoded = codec.decode_visible(planar(planes, encoding, 4, padding))
+    np.testing.assert_array_equal(decoded, cv2.cvtColor(planes, code))
+
+
+def test_planar_yuv_with_chroma_of_full_size():
+    """NV24 is NV12 where all four pixels that share chroma in NV12 are alike."""
+    luma, pairs = RNG.integers(0, 256, (2, 3), np.uint8), RNG.integers(0, 256, (2, 3, 2), np.uint8)
+    planes = np.vstack((luma, pairs.reshape(4, 3)))
+    decoded = codec.decode_visible(planar(planes, "nv24", 2))
+    wide = np.vstack((luma.repeat(2, 0).repeat(2, 1), pairs.reshape(2, 6)))
+    expected = cv2.cvtColor(wide, cv2.COLOR_YUV2RGB_NV12)[::2, ::2]
+    np.testing.assert_array_equal(decoded, expected)
+
+
+DEEP = RNG.integers(0, 65536, (5, 7, 3), dtype=np.uint16)
+DEEP_ALPHA = np.dstack((DEEP, np.full((5, 7), 9, np.uint16)))
+DEEP_COLOR = {
+    "rgb16": DEEP,
+    "bgr16": DEEP[..., ::-1],
+    "16UC3": DEEP[..., ::-1],
+    "rgba16": DEEP_ALPHA,
+    "bgra16": DEEP_ALPHA[..., [2, 1, 0, 3]],
+    "16UC4": DEEP_ALPHA[..., [2, 1, 0, 3]],
+}
+
+
+@pytest.mark.parametrize("bigendian", [False, True])
+@pytest.mark.parametrize("encoding", DEEP_COLOR)
+def test_16_bit_color_becomes_rgb_of_8(encoding, bigendian):
+    image = message(DEEP_COLOR[encoding], encoding, bigendian=bigendian)
+    np.testing.assert_array_equal(codec.decode(image), DEEP)
+    np.testing.assert_array_equal(codec.decode_visible(image), np.rint(DEEP / 257))
+
+
+@pytest.mark.parametrize("encoding", ["mono16", "16UC1"])
+def test_16_bit_gray_becomes_8_for_the_visible_camera(encoding):
+    decoded = codec.decode_visible(message(GRAY16, encoding))
+    np.testing.assert_array_equal(decoded, np.rint(GRAY16 / 257))
 
 
 def test_a_larger_image_than_allowed_is_not_decoded(monkeypatch):
@@ -181,8 +283,8 @@ def test_a_larger_image_than_allowed_is_not_decoded(monkeypatch):
     np.testing.assert_array_equal(codec.decode(raw, allowed), RGB)
     jpeg = ROS_MESSAGES.compressed(RGB, "jpeg", Header(), 90)
     assert codec.decode(jpeg, allowed).shape == RGB.shape
-    monkeypatch.setattr(codec.np, "frombuffer", None)  # whatever would read the pixels fails
-    monkeypatch.setattr(codec.cv2, "imdecode", None)
+    monkeypatch.setattr(np, "frombuffer", None)  # whatever would read the pixels fails
+    monkeypatch.setattr("simplejpeg.decode_jpeg", None)
     for large in (raw, jpeg):
         with pytest.raises(ImageError, match=f"{width}x{height} is above max_megapixels"):
             codec.decode(large, allowed - 1e-6)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dreamif_ros.images.message_builder import MessageBuilder
+from dreamif_ros.codec.message_builder import MessageBuilder
 
 
 def installed_class(name: str) -> type[Any] | None:

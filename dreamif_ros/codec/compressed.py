@@ -1,31 +1,32 @@
 """JPEG and PNG files as ``image_transport`` sends them: bytes to arrays and back.
 
-The bytes are checked before OpenCV sees them: some versions of OpenCV fill a truncated JPEG with
-gray and only warn on stderr, and all versions allocate as much as a damaged header asks for.
+What a file costs is asked of the decoder itself before it decodes. JPEG is read by libjpeg-turbo,
+by way of simplejpeg, whose header call reads exactly what its decoder will read: a scan of our own
+can be led astray. A PNG's size stands at one place, and its chunks are measured before OpenCV,
+which allocates what a chunk claims, sees them.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 
 from dreamif_model.errors import ImageError
 
 MAX_PIXELS = 1 << 26  # 67 megapixels; a header that asks for more is damaged
 
+MAX_SCANS = 64  # of a JPEG; a progressive one has about ten, and each costs a whole decoding
+
 _JPEG_START = b"\xff\xd8"
+_JPEG_SCAN = b"\xff\xda"  # compressed data never holds these two bytes
 _JPEG_END = b"\xff\xd9"
-_JPEG_SEGMENT = re.compile(rb"\xff+([^\x00\xff])(..)", re.DOTALL)  # marker, length
-_JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # SOF markers: they hold the size
-_JPEG_SCAN = 0xDA
 _PNG_START = b"\x89PNG\r\n\x1a\n"
-_PNG_END = b"IEND\xae\x42\x60\x82"  # the last chunk's name and checksum
 
 
 @dataclass(frozen=True)
@@ -84,24 +85,10 @@ def decompress(data: bytes, given: Format, max_megapixels: float = math.inf) -> 
     if data.startswith(_JPEG_START):
         if given.is_deep:
             raise ImageError(f"{what}: JPEG keeps 8 bits of each value, publish png or image_raw")
-        size, complete = _inspect_jpeg(data)
-    elif data.startswith(_PNG_START):
-        size, complete = _inspect_png(data)
-    else:
-        raise ImageError(f"{what}: expected jpeg or png, its {len(data)} bytes are neither")
-    if not complete:
-        raise ImageError(f"{what} is cut off: its {len(data)} bytes have no end marker")
-    if size[0] * size[1] > MAX_PIXELS:
-        raise ImageError(f"{what} says {size[0]}×{size[1]}, expected {MAX_PIXELS} pixels at most")
-    refuse_large(*size, max_megapixels)
-    image = _decode(data, what)
-    if image.ndim == 2:
-        return image
-    if image.shape[2] == 4:
-        return cv2.cvtColor(image, cv2.COLOR_BGRA2RGB)
-    if given.stored.startswith("rgb"):  # was handed to the codec as if it were BGR
-        return image
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        return _decode_jpeg(data, given, what, max_megapixels)
+    if data.startswith(_PNG_START):
+        return _decode_png(data, given, what, max_megapixels)
+    raise ImageError(f"{what}: expected jpeg or png, its {len(data)} bytes are neither")
 
 
 def encode_file(image: NDArray[Any], codec: str, quality: int) -> NDArray[np.uint8]:
@@ -122,36 +109,56 @@ def compress_jpeg(image: NDArray[np.uint8], quality: int) -> bytes:
     return encode_file(image, "jpeg", quality).tobytes()
 
 
-def _inspect_jpeg(data: bytes) -> tuple[tuple[int, int], bool]:
-    """Width and height, and whether an end marker follows the first scan.
+def _decode_jpeg(data: bytes, given: Format, what: str, max_megapixels: float) -> NDArray[np.uint8]:
+    scans = data.count(_JPEG_SCAN)
+    if scans > MAX_SCANS:
+        raise ImageError(f"{what} has {scans} scans, expected {MAX_SCANS} at most")
+    if not scans or data.rfind(_JPEG_END) < data.rfind(_JPEG_SCAN):
+        raise ImageError(f"{what} is cut off: its {len(data)} bytes have no end marker")
+    try:
+        height, width, colors, _ = simplejpeg.decode_jpeg_header(data, strict=False)
+        _check_size(width, height, what, max_megapixels)
+        # Files of "rgb8; jpeg compressed rgb8" were handed to the encoder as if they were BGR.
+        order = "BGR" if given.stored.startswith("rgb") else "RGB"
+        pixels = simplejpeg.decode_jpeg(data, "GRAY" if colors == "Gray" else order, strict=False)
+    except (ValueError, KeyError) as error:  # KeyError: it knows no such colours
+        raise ImageError(f"{what} is damaged: {error}") from None
+    return np.asarray(pixels[..., 0] if colors == "Gray" else pixels, np.uint8)
 
-    The segments before the scan are skipped by their lengths, because a thumbnail in one of them
-    has its own end marker.
-    """
-    width, height, position = 0, 0, len(_JPEG_START)
-    while segment := _JPEG_SEGMENT.match(data, position):
-        marker, content = segment[1][0], segment.end()
-        if marker == _JPEG_SCAN:
-            return (width, height), data.find(_JPEG_END, content) >= 0
-        if marker in _JPEG_FRAMES:
-            height = int.from_bytes(data[content + 1 : content + 3], "big")
-            width = int.from_bytes(data[content + 3 : content + 5], "big")
-        position = content - 2 + int.from_bytes(segment[2], "big")  # a length counts itself
-    return (width, height), False
 
-
-def _inspect_png(data: bytes) -> tuple[tuple[int, int], bool]:
-    """Width and height, which follow the name of the first chunk, and whether the file is whole."""
+def _decode_png(data: bytes, given: Format, what: str, max_megapixels: float) -> NDArray[Any]:
+    _check_chunks(data, what)
     width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
-    return (width, height), _PNG_END in data
-
-
-def _decode(data: bytes, what: str) -> NDArray[Any]:
-    """(H, W), (H, W, 3) or (H, W, 4), colour as BGR as OpenCV returns it."""
+    _check_size(width, height, what, max_megapixels)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
         raise ImageError(f"{what} is damaged: {error.err}") from None
     if image is None:
         raise ImageError(f"{what} is damaged: OpenCV cannot decode its {len(data)} bytes")
-    return image
+    if image.ndim == 2:
+        return image
+    if image.shape[2] == 4:
+        return cv2.cvtColor(image, cv2.COLOR_BGRA2RGB)
+    return image if given.stored.startswith("rgb") else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _check_chunks(data: bytes, what: str) -> None:
+    """Refuse a PNG that does not begin with its size, or whose chunks are longer than the file."""
+    position, name = len(_PNG_START), b""
+    while position + 12 <= len(data) and name != b"IEND":
+        length, name = (
+            int.from_bytes(data[position : position + 4], "big"),
+            data[position + 4 :][:4],
+        )
+        if position == len(_PNG_START) and name != b"IHDR":
+            raise ImageError(f"{what} is damaged: it begins with {name!r}, expected IHDR")
+        position += 12 + length
+    if name != b"IEND" or position > len(data):
+        raise ImageError(f"{what} is cut off: its {len(data)} bytes have no end marker")
+
+
+def _check_size(width: int, height: int, what: str, max_megapixels: float) -> None:
+    if width * height > MAX_PIXELS:
+        raise ImageError(f"{what} says {width}×{height}, expected {MAX_PIXELS} pixels at most")
+    refuse_large(width, height, max_megapixels)

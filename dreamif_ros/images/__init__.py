@@ -1,1 +1,0 @@
-"""Image messages: their bytes become arrays, and arrays become messages."""
