@@ -7,6 +7,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header, String
 
 from dreamif_ros.images import codec
+from dreamif_ros.stamps import split_ns
 from helpers.ros_processes import spin_until, wait_until_heard
 
 NODE = "dreamif_ros.fusion.node"
@@ -61,7 +62,7 @@ class Rig:
         """Publish one pair of messages under a new stamp; returns the visible header."""
         self.frame += 1
         visible.header, infrared.header = self.header("rgb"), self.header("thermal")
-        carry_s, nanosec = divmod(infrared_late_ns, 1_000_000_000)
+        carry_s, nanosec = split_ns(infrared_late_ns)
         infrared.header.stamp.sec += carry_s
         infrared.header.stamp.nanosec = nanosec
         self.info.publish(CameraInfo(header=visible.header, width=64, height=48, d=[0.0] * 5, k=K))
