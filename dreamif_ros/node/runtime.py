@@ -48,6 +48,7 @@ def run_nodes(create: Sequence[Callable[[], Node]], args: list[str] | None = Non
         return 1
     unknown = remove_ros_args(["", *given])[1:]
     if unknown:
+        rclpy.try_shutdown()
         print(f"unknown arguments: {' '.join(unknown)}; {HELP}", file=sys.stderr)
         return 2
     nodes: list[Node] = []

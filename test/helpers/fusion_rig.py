@@ -22,12 +22,15 @@ INFRARED = RNG.integers(0, 256, (48, 64), dtype=np.uint8)
 
 
 class Rig:
-    """Publishes pairs to a running node and hears what it makes of them."""
+    """Publishes pairs to a running node and hears what it makes of them.
+
+    frame: number of the last frame that another rig sent to this node; stamps go on from there.
+    """
 
     OUTPUTS = ("fused/image_raw", "dominance/infrared", "dominance/visible", "dominance/overlay")
 
-    def __init__(self, node, process, outputs=OUTPUTS):
-        self.node, self.process, self.frame = node, process, 0
+    def __init__(self, node, process, outputs=OUTPUTS, frame=0):
+        self.node, self.process, self.frame = node, process, frame
         self.heard = {topic: [] for topic in outputs}
         self.infos, self.modes, self.state = [], [], {}
         for topic, messages in self.heard.items():
