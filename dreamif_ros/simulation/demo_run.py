@@ -68,17 +68,9 @@ class DemoRecording:
 def run_demo(
     seconds: float, variant: str, device: str, log: Path, rate_hz: float = 30.0
 ) -> DemoRecording:
-    """Run both nodes and record fused frames.
+    """Run both nodes until ``seconds`` of fused frames are recorded; their output goes to ``log``.
 
-    Args:
-        seconds: How long to record.
-        variant: Model variant.
-        device: Compute device.
-        log: File for the output of the nodes.
-        rate_hz: Rate of both cameras.
-
-    Raises:
-        DreamIFError: If a node ends early, or if nothing is fused.
+    DreamIFError if a node ends early, or if nothing is fused.
     """
     environment = dict(os.environ)  # for the nodes, which choose their own DDS settings
     choose_dds_settings()
