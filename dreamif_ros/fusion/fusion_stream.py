@@ -48,7 +48,7 @@ from dreamif_ros.node.transport import (
     subscribe_images,
 )
 from dreamif_ros.node.worker import NewestWorker
-from dreamif_ros.stamps import from_seconds, split_ns
+from dreamif_ros.stamps import from_seconds, split_ns, to_ns
 
 _DECODE = Both(codec.decode_infrared, codec.decode_visible)
 
@@ -139,7 +139,7 @@ class FusionStream:
     def _receive(self, camera: Camera, message: codec.ImageMessage) -> CameraFrame:
         """Note that a message came, and bring its stamp to the clock that both cameras share."""
         now_s = time.monotonic()
-        stamp_ns = codec.stamp_ns(message)
+        stamp_ns = to_ns(message.header.stamp)
         self.statistics.count(f"{camera} received")
         if not stamp_ns:  # the driver sets no stamp: take the time of arrival
             self.statistics.count(f"{camera} unstamped")

@@ -30,6 +30,7 @@ from dreamif_model.thermal import ThermalNormalizer
 from dreamif_ros.images import codec
 from dreamif_ros.node.transport import choose_dds_settings
 from dreamif_ros.pictures import Picture, gray_to_rgb
+from dreamif_ros.stamps import to_ns
 
 NAMESPACE = f"/dreamif_demo_{os.getpid()}"  # two demos on one network stay apart
 START_TIMEOUT_S = 60.0  # until the first fused frame: imports, weights, the scene
@@ -125,7 +126,7 @@ class _Listener:
 
     def _record(self, topic: str, images: dict[int, Image], qos: QoSProfile) -> None:
         def store(message: Image) -> None:
-            images[codec.stamp_ns(message)] = message
+            images[to_ns(message.header.stamp)] = message
 
         self._node.create_subscription(Image, topic, store, qos)
 
