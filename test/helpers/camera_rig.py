@@ -1,4 +1,4 @@
-"""Camera processes around a fusion node, and everything that the node says."""
+"""A fusion node and two cameras, each a process, and everything that the node publishes."""
 
 import itertools
 import json
@@ -91,7 +91,7 @@ class CameraProcess:
 
 
 class CameraRig:
-    """Two cameras, a running node, and what was heard of it with the moment when."""
+    """Two cameras, a running node, and what it published, with the time."""
 
     def __init__(self, node, process, cameras):
         self.node, self.process = node, process
@@ -120,7 +120,7 @@ class CameraRig:
         self.statuses |= {status.name: status for status in message.status}
 
     def recover(self):
-        """Nothing is wrong any more: both cameras are fused."""
+        """Heal both cameras and wait until they are fused."""
         for camera in self.cameras:
             camera.heal()
         assert spin_until(self.node, lambda: self.modes[-1][1] == "fused", 10.0), self.report()
@@ -128,7 +128,7 @@ class CameraRig:
         self.hear("fused")
 
     def spin(self, seconds):
-        """Listen for some time in which the machine does not hold us up; returns when it began.
+        """Listen for some time in which this process is not held up; returns when it began.
 
         That is in nanoseconds of wall time, as are the times at which images were sent.
         """
@@ -137,7 +137,7 @@ class CameraRig:
         def over():
             nonlocal begun_s, looked_s
             now_s = time.monotonic()
-            if now_s - looked_s > LOOK_S:  # others were, too: what came of it has to settle
+            if now_s - looked_s > LOOK_S:  # the other processes were held up as well: wait
                 begun_s = now_s + SETTLED_S
             looked_s = now_s
             return now_s - begun_s >= seconds
@@ -148,7 +148,7 @@ class CameraRig:
     def wait_for_mode(self, mode, since_s, within_s=DECLARED_S):
         """Wait until a mode is declared; fails when it is declared too late.
 
-        The time for which the machine held up this process is allowed to the node as well.
+        The node gets as much more time as this process was held up.
         """
         moments, looked_s, held_up_s = [], since_s, 0.0
 
@@ -164,9 +164,9 @@ class CameraRig:
         assert moments[0] <= limit_s, (moments[0], limit_s, self.report())
 
     def hear(self, mode, seconds=0.5, min_hz=MIN_HZ, **as_if):
-        """Listen for some time: images come, all of them with the values of this mode.
+        """Listen for some time: images come, and all have the values of this mode.
 
-        min_hz: their minimum rate. as_if: settings of a camera, instead of those it has.
+        min_hz: their minimum rate. as_if: settings of a camera that are assumed instead of its own.
         """
         since_ns = self.spin(seconds)
         settings = {camera.value: process.settings for camera, process in self.cameras.items()}
@@ -202,7 +202,7 @@ class CameraRig:
         assert spin_until(self.node, said, 10.0), self.report()
 
     def pause(self):
-        """Both cameras fall silent; returns what the cameras, the node and we count until then."""
+        """Silence both cameras; returns the counts of cameras, node and rig until then."""
         sent = {f"{camera} sent": p.tell(rate_hz=0.0) for camera, p in self.cameras.items()}
         self.spin(SETTLED_S)
         before, now = None, self._all_counts()
@@ -216,7 +216,7 @@ class CameraRig:
         return self.counts() | {"heard": self.heard, "missed": self.missed.count or 0}
 
     def resume(self):
-        """After a pause."""
+        """Let both cameras go on after a pause."""
         for camera in self.cameras:
             camera.tell(rate_hz=Settings.rate_hz)
 

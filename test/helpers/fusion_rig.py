@@ -14,17 +14,17 @@ NODE = "dreamif_ros.fusion.node"
 QOS = QoSProfile(depth=50)
 LATCHED = QoSProfile(depth=10, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
 K = [64.0, 0.0, 31.5, 0.0, 64.0, 23.5, 0.0, 0.0, 1.0]  # the visible camera's
-STILL = {"health__frozen_s": 0.0}  # the rig repeats one pair
-PATIENT = STILL | {"health__timeout_s": 0.0}  # and that now and then: each camera is waited for
+STILL = {"health__frozen_s": 0.0}  # the rig repeats one pair, which is no fault here
+PATIENT = STILL | {"health__timeout_s": 0.0}  # and may pause: no camera is silent
 RNG = np.random.default_rng(0)
 VISIBLE = RNG.integers(0, 256, (48, 64, 3), dtype=np.uint8)
 INFRARED = RNG.integers(0, 256, (48, 64), dtype=np.uint8)
 
 
 class Rig:
-    """Publishes pairs to a running node and hears what it makes of them.
+    """Publishes pairs to a running node and records its outputs.
 
-    frame: number of the last frame that another rig sent to this node; stamps go on from there.
+    frame: The number of frames that another rig sent to this node before: stamps must increase.
     """
 
     OUTPUTS = ("fused/image_raw", "dominance/infrared", "dominance/visible", "dominance/overlay")
@@ -47,7 +47,7 @@ class Rig:
         assert spin_until(node, self.info.get_subscription_count)
 
     def destroy(self):
-        """Take all topics back."""
+        """Destroy all publishers and subscriptions."""
         for publisher in (self.infrared, self.visible, self.info):
             self.node.destroy_publisher(publisher)
         for subscription in list(self.node.subscriptions):

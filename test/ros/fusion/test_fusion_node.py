@@ -16,12 +16,71 @@ from dreamif_ros.images import codec
 pytestmark = pytest.mark.realtime
 
 
+def test_on_a_cpu_it_is_small_and_does_without_torch(tmp_path):
+    """Without the segment of shared memory that Fast DDS has for large images."""
+    values = parameters(device="cpu", **PATIENT)
+    with running(NODE, *values, log=tmp_path / "log") as process, client() as node:
+        rig = Rig(node, process, outputs=("fused/image_raw",))
+        rig.send(*rig.good_pair())
+        rig.wait(1)
+        assert spin_until(node, lambda: "backend" in rig.state)
+        assert (rig.state["backend"], rig.state["variant"]) == ("openvino", "nano")
+        folder = Path("/proc") / str(process.popen.pid)
+        status = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
+        own_mb = sum(int(status[key].split()[0]) for key in ("RssAnon", "RssFile")) / 1024
+        assert own_mb < 250, own_mb
+        assert "libtorch" not in (folder / "maps").read_text()
+
+
+def test_swapped_topics_stay_swapped_after_following_the_publishers(tmp_path):
+    swap = [
+        *("-r", "infrared/image_raw:=/visible/image_raw"),
+        *("-r", "visible/image_raw:=/infrared/image_raw"),
+    ]
+    arguments = [*parameters(variant="average", **PATIENT), *swap]
+    with running(NODE, *arguments, log=tmp_path / "log") as process, client() as node:
+        rig = Rig(node, process)
+        header = Header(frame_id="swapped")
+        header.stamp.sec = 7
+        rig.visible.publish(codec.encode(INFRARED, "mono8", header))
+        rig.infrared.publish(codec.encode(VISIBLE, "bgr8", header))
+        rig.wait(1)
+        expected = FusionPipeline("average", "cpu").fuse(visible=VISIBLE, infrared=INFRARED)
+        fused = codec.decode_visible(rig.heard["fused/image_raw"][0])
+        np.testing.assert_array_equal(fused, expected.fused)
+
+
+def test_compressed_inputs_and_outputs_follow_the_remapped_names(tmp_path):
+    """PNG in, which loses nothing, by `<topic>/compressed`; JPEG out, which loses little."""
+    remap = ["-r", "visible/image_raw:=/cam/image", "-r", "fused/image_raw:=/seen/image"]
+    arguments = parameters(variant="average", image_transport="compressed", **PATIENT)
+    smooth = np.indices((48, 64)).sum(axis=0).astype(np.uint8)
+    with running(NODE, *arguments, *remap, log=tmp_path / "log") as process, client() as node:
+        heard = []
+        node.create_subscription(CompressedImage, "/seen/image/compressed", heard.append, QOS)
+        visible = node.create_publisher(CompressedImage, "/cam/image/compressed", QOS)
+        infrared = node.create_publisher(CompressedImage, "infrared/image_raw/compressed", QOS)
+        wait_until_heard(node, visible, infrared)
+        header = Header(frame_id="rgb")
+        header.stamp.sec = 5
+        for publisher, image in ((visible, 2 * smooth), (infrared, smooth)):
+            data = cv2.imencode(".png", image)[1].tobytes()
+            publisher.publish(CompressedImage(header=header, format="mono8; png", data=data))
+        assert spin_until(node, lambda: heard, 20.0), process.output()
+        assert heard[0].header == header
+        assert heard[0].format == "rgb8; jpeg compressed bgr8"
+        fused = codec.decode_visible(heard[0]).astype(int)
+        assert abs(fused - 1.5 * smooth[..., None]).mean() < 2.0
+
+
+# The tests from here on share one node, in this order.
+
 FRAMES_BEFORE = 3  # sent by the test that nobody subscribes in
 
 
 @pytest.fixture(scope="module")
 def node_process(tmp_path_factory):
-    """A client, and a running node that the first tests and the rig share, in this order."""
+    """A client, and a running node."""
     log = tmp_path_factory.mktemp("fusion") / "log"
     with (
         running(NODE, *parameters(variant="average", **PATIENT), log=log) as process,
@@ -116,60 +175,3 @@ def test_a_bad_image_is_named_and_the_other_camera_goes_on(rig):
         rgb = alone if alone.ndim == 3 else np.repeat(alone[..., None], 3, axis=2)
         np.testing.assert_array_equal(fused[2 * k], rgb)
         np.testing.assert_array_equal(fused[2 * k + 1], both)
-
-
-def test_on_a_cpu_it_is_small_and_does_without_torch(tmp_path):
-    """Without the segment of shared memory that Fast DDS has for large images."""
-    values = parameters(device="cpu", **PATIENT)
-    with running(NODE, *values, log=tmp_path / "log") as process, client() as node:
-        rig = Rig(node, process, outputs=("fused/image_raw",))
-        rig.send(*rig.good_pair())
-        rig.wait(1)
-        assert spin_until(node, lambda: "backend" in rig.state)
-        assert (rig.state["backend"], rig.state["variant"]) == ("openvino", "nano")
-        folder = Path("/proc") / str(process.popen.pid)
-        status = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
-        own_mb = sum(int(status[key].split()[0]) for key in ("RssAnon", "RssFile")) / 1024
-        assert own_mb < 250, own_mb
-        assert "libtorch" not in (folder / "maps").read_text()
-
-
-def test_swapped_topics_stay_swapped_after_following_the_publishers(tmp_path):
-    swap = [
-        *("-r", "infrared/image_raw:=/visible/image_raw"),
-        *("-r", "visible/image_raw:=/infrared/image_raw"),
-    ]
-    arguments = [*parameters(variant="average", **PATIENT), *swap]
-    with running(NODE, *arguments, log=tmp_path / "log") as process, client() as node:
-        rig = Rig(node, process)
-        header = Header(frame_id="swapped")
-        header.stamp.sec = 7
-        rig.visible.publish(codec.encode(INFRARED, "mono8", header))
-        rig.infrared.publish(codec.encode(VISIBLE, "bgr8", header))
-        rig.wait(1)
-        expected = FusionPipeline("average", "cpu").fuse(visible=VISIBLE, infrared=INFRARED)
-        fused = codec.decode_visible(rig.heard["fused/image_raw"][0])
-        np.testing.assert_array_equal(fused, expected.fused)
-
-
-def test_compressed_inputs_and_outputs_follow_the_remapped_names(tmp_path):
-    """PNG in, which loses nothing, by `<topic>/compressed`; JPEG out, which loses little."""
-    remap = ["-r", "visible/image_raw:=/cam/image", "-r", "fused/image_raw:=/seen/image"]
-    arguments = parameters(variant="average", image_transport="compressed", **PATIENT)
-    smooth = np.indices((48, 64)).sum(axis=0).astype(np.uint8)
-    with running(NODE, *arguments, *remap, log=tmp_path / "log") as process, client() as node:
-        heard = []
-        node.create_subscription(CompressedImage, "/seen/image/compressed", heard.append, QOS)
-        visible = node.create_publisher(CompressedImage, "/cam/image/compressed", QOS)
-        infrared = node.create_publisher(CompressedImage, "infrared/image_raw/compressed", QOS)
-        wait_until_heard(node, visible, infrared)
-        header = Header(frame_id="rgb")
-        header.stamp.sec = 5
-        for publisher, image in ((visible, 2 * smooth), (infrared, smooth)):
-            data = cv2.imencode(".png", image)[1].tobytes()
-            publisher.publish(CompressedImage(header=header, format="mono8; png", data=data))
-        assert spin_until(node, lambda: heard, 20.0), process.output()
-        assert heard[0].header == header
-        assert heard[0].format == "rgb8; jpeg compressed bgr8"
-        fused = codec.decode_visible(heard[0]).astype(int)
-        assert abs(fused - 1.5 * smooth[..., None]).mean() < 2.0
