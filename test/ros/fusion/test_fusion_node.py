@@ -146,13 +146,13 @@ def broken_pairs():
             setattr(copy, name, value)
         return copy
 
-    yield "encoding 'bayer_rggb8' is not one of", changed(visible, encoding="bayer_rggb8"), infrared
+    yield "encoding '64FC1' is unknown", changed(visible, encoding="64FC1"), infrared
     yield "needs a step of at least 192 bytes, got 10", changed(visible, step=10), infrared
     yield "needs 3072 bytes of data, got 100", visible, changed(infrared, data=bytes(100))
     yield "empty image", changed(visible, width=0, data=b""), infrared
     yield (
-        "visible image is mono16, expected 8 bit",
-        changed(visible, encoding="mono16", step=128),
+        "visible image is 32FC1, expected 8 or 16 bit",
+        changed(visible, encoding="32FC1", step=256, data=bytes(256 * 48)),
         infrared,
     )
 
