@@ -12,7 +12,7 @@ import yaml
 
 from dreamif_model.arrays import Matrix, Size
 from dreamif_model.cameras import Camera
-from dreamif_model.errors import ConfigError, shown
+from dreamif_model.errors import MAX_SHOWN, ConfigError, shown
 from dreamif_model.image_files import MAX_SIDE
 from dreamif_model.registration.geometry import CameraPair, Homography, Intrinsics
 from dreamif_model.registration.warp import Calibration
@@ -185,7 +185,7 @@ def _check_keys(content: dict[str, Any], keys: tuple[str, ...]) -> None:
     unknown = sorted(map(str, content.keys() - {*keys, *OPTIONAL}))
     if unknown:
         raise ConfigError(
-            f"unknown {shown(', '.join(unknown))}: expected {', '.join(keys)} and, if known, "
+            f"unknown {', '.join(unknown)[:MAX_SHOWN]}: expected {', '.join(keys)} and, if known, "
             f"{', '.join(OPTIONAL)}"
         )
 

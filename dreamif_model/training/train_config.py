@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from dreamif_model.degradations.kinds import DEGRADATIONS
-from dreamif_model.errors import ConfigError, shown
+from dreamif_model.errors import MAX_SHOWN, ConfigError, shown
 from dreamif_model.training.data import DataSet
 from dreamif_model.variants import SWITCHES, network_config
 from dreamif_model.yaml_file import read_yaml
@@ -159,7 +159,7 @@ def _checked(raw: Any, owner: type, what: str) -> dict[str, Any]:
     known = {f.name: f for f in fields(owner)}
     unknown = sorted(str(key) for key in raw.keys() - known.keys())
     if unknown:
-        raise ConfigError(f"unknown keys: {shown(', '.join(unknown))}; known: {', '.join(known)}")
+        raise ConfigError(f"unknown keys: {', '.join(unknown)[:MAX_SHOWN]}; known: {', '.join(known)}")
     for name, f in known.items():
         if name not in raw and f.default is MISSING and f.default_factory is MISSING:
             raise ConfigError(f"{name} is missing from the {what}")
