@@ -12,11 +12,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from dreamif_model.errors import MAX_SHOWN, WeightsError, shown
 from dreamif_model.model_files.model_source import WEIGHTS_FOLDER
 from dreamif_model.network import Network, make_network
+from dreamif_model.output_files import write_whole
 from dreamif_model.variants import SWITCHES, network_config
 
 FORMAT = "dreamif-1"  # metadata key "format"; changes when old files can no longer be read
@@ -30,7 +31,7 @@ def save_weights(
     """Write a network's weights; the metadata names its variant and the parts it lacks."""
     state = {name: value.detach().contiguous() for name, value in network.state_dict().items()}
     metadata = {"format": FORMAT, "variant": variant, "without": ",".join(without)}
-    save_file(state, path, metadata=metadata)
+    write_whole(path, save(state, metadata=metadata))
 
 
 def load_network(variant: str, path: Path | str | None = None) -> Network:

@@ -14,6 +14,7 @@ from dreamif_model.arrays import Matrix, Size
 from dreamif_model.cameras import Camera
 from dreamif_model.errors import MAX_SHOWN, ConfigError, shown
 from dreamif_model.image_files import MAX_SIDE
+from dreamif_model.output_files import TEXT_MARK, write_whole
 from dreamif_model.registration.geometry import CameraPair, Homography, Intrinsics
 from dreamif_model.registration.warp import Calibration
 from dreamif_model.yaml_file import read_yaml
@@ -22,7 +23,7 @@ OPTIONAL = ("clock_offset_s", "residual_px")
 HOMOGRAPHY_KEYS = ("model", "infrared_size", "visible_size", "homography")
 CAMERAS_KEYS = ("model", "infrared", "visible", "rotation", "translation", "distance_m")
 FROM_TOPIC = "camera_info"  # in place of a file: what the camera's driver publishes
-HEADER = "# How an infrared image lies on the visible one; read by Dream-IF.\n"
+HEADER = f"# How an infrared image lies on the visible one; {TEXT_MARK}"
 
 
 def read_calibration(path: Path, topics: Mapping[Camera, Intrinsics] | None = None) -> Calibration:
@@ -78,7 +79,7 @@ def write_calibration(calibration: Calibration, path: Path) -> None:
     known = {name: getattr(calibration, name) for name in OPTIONAL}
     content |= {name: value for name, value in known.items() if value is not None}
     text = yaml.safe_dump(content, sort_keys=False, default_flow_style=None)
-    path.write_text(HEADER + text, encoding="utf-8")
+    write_whole(path, HEADER + text)
 
 
 def read_intrinsics(path: Path) -> Intrinsics:

@@ -159,7 +159,9 @@ def _checked(raw: Any, owner: type, what: str) -> dict[str, Any]:
     known = {f.name: f for f in fields(owner)}
     unknown = sorted(str(key) for key in raw.keys() - known.keys())
     if unknown:
-        raise ConfigError(f"unknown keys: {', '.join(unknown)[:MAX_SHOWN]}; known: {', '.join(known)}")
+        raise ConfigError(
+            f"unknown keys: {', '.join(unknown)[:MAX_SHOWN]}; known: {', '.join(known)}"
+        )
     for name, f in known.items():
         if name not in raw and f.default is MISSING and f.default_factory is MISSING:
             raise ConfigError(f"{name} is missing from the {what}")

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dreamif_model.errors import ConfigError, DreamIFError, shown
+from dreamif_model.output_files import write_whole
 from dreamif_model.yaml_file import read_yaml
 
 NAME_FILES = ("classes.txt", "data.yaml")  # beside the labels, or up to two folders above
@@ -144,7 +145,7 @@ def write_yolo(path: Path, truth: Truth, names: Sequence[str], width: int, heigh
         center, extent = (box[:2] + box[2:]) / 2 / size, (box[2:] - box[:2]) / size
         numbers = " ".join(f"{value:.6f}" for value in (*center, *extent))
         lines.append(f"{names.index(name)} {numbers}\n")
-    path.write_text("".join(lines), encoding="utf-8")
+    write_whole(path, "".join(lines))
 
 
 def _label_files(folder: Path) -> tuple[str, dict[str, Path]]:
