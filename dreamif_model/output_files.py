@@ -160,8 +160,8 @@ def _files(path: Path) -> Iterable[Path]:
 
 def _is_stream(path: Path) -> bool:
     """A device, a pipe or an open file of a process: written in place, never replaced."""
-    folder = os.path.abspath(path.parent)
-    if folder in ("/dev", "/dev/fd") or folder.startswith("/proc/"):
+    folder = path.parent.absolute()
+    if str(folder) in ("/dev", "/dev/fd") or folder.is_relative_to("/proc"):
         return True
     return path.exists() and not path.is_file() and not path.is_dir()
 

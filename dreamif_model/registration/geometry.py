@@ -170,7 +170,7 @@ def _has_inverse(matrix: Matrix) -> bool:
     """Whether it can be inverted with some digits left; NaN and infinite ones cannot."""
     if not np.isfinite(matrix).all():
         return False
-    return abs(np.linalg.det(matrix)) >= 1e-12 and np.linalg.cond(matrix) < MAX_CONDITION
+    return bool(abs(np.linalg.det(matrix)) >= 1e-12 and np.linalg.cond(matrix) < MAX_CONDITION)
 
 
 def _check_size(size: tuple[int, int]) -> None:

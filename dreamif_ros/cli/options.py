@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -64,12 +63,12 @@ def check_outputs(
 
 def check_files(files: Iterable[Path], inputs: Iterable[Path | None], *, force: bool) -> None:
     """:func:`check_outputs` for files whose folder may be missing still."""
-    places = Counter(Path(os.path.abspath(path)) for path in (files := list(files)))
-    twice = next((path for path, count in places.items() if count > 1), None)
-    if twice:
-        raise ConfigError(f"{twice} would be written twice: give each output a name of its own")
-    refuse_inputs(files, [path for path in inputs if path is not None])
-    refuse_foreign(files, force)
+    written: dict[Path, Path] = {}
+    for path in files:
+        if written.setdefault(path.absolute(), path) is not path:
+            raise ConfigError(f"{path} would be written twice: give each output its own name")
+    refuse_inputs(written.values(), [path for path in inputs if path is not None])
+    refuse_foreign(written.values(), force)
 
 
 def make_folder(option: str, path: Path) -> None:
