@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import struct
 import zlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dreamif_model.arrays import StoredImage
 from dreamif_model.output_files import IMAGE_MARK
@@ -48,13 +49,12 @@ def read_header(data: bytes) -> Header:
 
 def upright(image: StoredImage, orientation: int) -> StoredImage:
     """Turn and mirror (H, W) or (H, W, 3) as an EXIF orientation asks for, 1 to 8."""
-    if orientation > 4:  # 5 to 8: stored with rows and columns exchanged
-        image = image.swapaxes(0, 1)
+    turned: NDArray[Any] = image.swapaxes(0, 1) if orientation > 4 else image
     if orientation in (3, 4, 7, 8):
-        image = image[::-1]
+        turned = turned[::-1]
     if orientation in (2, 3, 6, 7):
-        image = image[:, ::-1]
-    return np.ascontiguousarray(image)
+        turned = turned[:, ::-1]
+    return np.ascontiguousarray(turned)
 
 
 def marked(data: bytes) -> bytes:
@@ -81,7 +81,7 @@ def _tiff_start(data: bytes) -> int | None:
 
 def _in_jpeg(data: bytes) -> int | None:
     place = 2
-    while data[place] == 0xFF if place < len(data) else False:
+    while data[place : place + 1] == b"\xff":
         marker, length = struct.unpack_from(">xBH", data, place)
         if marker == 0xE1 and data.startswith(_EXIF, place + 4):
             return place + 4 + len(_EXIF)
