@@ -43,7 +43,7 @@ def read_header(data: bytes) -> Header:
     try:
         start = _tiff_start(data)
         return Header(data) if start is None else _read_tiff(data, start)
-    except struct.error:  # the file ends within it
+    except (struct.error, OverflowError):  # it points behind the end of the file
         return Header(data)
 
 
@@ -108,7 +108,7 @@ def _read_tiff(data: bytes, start: int) -> Header:
     count_format, entry_format, link = ("Q", "HHQ", "Q") if big else ("H", "HHI", "I")
     head, size = struct.calcsize(f"{order}{entry_format}"), 20 if big else 12
     (place,) = struct.unpack_from(order + link, data, start + (8 if big else 4))
-    orientation, pages, seen = 1, 0, set[int]()
+    turn_at, pages, seen = 0, 0, set[int]()
     while place and place not in seen and len(seen) < _MAX_PAGES:
         seen.add(place)
         (count,) = struct.unpack_from(order + count_format, data, start + place)
@@ -117,10 +117,7 @@ def _read_tiff(data: bytes, start: int) -> Header:
         for at in range(first, first + count * size, size):
             tag, kind, _ = struct.unpack_from(order + entry_format, data, at)
             if tag == _ORIENTATION and kind == _SHORT and len(seen) == 1:
-                (found,) = struct.unpack_from(f"{order}H", data, at + head)
-                orientation = found if 1 <= found <= 8 else 1
-                upright_value = struct.pack(f"{order}H", 1)
-                data = data[: at + head] + upright_value + data[at + head + 2 :]
+                turn_at = at + head
             elif tag == _KIND_OF_PAGE and kind == _LONG:
                 (found,) = struct.unpack_from(f"{order}I", data, at + head)
                 is_page = not found & (_SMALLER_COPY | _MASK)
@@ -128,4 +125,8 @@ def _read_tiff(data: bytes, start: int) -> Header:
         if start:  # EXIF: its second directory is a thumbnail's
             break
         (place,) = struct.unpack_from(order + link, data, first + count * size)
-    return Header(data, orientation, max(1, pages))
+    if not turn_at:
+        return Header(data, pages=max(1, pages))
+    (orientation,) = struct.unpack_from(f"{order}H", data, turn_at)
+    changed = data[:turn_at] + struct.pack(f"{order}H", 1) + data[turn_at + 2 :]
+    return Header(changed, orientation if 1 <= orientation <= 8 else 1, max(1, pages))

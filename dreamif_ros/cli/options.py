@@ -65,8 +65,9 @@ def check_files(files: Iterable[Path], inputs: Iterable[Path | None], *, force: 
     """:func:`check_outputs` for files whose folder may be missing still."""
     written: dict[Path, Path] = {}
     for path in files:
-        if written.setdefault(path.absolute(), path) is not path:
+        if path.absolute() in written:
             raise ConfigError(f"{path} would be written twice: give each output its own name")
+        written[path.absolute()] = path
     refuse_inputs(written.values(), [path for path in inputs if path is not None])
     refuse_foreign(written.values(), force)
 
