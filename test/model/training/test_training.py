@@ -177,7 +177,7 @@ from dreamif_model.training import run as training
 torch.set_num_threads(1)
 pairs, out = map(Path, sys.argv[1:])
 config = TrainConfig("nano", (DataSet(pairs),), steps=1, batch_size=4, crop=64,
-                     gradient_clip=1e9, log_every=1)
+                     gradient_clip=1e6, log_every=1)
 with training._processes():
     run = training._Run(config, out)
     run.fit()
