@@ -4,13 +4,15 @@ import argparse
 import math
 import os
 import pickle
+import resource
+import signal
 import zlib
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 from dreamif_model import FusionPipeline
 from dreamif_model.errors import ConfigError, WeightsError
@@ -21,6 +23,7 @@ from dreamif_model.model_files.released_checkpoint import (
     released_key,
 )
 from dreamif_model.network import DreamIF
+from dreamif_model.output_files import WriteError
 from dreamif_model.variants import NETWORKS, NetworkConfig
 from dreamif_ros import cli
 
@@ -351,15 +354,22 @@ def test_an_existing_file_is_kept(state, save, tmp_path):
     out.write_bytes(b"precious")
     assert "exists already" in refusal(save(state), out)
     assert out.read_bytes() == b"precious"
+    import_checkpoint(save(state), out, replace=True)
+    assert load_network("released", out)
 
 
-def test_a_full_disk_leaves_nothing(state, save, monkeypatch):
-    def full(*arguments):
-        arguments[-1].write_bytes(b"half")
-        raise SafetensorError("No space left on device")
-
-    monkeypatch.setattr("dreamif_model.model_files.released_checkpoint.save_weights", full)
-    assert "cannot be written (No space left on device)" in refusal(save(state))
+def test_a_full_disk_leaves_nothing(state, save, tmp_path):
+    path, out = save(state), tmp_path / "new" / "released.safetensors"
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(WriteError, match=f"^cannot write {out}: File too large$"):
+            import_checkpoint(path, out)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    assert list(out.parent.iterdir()) == []
 
 
 def test_a_failure_is_one_line_and_status_1(state, save, tmp_path, capfd):

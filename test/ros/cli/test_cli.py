@@ -411,3 +411,36 @@ def test_a_verb_that_needs_ros_says_so_where_there_is_none(monkeypatch, capfd):
         monkeypatch.delitem(sys.modules, name)
     assert cli.main(["demo", "--seconds", "1"]) == 1
     assert "needs ROS 2 and there is no rclpy" in capfd.readouterr().err
+
+
+def test_degrees_in_tiff_are_read_by_every_verb(tmp_path, rng, capfd):
+    for name in ("ir", "vi"):
+        (tmp_path / name).mkdir()
+    degrees = rng.normal(20, 5, (48, 64)).astype(np.float32)
+    assert cv2.imwrite(str(tmp_path / "ir" / "a.tiff"), degrees)
+    write_image(tmp_path / "vi" / "a.png", rng.integers(0, 256, (48, 64, 3), dtype=np.uint8))
+    pair = ["--ir", str(tmp_path / "ir"), "--vi", str(tmp_path / "vi")]
+    out = ["--out", str(tmp_path / "out")]
+    for verb in (
+        ["fuse", *pair, *out, "--variant", "average"],
+        ["metrics", *pair, "--fused", str(tmp_path / "out"), "--jobs", "1"],
+        ["evaluate", *pair, "--variant", "average"],
+    ):
+        assert cli.main(verb) == 0, capfd.readouterr().err
+    make = ["bag", "make", *pair, "--rate", "5", "--out"]
+    assert cli.main([*make, str(tmp_path / "jpeg"), "--compressed", "jpeg"]) == 1
+    assert "leave out --compressed" in capfd.readouterr().err
+    assert cli.main([*make, str(tmp_path / "bag")]) == 0
+    assert cli.main(["bag", "info", str(tmp_path / "bag")]) == 0
+    assert "32FC1 64x48" in capfd.readouterr().out
+
+
+def test_files_of_others_are_replaced_on_demand_only(folders, capfd):
+    out = folders / "out"
+    assert fuse(folders, "--variant", "average") == 0
+    assert fuse(folders, "--variant", "average") == 0  # its own files
+    (out / "a.png").write_bytes(b"precious")
+    assert fuse(folders, "--variant", "average") == 2
+    assert "out/a.png exists, and dreamif did not write it" in capfd.readouterr().err
+    assert (out / "a.png").read_bytes() == b"precious"
+    assert fuse(folders, "--variant", "average", "--force") == 0

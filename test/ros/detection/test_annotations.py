@@ -199,7 +199,7 @@ def badly_named(labels):
 def not_yaml(labels):
     (labels / "a.txt").write_text("0 0.5 0.5 0.2 0.2")
     (labels / "data.yaml").write_text("names: [person")
-    return "data.yaml is not YAML"
+    return "data.yaml, line 1: expected"
 
 
 def binary(labels):
