@@ -15,7 +15,7 @@ from dreamif_model.cameras import Both, Camera
 from dreamif_model.errors import ConfigError, ImageError
 from dreamif_ros.bag.bag_messages import MESSAGES
 from dreamif_ros.bag.camera_topics import TOPIC_OPTIONS, CameraTopics, choose_topics
-from dreamif_ros.bag.recording import Recording, open_recording
+from dreamif_ros.bag.recording import Recording
 from dreamif_ros.bag.storage import BagMessage, Topic
 from dreamif_ros.codec.decode import DECODERS, InfraredPixels, encoding_of, stamp_ns
 from dreamif_ros.pairing import Pair, PairSynchronizer
@@ -175,7 +175,7 @@ def read_pairs(
         ConfigError: a value is out of range.
     """
     options = PairingOptions(slop_s, infrared_offset_s, visible_offset_s)
-    with open_recording(Path(bag)) as recording:
+    with Recording(Path(bag)) as recording:
         topics = camera_topics(recording, Both(infrared, visible)).topics
         images = read_images(recording, topics, start_s, stop_s)
         yield from pair_images(images, options, recording.start_ns)

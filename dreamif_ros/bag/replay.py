@@ -19,7 +19,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from dreamif_model.errors import ConfigError
 from dreamif_ros.bag.camera_topics import IMAGE_TYPES
-from dreamif_ros.bag.recording import DamagedBagError, Recording, open_recording, salvage
+from dreamif_ros.bag.recording import Recording
 from dreamif_ros.bag.storage import BagError, BagMessage, Topic
 from dreamif_ros.codec.ros_messages import installed_class
 from dreamif_ros.node.transport import choose_dds_settings
@@ -58,7 +58,7 @@ def replay(
     if not 0 <= wait_s < math.inf:
         raise ConfigError(f"the wait is {wait_s:g} s, expected 0 s or more and finite")
     stop = _StopFlag()
-    with open_recording(bag) as recording:
+    with Recording(bag) as recording:
         _say_faults(recording)
         topics = _publishable(recording.topics, clock)
         with stop.set_by_signals(), _node() as node:
@@ -70,20 +70,9 @@ def replay(
 
 
 def _play(player: _Player, recording: Recording, topics: list[Topic], loop: bool) -> None:
-    """Once, or until a signal; damage that appears while playing is left out."""
-    try:
-        while player.play(recording.messages(topics)) and loop:
-            player.pause()
-        return
-    except DamagedBagError as error:
-        damage = error
-    with salvage(recording.path, damage) as rest:
-        _say_faults(rest)
-        after_ns = player.last_ns
-        player.play(m for m in rest.messages(topics) if m.timestamp_ns > after_ns)
-        if loop:
-            player.pause()
-            _play(player, rest, topics, loop)
+    """Once, or until a signal."""
+    while player.play(recording.messages(topics)) and loop:
+        player.pause()
 
 
 def _say_faults(recording: Recording) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from dreamif_model.cameras import Both
 from dreamif_ros.bag.camera_topics import IMAGE_TYPES
 from dreamif_ros.bag.recorded_pairs import PairingOptions, camera_topics
-from dreamif_ros.bag.recording import DamagedBagError, Recording, read_recording
+from dreamif_ros.bag.recording import Recording
 from dreamif_ros.bag.storage import BagError, BagMessage, Topic, files_of
 from dreamif_ros.evaluation.evaluation_results import CameraRecord, PairingSummary, Recorded
 from dreamif_ros.evaluation.survey import CamerasSurvey, ImageSurvey, TopicSurvey
@@ -117,7 +117,8 @@ def inspect_bag(
         BagError: the bag cannot be read, or has no images on a topic that was named.
     """
     named = Both(infrared, visible)
-    return read_recording(bag, lambda recording: _inspect(recording, named, progress))
+    with Recording(bag) as recording:
+        return _inspect(recording, named, progress)
 
 
 def _inspect(recording: Recording, named: Both[str | None], progress: ShowProgress) -> BagInfo:
@@ -166,7 +167,7 @@ def _read(
     if cameras:
         cameras.finish()
     if not any(survey.messages for survey in surveys.values()):
-        raise DamagedBagError(f"no message of the bag {recording.path} can be read: damaged")
+        raise BagError(f"no message of the bag {recording.path} can be read: damaged")
     for survey in surveys.values():
         if not survey.messages:  # the index knows more than can be read
             recording.say(f"no message of {survey.topic.name} can be read: damaged")

@@ -27,7 +27,7 @@ from dreamif_ros.bag.recorded_pairs import (
     pair_images,
     read_images,
 )
-from dreamif_ros.bag.recording import DamagedBagError, Recording, open_recording, salvage
+from dreamif_ros.bag.recording import Recording
 from dreamif_ros.detection.detector import Detector, DetectorConfig
 from dreamif_ros.evaluation.advice import advise_on_evaluation
 from dreamif_ros.evaluation.camera_check import CameraCheck, check_cameras, complete
@@ -161,12 +161,8 @@ class _BagRun:
         # As the node adds the calibration's offset to its own.
         infrared_s = settings.pairing.infrared_offset_s + self.infos.clock_offset_s
         self._pairing = replace(settings.pairing, infrared_offset_s=infrared_s)
-        self._recording: Recording = stack.enter_context(open_recording(bag))
-        try:
-            self._chosen, self._survey = self._look()
-        except DamagedBagError as error:
-            self._recording = stack.enter_context(salvage(bag, error))
-            self._chosen, self._survey = self._look()
+        self._recording = stack.enter_context(Recording(bag))
+        self._chosen, self._survey = self._look()
         self._topics = self._chosen.topics
         self._calibration: Calibration | None = complete(self.infos, self._recording, self._topics)
 

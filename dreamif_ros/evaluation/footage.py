@@ -20,7 +20,7 @@ from dreamif_model.registration.geometry import Homography
 from dreamif_model.registration.warp import Calibration, Registrar
 from dreamif_model.thermal import ThermalConfig, ThermalNormalizer, finite_degrees
 from dreamif_ros.bag.recorded_pairs import camera_topics, read_images
-from dreamif_ros.bag.recording import Recording, read_recording
+from dreamif_ros.bag.recording import Recording
 from dreamif_ros.bag.storage import BagError, Topic
 from dreamif_ros.stamps import from_seconds, to_seconds
 
@@ -80,13 +80,10 @@ def read_bag(bag: Path, infrared: str | None = None, visible: str | None = None)
     Raises:
         BagError: the bag cannot be read, or there are no pairs.
     """
-
-    def read(recording: Recording) -> Footage:
+    with Recording(bag) as recording:
         chosen = camera_topics(recording, Both(infrared, visible), TOPIC_OPTIONS)
         footage = read_footage(recording, chosen.topics)
         return replace(footage, faults=(*recording.faults, *chosen.faults))
-
-    return read_recording(bag, read)
 
 
 def read_footage(recording: Recording, topics: Both[Topic], start_s: float = 0.0) -> Footage:

@@ -32,7 +32,7 @@ from dreamif_ros.bag.recorded_pairs import (
     RecordedImage,
     read_image,
 )
-from dreamif_ros.bag.storage import BagMessage, Topic
+from dreamif_ros.bag.storage import BagMessage, Topic, printable
 from dreamif_ros.codec.decode import DECODERS, decode, encoding_of
 from dreamif_ros.evaluation.evaluation_results import CameraRecord, PairingSummary, Recorded, Spell
 from dreamif_ros.stamps import NANOSECONDS, to_seconds
@@ -153,15 +153,16 @@ class ImageSurvey(TopicSurvey):
         self._watch_stamp(image.header_ns)
         if not self.encodings:
             self._look_at_first(image.message)
-        if encoding_of(image.message) not in self.encodings:
-            self.encodings.append(encoding_of(image.message))
+        encoding = printable(encoding_of(image.message))
+        if encoding not in self.encodings:
+            self.encodings.append(encoding)
         self._watch_size(image.message)
         return image
 
     def refuse(self, reason: str) -> None:
         """Count a message that is no image that can be fused."""
         self.refused += 1
-        self.refusal = self.refusal or reason
+        self.refusal = self.refusal or printable(reason)
 
     @property
     def stamps_ns(self) -> Iterator[int]:
@@ -234,11 +235,11 @@ class ImageSurvey(TopicSurvey):
             self.size = width, height
 
     def _look_at_first(self, message: Any) -> None:
-        self.frame_id = message.header.frame_id
+        self.frame_id = printable(message.header.frame_id)
         try:
             image = decode(message)
         except ImageError as error:
-            self.first_refusal = self.node_refusal = str(error)
+            self.first_refusal = self.node_refusal = printable(str(error))
             return
         self.first = f"{image.dtype} {' × '.join(map(str, image.shape))}"
         self.kind = "colour" if image.ndim == 3 else str(image.dtype)
@@ -247,7 +248,7 @@ class ImageSurvey(TopicSurvey):
             try:
                 DECODERS[self.camera](message)
             except ImageError as error:
-                self.kind, self.node_refusal = "", str(error)
+                self.kind, self.node_refusal = "", printable(str(error))
 
     def _jumps(self) -> Iterator[Spell]:
         stamps = zip(self.stamps_ns, self.recorded_ns, strict=True)
