@@ -446,6 +446,21 @@ class TestReplay:
         assert len(times) > 160  # 100 Hz for 3.6 s, on a busy machine
         assert np.median(np.diff(times)) < 0.25 * 30_000_000
 
+    def test_a_clock_that_was_set_is_not_waited_for(self, tmp_path, environment):
+        """The first messages are of 1970, the others of 2025, 55 years later."""
+        late_ns = 1_750_000_000_000_000_000
+        times = [0, 100_000_000, late_ns, late_ns + 100_000_000, late_ns + 12_100_000_000]
+        messages = [("/text", "std_msgs/msg/String", time_ns, b"\0\1\0\0") for time_ns in times]
+        path = write_bag(tmp_path / "bag", messages)
+        with replaying(environment, path, "--wait", 0, "--rate", 10) as process:
+            out = finish(process)
+        assert "/text: 5 messages published" in out
+        assert "skipped 1749999999.9 s without a message, see --max-gap\n" in out
+        assert "skipped 12.0 s" in out
+        with replaying(environment, path, "--rate", 10, "--wait", 0, "--max-gap", 13) as process:
+            out = finish(process)
+        assert out.count("skipped") == 1
+
     def test_types_that_are_not_installed_are_skipped_in_one_line(self, tmp_path, environment):
         store = get_typestore(Stores.ROS2_HUMBLE)
         data = store.serialize_cdr(
@@ -524,6 +539,8 @@ class TestCommand:
             ("--rate", "nan", "rate is nan, expected more than 0"),
             ("--rate", "inf", "rate is inf, expected more than 0 and finite"),
             ("--wait", "-1", "wait is -1 s, expected 0 s or more"),
+            ("--max-gap", "0", "longest gap is 0 s, expected more than 0 s"),
+            ("--max-gap", "nan", "longest gap is nan s, expected more than 0 s"),
             ("--wait", "inf", "wait is inf s, expected 0 s or more and finite"),
         ],
     )

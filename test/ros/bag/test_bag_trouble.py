@@ -462,6 +462,19 @@ class TestCommand:
         assert "\nfault: bag.mcap is cut off: its end is missing" in capsys.readouterr().out
         assert "is cut off" in (tmp_path / "out" / "report.html").read_text()
 
+    def test_a_stop_before_the_first_image_is_a_wrong_call(self, tmp_path, capsys):
+        """A message of 1970 comes first: the images follow 55 years later."""
+        early = ("/text", 5, "std_msgs/msg/String", b"\0\1\0\0")
+        late_ns = 1_750_000_000 * 10**9
+        images = [(t, n + late_ns, *rest) for t, n, *rest in street_messages(1, street=SMALL)]
+        bag = write_bag(tmp_path / "bag", [early, *images])
+        out = tmp_path / "out"
+        options = ["--out", str(out), *self.OPTIONS, "--stop", "60"]
+        assert main(["bag", "evaluate", str(bag), *options]) == 2
+        error = capsys.readouterr().err
+        assert "stop is 60 s, but the first image was recorded at 1750000001.0 s" in error
+        assert self.run(bag, out) == 0
+
     def test_nothing_fused_is_a_failure_with_a_report(self, tmp_path, capsys):
         messages = street_messages(1, street=SMALL, infrared_clock_s=5)
         assert self.run(write_bag(tmp_path / "bag", messages), tmp_path / "out") == 1
@@ -522,6 +535,16 @@ class TestMemory:
         file.write_bytes(lying)
         with pytest.raises(BagError, match=r"holds no messages: x\.mcap is damaged"):
             Recording(file)
+
+
+def test_a_clock_since_boot_is_corrected_by_what_is_advised(tmp_path):
+    """Infrared is stamped by wall time, visible by the device's time since boot."""
+    messages = street_messages(2, street=SMALL, infrared_clock_s=1.75e9)
+    bag = write_bag(tmp_path / "bag", messages)
+    advice = warned(evaluated(bag, tmp_path), "the clocks differ: infrared stamps are")
+    offset_s = float(advice.partition("sync.infrared_offset_s to ")[2].partition(",")[0])
+    assert offset_s == -1.75e9
+    assert evaluated(bag, tmp_path, pairing=PairingOptions(0.05, offset_s)).fused == 20
 
 
 def test_offsets_reach_the_pairing(tmp_path):
