@@ -54,8 +54,8 @@ class Soak:
 def run(seconds: float, log: Path) -> Soak:
     """Soak a new node, which writes its log to ``log``."""
     with camera_rig(log) as rig:
-        rig.cameras["visible"].heal(encoding="bgr8", **SIZE)
-        rig.cameras["infrared"].heal(encoding="mono16", **SIZE)
+        rig.cameras.visible.heal(encoding="bgr8", **SIZE)
+        rig.cameras.infrared.heal(encoding="mono16", **SIZE)
         rig.spin(WARM_UP_S)
         before = rig.pause()
         rig.resume()

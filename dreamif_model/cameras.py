@@ -39,7 +39,7 @@ class Both(Generic[T]):
         return cls(factory(Camera.INFRARED), factory(Camera.VISIBLE))
 
     def __getitem__(self, camera: Camera) -> T:
-        return self.infrared if camera is Camera.INFRARED else self.visible
+        return self.infrared if camera == Camera.INFRARED else self.visible
 
     def __setitem__(self, camera: Camera, value: T) -> None:
         setattr(self, camera.value, value)

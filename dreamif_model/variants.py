@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from dreamif_model.errors import ConfigError
 
+WEIGHTS_FOLDER = Path(__file__).parent / "weights"  # of the packaged variants
 AVERAGE = "average"  # no network: the mean of both images, the baseline of every comparison
 
 

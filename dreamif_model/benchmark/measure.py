@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dreamif_model.arrays import GrayImage, RgbImage
+from dreamif_model.benchmark.case import ANCHOR, PEER, Case
 from dreamif_model.benchmark.classic_fusion import CLASSIC
 from dreamif_model.device import (
     cpu_threads,
@@ -25,43 +26,10 @@ from dreamif_model.device import (
 )
 from dreamif_model.engine import STAGES, FusionEngine
 from dreamif_model.errors import DreamIFError, WeightsError
-from dreamif_model.model_files.model_source import WEIGHTS_FOLDER
-from dreamif_model.variants import AVERAGE
+from dreamif_model.variants import AVERAGE, WEIGHTS_FOLDER
 
-ANCHOR = "anchor"  # seven 3×3 convolutions at full size, which anyone can measure
-ANCHOR_CHANNELS = (2, 64, 64, 64, 64, 64, 16, 1)
-PEER = "peer"
 FULL_SIZE_BYTES = 3 + 1 + 3 + 8  # per pixel: visible, infrared and fused uint8, two float32 maps
 Run = Callable[[], dict[str, float]]  # fuses one frame, returns the seconds of its stages
-
-
-@dataclass(frozen=True)
-class Case:
-    """One case to measure.
-
-    Attributes:
-        method: a variant, a name of :data:`CLASSIC`, ``anchor`` or ``peer``.
-        width: of both images in pixels.
-        height: of both images in pixels.
-        device: as for :class:`FusionEngine`.
-        precision: as for :class:`FusionEngine`.
-        backend: as for :class:`FusionEngine`.
-        frames: number of frames to measure.
-        warmup: frames before those; a CUDA graph is captured at the second.
-        threads: CPU threads; 0 for one per usable core.
-        file: the peer's TorchScript or ONNX file, with two inputs.
-    """
-
-    method: str
-    width: int
-    height: int
-    device: str = "auto"
-    precision: str = "auto"
-    backend: str = "auto"
-    frames: int = 20
-    warmup: int = 3
-    threads: int = 0
-    file: Path | None = None
 
 
 @dataclass(frozen=True)

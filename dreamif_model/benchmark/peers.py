@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from dreamif_model.arrays import GrayImage, RgbImage
 from dreamif_model.backends.onnxruntime import import_onnxruntime
 from dreamif_model.backends.pytorch import resolve_device
-from dreamif_model.benchmark.measure import ANCHOR_CHANNELS, Case
+from dreamif_model.benchmark.case import ANCHOR_CHANNELS, Case
 from dreamif_model.device import cpu_threads
 from dreamif_model.errors import ConfigError, WeightsError
 

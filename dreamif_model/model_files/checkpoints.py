@@ -15,9 +15,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from dreamif_model.errors import WeightsError
-from dreamif_model.model_files.model_source import WEIGHTS_FOLDER
 from dreamif_model.network import Network, make_network
-from dreamif_model.variants import SWITCHES, network_config
+from dreamif_model.variants import SWITCHES, WEIGHTS_FOLDER, network_config
 
 FORMAT = "dreamif-1"  # metadata key "format"; changes when old files can no longer be read
 

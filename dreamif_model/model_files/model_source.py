@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 from dreamif_model.errors import ConfigError, WeightsError
 from dreamif_model.model_files.graph_info import GraphInfo
-from dreamif_model.variants import network_config
+from dreamif_model.variants import WEIGHTS_FOLDER, network_config
 
 if TYPE_CHECKING:  # torch takes 2 s and 500 MB: imported only for a torch network
     from dreamif_model.network import Network
 
-WEIGHTS_FOLDER = Path(__file__).parents[1] / "weights"
 EXPORTED = {".onnx": "ONNX", ".xml": "OpenVINO", ".torchscript": "TorchScript"}
 
 

@@ -13,16 +13,9 @@ from tqdm import tqdm
 
 from dreamif_model import ConfigError
 from dreamif_model.backends import BACKENDS, available, check_available
+from dreamif_model.benchmark.case import ANCHOR, PEER, Case
 from dreamif_model.benchmark.classic_fusion import CLASSIC
-from dreamif_model.benchmark.measure import (
-    ANCHOR,
-    PEER,
-    Case,
-    Figures,
-    Peak,
-    measure_apart,
-    measure_peak,
-)
+from dreamif_model.benchmark.measure import Figures, Peak, measure_apart, measure_peak
 from dreamif_model.device import PRECISIONS, check_device_name, cuda_is_here, machine_name
 from dreamif_model.variants import AVERAGE
 from dreamif_ros.cli.model_options import add_device_option, add_variants_option

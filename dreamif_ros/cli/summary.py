@@ -9,8 +9,7 @@ from typing import Any
 
 from dreamif_model import VARIANTS
 from dreamif_model.benchmark.complexity import complexity
-from dreamif_model.model_files.model_source import WEIGHTS_FOLDER
-from dreamif_model.variants import AVERAGE
+from dreamif_model.variants import AVERAGE, WEIGHTS_FOLDER
 from dreamif_ros.cli.model_options import add_variants_option
 from dreamif_ros.cli.options import check_writable
 from dreamif_ros.cli.table import markdown_table, parse_size, text_table

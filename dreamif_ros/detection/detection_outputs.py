@@ -21,11 +21,7 @@ _IMAGES = {"detections/image": "rgb8", "detections/image/compressed": JPEG}
 class DetectionOutputs:
     """Life-cycle publishers of the detections and of the image with their boxes.
 
-    Without vision_msgs only the image is published.
-
-    Args:
-        node: The node that publishes.
-        names: Class names by number.
+    Without vision_msgs only the image is published. names: Class names by number.
     """
 
     def __init__(self, node: LifecycleNode, names: Mapping[int, str]) -> None:

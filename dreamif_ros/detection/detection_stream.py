@@ -71,17 +71,9 @@ class RateLimit:
 class DetectionStream:
     """Everything that an active detector owns; :meth:`close` ends it.
 
-    Args:
-        node: The node that subscribes.
-        detector: What detects.
-        outputs: The node's publishers.
-        settings: The node's parameters.
-        in_memory: Whether images come by :meth:`take`, without a subscription.
-
-    Attributes:
-        input: The subscription; None if images come in memory.
-        objects: Number of objects in the last image.
-        heard_s: When the last image came, or when the stream began, of time.monotonic().
+    in_memory: Images come by :meth:`take`, without a subscription: ``input`` is None.
+    objects: Number of objects in the last image.
+    heard_s: When the last image came, or when the stream began, of time.monotonic().
     """
 
     def __init__(

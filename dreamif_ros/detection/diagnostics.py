@@ -14,14 +14,7 @@ DROPS_OF_IMAGES = ("superseded", "unwatched", "above max_rate_hz", "refused", "f
 def detector_diagnostics(
     node: str, state: str, detector: Detector | None, stream: DetectionStream | None
 ) -> DiagnosticStatus:
-    """One status with all values.
-
-    Args:
-        node: Full name of the node.
-        state: Its life-cycle state.
-        detector: What it detects with, while configured.
-        stream: What it receives and publishes, while active.
-    """
+    """The status of the node (full name)."""
     values: dict[str, DiagnosticValue] = {"lifecycle state": state}
     if detector:
         values |= {"model": detector.config.model, "device": str(detector.device)}

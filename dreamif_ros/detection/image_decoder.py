@@ -11,11 +11,7 @@ from dreamif_ros import codec
 
 
 class ImageDecoder:
-    """Decodes messages to uint8 and normalizes thermal counts and °C.
-
-    Args:
-        max_megapixels: Larger images are refused.
-    """
+    """Decodes messages to uint8, normalizes thermal counts and °C, refuses too large images."""
 
     def __init__(self, max_megapixels: float) -> None:
         self.max_megapixels = max_megapixels

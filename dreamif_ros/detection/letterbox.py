@@ -24,13 +24,10 @@ class Letterbox:
 
     @classmethod
     def fit(cls, image: HeightWidth, limit: HeightWidth, stride: int | None = None) -> Letterbox:
-        """Scale an image to fit ``limit`` and centre it, as networks are trained.
+        """Scale an image of this size to fit ``limit`` and centre it, as networks are trained.
 
-        Args:
-            image: Size of the image.
-            limit: Maximum size of the input.
-            stride: For a network that takes any size: cut the bars so that both sides are
-                multiples of it. None: the input has the size ``limit``.
+        stride: For a network that takes any size: cut the bars so that both sides are multiples of
+        it. None: the input has the size ``limit``.
         """
         ratio = min(limit[0] / image[0], limit[1] / image[1])
         height, width = (max(1, round(side * ratio)) for side in image)

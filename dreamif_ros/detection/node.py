@@ -33,9 +33,6 @@ class DetectorNode(ManagedNode[DetectorSettings]):
 
     While configured it holds the model, while active also the subscription and the worker's
     thread. A fusion node in this process may hand over its images, see :meth:`listen_to`.
-
-    Args:
-        also_known: Parameters of other nodes in this process, which share its arguments.
     """
 
     def __init__(self, also_known: Sequence[str] = ()) -> None:

@@ -52,19 +52,8 @@ def runs_alone(file: ModelFile) -> bool:
 class OpenVINONetwork:
     """A detection network on the CPU: pixels in, boxes out.
 
-    Args:
-        file: The model.
-        device: ``auto`` or ``cpu``.
-        half: Must be false.
-
-    Attributes:
-        names: Class names by number.
-        device: ``cpu``.
-
-    Raises:
-        WeightsError: If the file cannot be used.
-        DeviceError: If OpenVINO is missing, and for another device.
-        ConfigError: For ``half``, and for an unknown device name.
+    WeightsError if the file cannot be used, DeviceError if OpenVINO is missing and for a device
+    other than ``auto`` and ``cpu``, ConfigError for ``half`` and for an unknown device name.
     """
 
     def __init__(self, file: ModelFile, device: str, half: bool) -> None:
@@ -109,11 +98,8 @@ class OpenVINONetwork:
     def input_size(self, image_size: int) -> tuple[HeightWidth, int | None]:
         """Maximum (height, width) of the input, and the stride that it may be cut to, if any.
 
-        Args:
-            image_size: The longer side in pixels; 0: the model's own.
-
-        Raises:
-            ConfigError: If the model was exported for another size only.
+        image_size: The longer side in pixels; 0: the model's own. ConfigError if the model was
+        exported for another size only.
         """
         return choose_input_size(self.path, image_size, self._own_size, self._stride)
 
@@ -174,15 +160,8 @@ def select_boxes(
 ) -> NDArray[np.float32]:
     """Non-maximum suppression within each class, as in ultralytics.
 
-    Args:
-        rows: (N, 4 + classes) centre x and y, width, height, and a score for each class.
-        confidence: As for :meth:`OpenVINONetwork.find`, and so are the others.
-        iou: See there.
-        keys: See there.
-        limit: See there.
-
-    Returns:
-        (n, 6) as :meth:`OpenVINONetwork.find`.
+    rows: (N, 4 + classes) centre x and y, width, height, and a score for each class. All else as
+    in :meth:`OpenVINONetwork.find`.
     """
     classes = rows[:, 4:].argmax(axis=1)
     scores = rows[np.arange(len(rows)), 4 + classes]

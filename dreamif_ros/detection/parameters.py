@@ -54,7 +54,7 @@ class DetectorSettings(NodeSettings):
     )
 
     def detector(self) -> DetectorConfig:
-        """What the detector is asked to do; ConfigError where a value is not for it."""
+        """The part that the detector needs; ConfigError if it cannot use a value."""
         names = tuple(name.strip() for name in self.classes.split(",") if name.strip())
         return DetectorConfig(
             model=self.model,

@@ -48,20 +48,9 @@ _RESTORED = ("OMP_NUM_THREADS", "NUMEXPR_MAX_THREADS", "YOLO_VERBOSE", "YOLO_CON
 class UltralyticsNetwork:
     """A detection network: pixels in, boxes out.
 
-    Args:
-        file: The model.
-        device: As for :func:`resolve_device`; auto is CUDA if there is one and the format runs
-            there.
-        half: Whether to compute in fp16.
-
-    Attributes:
-        names: Class names by number.
-        device: Name of the device that is used.
-
-    Raises:
-        WeightsError: If the file cannot be used.
-        DeviceError: For a device that is not there, or that this format cannot use.
-        ConfigError: If ``half`` is not possible, and for packages that are missing.
+    device: As for :func:`resolve_device`; auto is CUDA if there is one and the format runs there.
+    half: fp16. WeightsError if the file cannot be used, DeviceError for a device that is not there
+    or that this format cannot use, ConfigError if ``half`` is impossible and for missing packages.
     """
 
     def __init__(self, file: ModelFile, device: str, half: bool) -> None:
@@ -148,13 +137,9 @@ class UltralyticsNetwork:
 
 
 class Tracker:
-    """Follows boxes from image to image.
+    """Follows boxes from image to image; ConfigError if a package is missing.
 
-    Args:
-        name: ``bytetrack``, or ``botsort``, which also follows the camera's own motion.
-
-    Raises:
-        ConfigError: If a package is missing.
+    name: ``bytetrack``, or ``botsort``, which also follows the camera's own motion.
     """
 
     def __init__(self, name: str) -> None:
@@ -183,16 +168,9 @@ class Tracker:
         picture: NDArray[np.uint8] | None,
         confidence: float,
     ) -> NDArray[np.int64]:
-        """Give boxes their identities.
+        """Identity (n,) of each box in pixels of the image, -1 for boxes of no confirmed track.
 
-        Args:
-            rows: Boxes as :meth:`UltralyticsNetwork.find` returns them, in pixels of the image.
-            size: Of the image.
-            picture: (H, W) gray, for the camera's motion; None: the tracker does not follow it.
-            confidence: Minimum score of a box that begins a track.
-
-        Returns:
-            (n,) identity of each row, -1 for a row that belongs to no confirmed track.
+        picture: (H, W) gray, for the camera's motion. confidence: Minimum score to begin a track.
         """
         from ultralytics.engine.results import Boxes
 

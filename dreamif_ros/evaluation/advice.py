@@ -156,9 +156,8 @@ def _clocks_by_recording(found: Recorded) -> Iterator[str]:
         )
     elif offset_s is not None and repaired:
         yield (
-            f"the clocks differ: infrared stamps are {abs(offset_s):.3f} s "
-            f"{'behind' if offset_s > 0 else 'ahead'}, by when images were recorded: set "
-            f"sync.infrared_offset_s to {offset_s:.3f}, which gives {repaired.pairs} pairs"
+            f"{_clock(offset_s)}, by when images were recorded: set sync.infrared_offset_s: "
+            f"{offset_s:.3f}, which gives {repaired.pairs} pairs"
         )
 
 
@@ -172,12 +171,13 @@ def _clocks_by_motion(
     if abs(left_s) <= max(MIN_OFFSET_S, 2 * (offset.uncertainty_s or 0.0)):
         return
     wanted_s = pairing.infrared_offset_s + left_s
-    direction = "lags" if left_s > 0 else "is ahead"
     more = ", with the offsets that are set" if applied_s else ""
-    yield (
-        f"the thermal clock {direction} by {abs(left_s) * 1000:.0f} ms{more}: set "
-        f"sync.infrared_offset_s: {wanted_s:.3f}"
-    )
+    yield f"{_clock(left_s)}{more}: set sync.infrared_offset_s: {wanted_s:.3f}"
+
+
+def _clock(offset_s: float) -> str:
+    amount = f"{abs(offset_s) * 1000:.0f} ms" if abs(offset_s) < 1 else f"{abs(offset_s):.3f} s"
+    return f"the thermal clock {'lags' if offset_s > 0 else 'is ahead'} by {amount}"
 
 
 def _constant_skew(pairing: PairingSummary) -> Iterator[str]:

@@ -15,18 +15,12 @@ from dreamif_model.registration.geometry import Intrinsics
 
 
 class CameraInfos:
-    """Takes messages until the calibration is complete.
+    """Takes messages until the calibration is complete; ConfigError if the file cannot be used.
 
-    Args:
-        path: The file, or None for no registration.
-
-    Attributes:
-        missing: Cameras whose message has not come.
-        fault: Why pairs cannot be registered now; empty if they can be, or need not.
-        clock_offset_s: Seconds to add to infrared stamps.
-
-    Raises:
-        ConfigError: If the file cannot be used.
+    path: The file, or None for no registration.
+    missing: Cameras whose message has not come.
+    fault: Why pairs cannot be registered now; empty if they can be, or need not.
+    clock_offset_s: Seconds to add to infrared stamps.
     """
 
     def __init__(self, path: Path | None) -> None:

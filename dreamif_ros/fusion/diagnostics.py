@@ -22,15 +22,7 @@ def fusion_diagnostics(
     stream: FusionStream | None,
     mode: FusionMode | None,
 ) -> list[DiagnosticStatus]:
-    """One status of the node with all values and, while it is active, one of each camera.
-
-    Args:
-        node: Full name of the node.
-        state: Its life-cycle state.
-        pipeline: What it fuses with, while configured.
-        stream: What it receives and publishes, while active.
-        mode: The fusion mode that was declared last, if any.
-    """
+    """One status of the node (full name) and, while it is active, one of each camera."""
     values: dict[str, DiagnosticValue] = {"lifecycle state": state}
     if pipeline:
         values |= _model_values(pipeline)
@@ -77,8 +69,8 @@ def _stream_values(stream: FusionStream) -> dict[str, DiagnosticValue]:
         values[f"messages {reason}"] = getattr(pairing, reason)
     values["messages waiting"] = sum(stream.partners.waiting)
     values["jumps back in time"] = pairing.jumps
-    if stream.alignment is not None:
-        values["alignment (-1 to 1)"] = stream.alignment
+    if stream.fuser.alignment is not None:
+        values["alignment (-1 to 1)"] = stream.fuser.alignment
     return values | latencies(stream.statistics)
 
 

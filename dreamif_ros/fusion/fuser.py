@@ -20,20 +20,14 @@ from dreamif_ros.fusion.camera_health import (
 from dreamif_ros.fusion.camera_infos import CameraInfos
 
 SCORE_PERIOD_S = 1.0  # between two frames whose alignment is judged
-Images: TypeAlias = Both[NDArray[Any] | None]  # None: there is no image of this camera
+DecodedImages: TypeAlias = Both[NDArray[Any] | None]  # None: there is no image of this camera
 
 
 class Fuser:
     """Fuses the images that are there.
 
-    Args:
-        pipeline: What fuses.
-        infos: Whether the images can be registered.
-        watches: Whether the cameras can be trusted.
-        refuse: Called with the camera and the reason if its image cannot be used.
-
-    Attributes:
-        alignment: Agreement of both images' edges in [-1, 1], as last judged; None before.
+    refuse: Called with the camera and the reason if its image cannot be used.
+    alignment: Agreement of both images' edges in [-1, 1], as last judged; None before.
     """
 
     def __init__(
@@ -48,7 +42,9 @@ class Fuser:
         self.alignment: float | None = None
         self._scored_s = 0.0
 
-    def fuse(self, images: Images, visible_shape: tuple[int, int] | None) -> FusionResult | None:
+    def fuse(
+        self, images: DecodedImages, visible_shape: tuple[int, int] | None
+    ) -> FusionResult | None:
         """Fuse both, or take the healthier camera alone; None if neither is usable.
 
         visible_shape: (height, width) that infrared alone is laid on, if known.
@@ -64,13 +60,13 @@ class Fuser:
             return self._pipeline.infrared_alone(infrared, visible_shape)
         return None
 
-    def accept(self, images: Images) -> None:
+    def accept(self, images: DecodedImages) -> None:
         """Remember that these images could be used."""
         for camera, image in images.items():
             if image is not None:
                 self._watches[camera].accepted()
 
-    def _severity(self, camera: Camera, images: Images) -> Severity:
+    def _severity(self, camera: Camera, images: DecodedImages) -> Severity:
         if images[camera] is None:
             return Severity.UNUSABLE
         return severity(self._watches[camera].doubt(time.monotonic()))

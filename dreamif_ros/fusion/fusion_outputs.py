@@ -80,17 +80,7 @@ class FusionOutputs:
     def publish(
         self, result: FusionResult, header: Header, info: CameraInfo | None, quality: int
     ) -> dict[str, float]:
-        """Send what is wanted under ``header``.
-
-        Args:
-            result: The fused image and its dominance maps.
-            header: The header of every message.
-            info: The visible camera's info, which is published with this header; None: unknown.
-            quality: Of JPEG, 1 to 100.
-
-        Returns:
-            Seconds that encoding and publishing took.
-        """
+        """Send what is wanted under ``header``; returns the seconds of encode and publish."""
         seconds = {"encode": 0.0, "publish": 0.0}
         drawn = cache(lambda draw: draw(result))  # once, however many encodings are wanted
         for topic, publisher in self._images.items():

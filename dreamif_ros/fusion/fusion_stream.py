@@ -36,7 +36,7 @@ from dreamif_ros.fusion.camera_health import (
     severity,
 )
 from dreamif_ros.fusion.camera_infos import CameraInfos
-from dreamif_ros.fusion.fuser import Fuser
+from dreamif_ros.fusion.fuser import DecodedImages, Fuser
 from dreamif_ros.fusion.fusion_outputs import FusionOutputs, Listener
 from dreamif_ros.fusion.parameters import FusionSettings
 from dreamif_ros.fusion.partners import CameraFrame, Frames, Partners
@@ -48,7 +48,7 @@ from dreamif_ros.node.transport import (
     subscribe_images,
 )
 from dreamif_ros.node.worker import NewestWorker
-from dreamif_ros.stamps import from_seconds, split_ns
+from dreamif_ros.stamps import from_seconds, split_ns, to_ns
 
 _DECODE = Both(codec.decode_infrared, codec.decode_visible)
 
@@ -65,16 +65,7 @@ class _VisibleCamera:
 class FusionStream:
     """Everything that an active fusion node owns; :meth:`close` ends it.
 
-    Args:
-        node: The node that subscribes.
-        pipeline: What fuses.
-        outputs: The node's publishers.
-        infos: The calibration and the ``camera_info`` messages that it needs.
-        settings: The node's parameters.
-        listener: Takes fused images in memory.
-
-    Raises:
-        ConfigError: If a subscription or the pairing policy is refused; nothing stays behind.
+    ConfigError if a subscription or the pairing policy is refused; then nothing stays behind.
     """
 
     def __init__(
@@ -92,7 +83,7 @@ class FusionStream:
         self.statistics, self._visible, self._jumps = Statistics(), _VisibleCamera(), 0
         self.watches = Both.make(lambda _: CameraWatch(time.monotonic()))
         self.partners = Partners(settings.sync, self.watches, self.statistics)
-        self._fuser = Fuser(pipeline, infos, self.watches, self._refuse)
+        self.fuser = Fuser(pipeline, infos, self.watches, self._refuse)
         self.apply(settings)
         with ExitStack() as undo:
             self._worker = NewestWorker(self._process, "fusion-worker")
@@ -148,7 +139,7 @@ class FusionStream:
     def _receive(self, camera: Camera, message: codec.ImageMessage) -> CameraFrame:
         """Note that a message came, and bring its stamp to the clock that both cameras share."""
         now_s = time.monotonic()
-        stamp_ns = codec.stamp_ns(message)
+        stamp_ns = to_ns(message.header.stamp)
         self.statistics.count(f"{camera} received")
         if not stamp_ns:  # the driver sets no stamp: take the time of arrival
             self.statistics.count(f"{camera} unstamped")
@@ -174,14 +165,14 @@ class FusionStream:
     def _fuse(self, frames: Frames) -> None:
         waited_s = time.monotonic() - max(frame.arrived_s for frame in frames if frame)
         started = time.perf_counter()
-        images = Both[NDArray[Any] | None].make(lambda camera: self._decode(camera, frames[camera]))
+        images: DecodedImages = Both.make(lambda camera: self._decode(camera, frames[camera]))
         decode_s = time.perf_counter() - started
         listener = self._listener if self._listener and self._listener.wants_fused() else None
         if not listener and not self._outputs.wanted():
             self.statistics.count("unwatched")
-            self._fuser.accept(images)
+            self.fuser.accept(images)
             return
-        result = self._fuser.fuse(images, self._visible.shape)
+        result = self.fuser.fuse(images, self._visible.shape)
         if result is None:  # neither image is usable; each camera's reason was logged
             self.statistics.count("refused")
             return
@@ -269,8 +260,3 @@ class FusionStream:
         if mode is FusionMode.FUSED and not self.partners.counts.paired:
             return None
         return mode
-
-    @property
-    def alignment(self) -> float | None:
-        """Agreement of both images' edges in [-1, 1], as last judged."""
-        return self._fuser.alignment

@@ -34,11 +34,7 @@ class FusionNode(ManagedNode[FusionSettings]):
     """Subscribes to two cameras, publishes fused images and dominance maps.
 
     While configured it holds the model, while active also the subscriptions and the worker's
-    thread.
-
-    Args:
-        also_known: Parameters of other nodes in this process, which share its arguments.
-        listener: Takes every fused image in memory, in addition to subscribers.
+    thread. listener: Takes every fused image in memory, in addition to subscribers.
     """
 
     def __init__(self, also_known: Sequence[str] = (), listener: Listener | None = None) -> None:

@@ -24,10 +24,7 @@ def make_synchronizer(
     """The synchronizer of a policy.
 
     ``nearest`` is ours, `PairSynchronizer`; ``approximate`` and ``exact`` use ``message_filters``.
-
-    Raises:
-        ConfigError: For another policy, and if ``message_filters`` is needed and not installed.
-        ValueError: For limits out of range.
+    ConfigError for another policy, and if ``message_filters`` is needed and not installed.
     """
     if policy not in POLICIES:
         raise ConfigError(f"sync.policy is {policy!r}: choose one of {', '.join(POLICIES)}")

@@ -19,14 +19,10 @@ def status(
     message: str = "ok",
     is_error: bool = False,
 ) -> DiagnosticStatus:
-    """The status of a node or of one of its cameras.
+    """The status of a node or of one of its cameras: OK, or WARN with warnings as its message.
 
-    Args:
-        name: Full name of the node, or ``<node>: <camera>``.
-        values: What is shown, by key; keys carry their unit.
-        warnings: What is wrong. They are the message, and the level is WARN.
-        message: The message if nothing is wrong, and the level is OK.
-        is_error: Whether the level is ERROR.
+    name: ``<full name of the node>`` or ``<node>: <camera>``. message: Without warnings.
+    is_error: Whether the level is ERROR instead.
     """
     level = DiagnosticStatus.WARN if warnings else DiagnosticStatus.OK
     return DiagnosticStatus(

@@ -41,13 +41,9 @@ class ManagedNode(LifecycleNode, ABC, Generic[S]):
     A subclass makes and frees things in :meth:`configure`, :meth:`activate`, :meth:`deactivate`
     and :meth:`release`. It may refuse settings (:meth:`check`) and take live ones (:meth:`apply`).
 
-    Args:
-        name: Name of the node.
-        settings: Class of its settings, see :mod:`dreamif_ros.node.parameters`.
-        also_known: Parameters of other nodes in this process, which share its arguments.
-
-    Attributes:
-        settings: The parameters, replaced as a whole at every change.
+    settings: The class of its settings, see :mod:`dreamif_ros.node.parameters`; as an attribute
+    the parameters, which are replaced as a whole at every change.
+    also_known: Parameters of other nodes in this process, which share its arguments.
     """
 
     def __init__(self, name: str, settings: type[S], also_known: Sequence[str] = ()) -> None:

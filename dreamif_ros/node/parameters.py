@@ -149,18 +149,11 @@ def declare(
     """Declare the parameters of a settings class on a node; returns the settings, checked.
 
     The node must be created with ``automatically_declare_parameters_from_overrides=True``, so that
-    a misspelt name in a YAML file is seen here; rclpy would ignore it.
+    a misspelt name in a YAML file is seen here; rclpy would ignore it. ConfigError for an unknown
+    name, a wrong type, a value out of range and values that contradict each other.
 
-    Args:
-        node: The node that gets the parameters.
-        kind: The settings class.
-        read_only: Whether no parameter may change later.
-        also_known: Parameters of other nodes in this process. Those that came without a node's
-            name were given to this node as well; they are dropped here.
-
-    Raises:
-        ConfigError: For an unknown name, a wrong type, a value out of range and values that
-            contradict each other.
+    also_known: Parameters of other nodes in this process, which this node got as well if they came
+    without a node's name; they are dropped here.
     """
     rows = table(kind)
     given = {name: p.value for name, p in node.get_parameters_by_prefix("").items()}
@@ -182,8 +175,7 @@ def declare(
 def changed(settings: S, changes: Iterable[rclpy.parameter.Parameter[Any]], configured: bool) -> S:
     """``settings`` with changes, checked; parameters that are not of this class are ignored.
 
-    Raises:
-        ConfigError: For a bad value, and for a change that a configured node cannot take.
+    ConfigError for a bad value, and for a change that a configured node cannot take.
     """
     rows = {row.name: (row, value) for row, value in _walk(settings)}
     values = {name: value for name, (_, value) in rows.items()}

@@ -30,11 +30,8 @@ def run_nodes(create: Sequence[Callable[[], Node]], args: list[str] | None = Non
     """Create nodes in one process and spin them until SIGINT or SIGTERM.
 
     A node may have ``start()``, which is called before they spin, and ``stop()``, which must end
-    its threads.
-
-    Returns:
-        The exit status: 0 after a signal, 1 if a node refused to start, for a reason that is one
-        line on stderr, 2 for unknown arguments.
+    its threads. Returns the exit status: 0 after a signal, 1 if a node refused to start, with the
+    reason in one line on stderr, 2 for unknown arguments.
     """
     given = sys.argv[1:] if args is None else args
     if {"-h", "--help"} & set(given):
@@ -48,6 +45,7 @@ def run_nodes(create: Sequence[Callable[[], Node]], args: list[str] | None = Non
         return 1
     unknown = remove_ros_args(["", *given])[1:]
     if unknown:
+        rclpy.try_shutdown()
         print(f"unknown arguments: {' '.join(unknown)}; {HELP}", file=sys.stderr)
         return 2
     nodes: list[Node] = []

@@ -111,9 +111,7 @@ class FollowingSubscription:
     The user's parameters ``qos_overrides.<topic>.subscription.reliability``, ``depth`` and
     ``history`` take precedence; ConfigError for bad values. A reliability that is given stays.
 
-    Attributes:
-        topic: The resolved and remapped topic.
-        lost: Messages that were lost on their way, or that found a full queue.
+    lost: Messages that were lost on their way, or that found a full queue.
     """
 
     def __init__(
@@ -122,7 +120,7 @@ class FollowingSubscription:
         self._node, self._type, self._callback = node, message_type, callback
         self.lost = LostMessages()
         self._name = topic  # before remapping, which every subscription does again
-        self.topic: str = node.resolve_topic_name(topic)
+        self.topic: str = node.resolve_topic_name(topic)  # remapped, too
         overrides = qos_overrides(node, self.topic, "subscription")
         self._follows = "reliability" not in overrides
         policies = {"depth": INPUT_DEPTH, "reliability": BEST_EFFORT}

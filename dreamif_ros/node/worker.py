@@ -12,10 +12,8 @@ T = TypeVar("T")
 class NewestWorker(Generic[T]):
     """Calls ``process`` with the newest item offered, one at a time, off the caller's thread.
 
-    Args:
-        process: What to do with an item. It must handle its own errors: an exception ends the
-            thread.
-        name: Name of the thread, as debuggers show it.
+    ``process`` must handle its own errors: an exception ends the thread.
+    name: Name of the thread, as debuggers show it.
     """
 
     def __init__(self, process: Callable[[T], None], name: str) -> None:

@@ -30,6 +30,7 @@ from dreamif_model.thermal import ThermalNormalizer
 from dreamif_ros import codec
 from dreamif_ros.node.transport import choose_dds_settings
 from dreamif_ros.pictures import Picture, gray_to_rgb
+from dreamif_ros.stamps import to_ns
 
 NAMESPACE = f"/dreamif_demo_{os.getpid()}"  # two demos on one network stay apart
 START_TIMEOUT_S = 60.0  # until the first fused frame: imports, weights, the scene
@@ -68,17 +69,9 @@ class DemoRecording:
 def run_demo(
     seconds: float, variant: str, device: str, log: Path, rate_hz: float = 30.0
 ) -> DemoRecording:
-    """Run both nodes and record fused frames.
+    """Run both nodes until ``seconds`` of fused frames are recorded; their output goes to ``log``.
 
-    Args:
-        seconds: How long to record.
-        variant: Model variant.
-        device: Compute device.
-        log: File for the output of the nodes.
-        rate_hz: Rate of both cameras.
-
-    Raises:
-        DreamIFError: If a node ends early, or if nothing is fused.
+    DreamIFError if a node ends early, or if nothing is fused.
     """
     environment = dict(os.environ)  # for the nodes, which choose their own DDS settings
     choose_dds_settings()
@@ -133,7 +126,7 @@ class _Listener:
 
     def _record(self, topic: str, images: dict[int, Image], qos: QoSProfile) -> None:
         def store(message: Image) -> None:
-            images[codec.stamp_ns(message)] = message
+            images[to_ns(message.header.stamp)] = message
 
         self._node.create_subscription(Image, topic, store, qos)
 

@@ -39,7 +39,7 @@ Render = Callable[[float], NDArray[Any]]  # scene time in seconds to an image
 
 
 @dataclass(frozen=True)
-class _Clock:
+class _CameraClock:
     """A camera's own clock; frame 0 is taken at the start, which both cameras share."""
 
     start_s: float  # of time.monotonic()
@@ -63,7 +63,7 @@ class _CameraPublisher:
         render: Render,
         settings: CameraSettings,
         encoding: str,
-        clock: _Clock,
+        clock: _CameraClock,
         qos: QoSProfile,
     ) -> None:
         self._render, self._rate_hz, self._encoding = render, settings.rate_hz, encoding
@@ -108,7 +108,7 @@ class SimulatedCameras(Node):
                 _infrared_render(scene, infrared.encoding),
                 infrared,
                 infrared.encoding,
-                _Clock(start_s, start_ns, infrared.clock_offset_s, settings.jitter_s),
+                _CameraClock(start_s, start_ns, infrared.clock_offset_s, settings.jitter_s),
                 qos,
             ),
             _CameraPublisher(
@@ -117,7 +117,7 @@ class SimulatedCameras(Node):
                 scene.visible,
                 visible,
                 visible.encoding,
-                _Clock(start_s, start_ns, 0.0, settings.jitter_s),
+                _CameraClock(start_s, start_ns, 0.0, settings.jitter_s),
                 qos,
             ),
         )

@@ -28,13 +28,7 @@ class Browser:
     is sent only after that, so that no picture waits in a buffer, however slow the browser or the
     network is.
 
-    Args:
-        socket: The websocket.
-        streams: All streams of the page.
-        on_watch: Called when the browser shows other streams than before.
-
-    Attributes:
-        watched: Indices of the streams that the browser shows.
+    on_watch: Called when the browser shows other streams than before, which are ``watched``.
     """
 
     def __init__(

@@ -13,7 +13,7 @@ from dreamif_ros import codec
 from dreamif_ros.node.accounting import RECORDED_S
 from dreamif_ros.node.node_statistics import Statistics
 from dreamif_ros.node.transport import FollowingSubscription, input_topic, subscribe_images
-from dreamif_ros.stamps import to_seconds
+from dreamif_ros.stamps import to_ns, to_seconds
 
 HINTS = ("set image_transport to compressed", "start with --compressed")  # a node's hint, ours
 SILENT_S = 2.0  # after this time without an image the page shows the reason
@@ -91,7 +91,7 @@ class ImageTopic:
 
     def _take(self, message: Any) -> None:
         self._statistics.count("images")
-        age_s = time.time() - to_seconds(codec.stamp_ns(message))
+        age_s = time.time() - to_seconds(to_ns(message.header.stamp))
         if 0 <= age_s < RECORDED_S:
             self._statistics.add_latencies({LATENCY: age_s})
         self.newest = message

@@ -40,13 +40,8 @@ SPIN_S = 0.2  # a request to stop is noticed within this time
 class ViewNode(Node):
     """The image topics, the fusion mode, and the health of the nodes that publish them.
 
-    Args:
-        context: ROS context of the node.
-        names: Image topics.
-        transport: ``raw`` or ``compressed``.
-        namespace: Namespace of the node and of relative topics.
-        on_image: Called with a topic's index in ``names`` for each of its images, in the thread
-            that spins.
+    on_image: Called with a topic's index in ``names`` for each of its images, in the thread that
+    spins.
     """
 
     def __init__(

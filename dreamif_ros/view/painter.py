@@ -23,9 +23,8 @@ SHARES = ThermalConfig(mode="fixed", low=0.0, high=1.0)  # for dominance maps
 class Painter:
     """Paints the images of one topic; keeps the thermal range between them.
 
-    Args:
-        width: Maximum width of the picture, in pixels.
-        shares: Whether ``32FC1`` images are shares in [0, 1], not °C.
+    width: Maximum width of the picture, in pixels.
+    shares: Whether ``32FC1`` images are shares in [0, 1], not °C.
     """
 
     def __init__(self, width: int, shares: bool = False) -> None:

@@ -45,14 +45,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class ViewConfig:
     """What is shown and where.
 
-    names: Image topics.
-    transport: ``raw`` or ``compressed``.
-    namespace: Namespace of the topics.
-    ros_args: Arguments for ROS, such as remappings.
-    host: Address to listen on.
-    port: 0 takes a free one.
-    rate_hz: Maximum rate of the pictures of a stream.
-    width: Maximum width of a picture, in pixels.
+    names: Image topics. transport: ``raw`` or ``compressed``. port: 0 takes a free one.
+    rate_hz, width: Maximum rate of the pictures of a stream, and their maximum width in pixels.
     """
 
     names: Sequence[str]
@@ -68,13 +62,8 @@ class ViewConfig:
 def serve(config: ViewConfig, on_ready: Callable[[str, bool], None]) -> None:
     """Show the page until SIGINT or SIGTERM.
 
-    Args:
-        config: What is shown and where.
-        on_ready: Called with the page's address, and whether only this machine can reach it.
-
-    Raises:
-        DreamIFError: If the address is not free.
-        ConfigError: If ROS refuses a name or an argument.
+    on_ready: Called with the page's address, and whether only this machine can reach it.
+    DreamIFError if the address is not free, ConfigError if ROS refuses a name or an argument.
     """
     asyncio.run(_serve(config, on_ready))
 
@@ -123,11 +112,8 @@ def is_loopback(host: str) -> bool:
 class View:
     """Paints the streams and sends them to the browsers.
 
-    Args:
-        config: What is shown.
-        local: Whether only this machine can connect. A request must then have a name of this
-            machine: another name belongs to a web site that made its own name resolve to this
-            machine (DNS rebinding).
+    local: Only this machine can connect. A request must then have a name of this machine: another
+    name belongs to a web site that made its own name resolve to this machine (DNS rebinding).
     """
 
     def __init__(self, config: ViewConfig, local: bool) -> None:

@@ -1,4 +1,4 @@
-"""Camera processes around a fusion node, and everything that the node says."""
+"""A fusion node and two cameras, each a process, and everything that the node publishes."""
 
 import itertools
 import json
@@ -16,6 +16,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
 from dreamif_model import FusionPipeline, ThermalConfig
+from dreamif_model.cameras import Both, Camera
 from dreamif_ros.fusion.diagnostics import DROPS_OF_MESSAGES, DROPS_OF_PAIRS
 from dreamif_ros.node.lost_messages import LostMessages
 from helpers import camera_source
@@ -23,22 +24,21 @@ from helpers.camera_source import Settings, picture
 from helpers.ros_processes import STOP_TIMEOUT_S, client, parameters, running, spin_until
 
 NODE = "dreamif_ros.fusion.node"
-CAMERAS = ("infrared", "visible")
-WITHOUT = {"infrared": "visible_only", "visible": "infrared_only"}
+WITHOUT = Both("visible_only", "infrared_only")  # the mode if one camera is at fault
 QOS = QoSProfile(depth=100)
 LATCHED = QoSProfile(depth=10, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
 STATELESS = {"thermal__smoothing": 1.0}  # what is fused depends on no earlier frame
 DECLARED_S = 1.0  # a fault is declared within this time ...
-ALLOWANCE_S = 0.5  # ... and so much more on a machine that has other things to do
+ALLOWANCE_S = 0.5  # ... and this much later on a machine that has other things to do
 FOUND_S = 5.0  # DDS takes so long to find a new publisher: its announcements are seconds apart
 LOOK_S = 0.2  # between two looks at what came, on a machine that does not hold us up
 SETTLED_S = 0.3  # after a mode is declared, images of the mode before may still be on their way
 ALIKE = 10  # looks at counts at most, until two in a row are alike
-LEAST_HZ = 8.0  # of the images that come at 30 Hz on a machine with nothing else to do
+MIN_HZ = 8.0  # rate of the images, which come at 30 Hz on a machine with nothing else to do
 INFRARED_SHARE = {"fused": 0.5, "visible_only": 0.0, "infrared_only": 1.0}  # of variant average
 
 
-class Camera:
+class CameraProcess:
     """The process of camera_source.py."""
 
     def __init__(self, name, *ros_arguments):
@@ -91,11 +91,11 @@ class Camera:
 
 
 class CameraRig:
-    """Two cameras, a running node, and what was heard of it with the moment when."""
+    """Two cameras, a running node, and what it published, with the time."""
 
     def __init__(self, node, process, cameras):
         self.node, self.process = node, process
-        self.cameras = {camera.name: camera for camera in cameras}
+        self.cameras = cameras
         self.images, self.infrared_shares = deque(maxlen=1000), deque(maxlen=1000)  # with when sent
         self.modes, self.statuses = [], {}
         self.heard, self.missed = 0, LostMessages()  # images
@@ -120,15 +120,15 @@ class CameraRig:
         self.statuses |= {status.name: status for status in message.status}
 
     def recover(self):
-        """Nothing is wrong any more: both cameras are fused."""
-        for camera in self.cameras.values():
+        """Heal both cameras and wait until they are fused."""
+        for camera in self.cameras:
             camera.heal()
         assert spin_until(self.node, lambda: self.modes[-1][1] == "fused", 10.0), self.report()
         self.spin(SETTLED_S)
         self.hear("fused")
 
     def spin(self, seconds):
-        """Listen for some time in which the machine does not hold us up; returns when it began.
+        """Listen for some time in which this process is not held up; returns when it began.
 
         That is in nanoseconds of wall time, as are the times at which images were sent.
         """
@@ -137,7 +137,7 @@ class CameraRig:
         def over():
             nonlocal begun_s, looked_s
             now_s = time.monotonic()
-            if now_s - looked_s > LOOK_S:  # others were, too: what came of it has to settle
+            if now_s - looked_s > LOOK_S:  # the other processes were held up as well: wait
                 begun_s = now_s + SETTLED_S
             looked_s = now_s
             return now_s - begun_s >= seconds
@@ -148,7 +148,7 @@ class CameraRig:
     def wait_for_mode(self, mode, since_s, within_s=DECLARED_S):
         """Wait until a mode is declared; fails when it is declared too late.
 
-        The time for which the machine held up this process is allowed to the node as well.
+        The node gets as much more time as this process was held up.
         """
         moments, looked_s, held_up_s = [], since_s, 0.0
 
@@ -163,18 +163,18 @@ class CameraRig:
         limit_s = within_s + ALLOWANCE_S + held_up_s
         assert moments[0] <= limit_s, (moments[0], limit_s, self.report())
 
-    def hear(self, mode, seconds=0.5, least_hz=LEAST_HZ, **as_if):
-        """Listen for some time: images come, all of them with the values of this mode.
+    def hear(self, mode, seconds=0.5, min_hz=MIN_HZ, **as_if):
+        """Listen for some time: images come, and all have the values of this mode.
 
-        least_hz: how often they come. as_if: settings of a camera, instead of those it has.
+        min_hz: their minimum rate. as_if: settings of a camera that are assumed instead of its own.
         """
         since_ns = self.spin(seconds)
-        settings = {name: camera.settings for name, camera in self.cameras.items()}
+        settings = {camera.value: process.settings for camera, process in self.cameras.items()}
         possible = possible_images(**(settings | as_if))
         images = [image for sent_ns, image in self.images if sent_ns > since_ns]
         kinds = [possible.get(bytes(image.data), "unknown") for image in images]
         assert set(kinds) == {mode}, (kinds, self.report())
-        assert len(kinds) >= least_hz * seconds, (len(kinds), self.report())
+        assert len(kinds) >= min_hz * seconds, (len(kinds), self.report())
         shares = [shares for sent_ns, shares in self.infrared_shares if sent_ns > since_ns]
         assert shares
         assert all(found == {INFRARED_SHARE[mode]} for found in shares)
@@ -202,8 +202,8 @@ class CameraRig:
         assert spin_until(self.node, said, 10.0), self.report()
 
     def pause(self):
-        """Both cameras fall silent; returns what the cameras, the node and we count until then."""
-        sent = {f"{name} sent": camera.tell(rate_hz=0.0) for name, camera in self.cameras.items()}
+        """Silence both cameras; returns the counts of cameras, node and rig until then."""
+        sent = {f"{camera} sent": p.tell(rate_hz=0.0) for camera, p in self.cameras.items()}
         self.spin(SETTLED_S)
         before, now = None, self._all_counts()
         for _ in range(ALIKE):
@@ -216,8 +216,8 @@ class CameraRig:
         return self.counts() | {"heard": self.heard, "missed": self.missed.count or 0}
 
     def resume(self):
-        """After a pause."""
-        for camera in self.cameras.values():
+        """Let both cameras go on after a pause."""
+        for camera in self.cameras:
             camera.tell(rate_hz=Settings.rate_hz)
 
     def counts(self):
@@ -241,7 +241,7 @@ def camera_rig(log, **values):
     with ExitStack() as stack:
         arguments = parameters(variant="average", **(STATELESS | values))
         process = stack.enter_context(running(NODE, *arguments, log=log))
-        cameras = [stack.enter_context(closing(Camera(name))) for name in CAMERAS]
+        cameras = Both.make(lambda camera: stack.enter_context(closing(CameraProcess(camera))))
         rig = CameraRig(stack.enter_context(client()), process, cameras)
         assert spin_until(rig.node, lambda: "fused" in dict(rig.modes).values(), 60.0), rig.report()
         yield rig
@@ -250,8 +250,8 @@ def camera_rig(log, **values):
 def possible_images(infrared, visible):
     """What a fused image of cameras with these settings can be: from its bytes to its mode."""
     pipeline = FusionPipeline("average", "cpu", thermal=ThermalConfig(smoothing=1.0))
-    visibles = [picture("visible", k, visible) for k in range(visible.pictures)]
-    infrareds = [picture("infrared", k, infrared) for k in range(infrared.pictures)]
+    visibles = [picture(Camera.VISIBLE, k, visible) for k in range(visible.pictures)]
+    infrareds = [picture(Camera.INFRARED, k, infrared) for k in range(infrared.pictures)]
     images = {"visible_only": {_rgb(image).tobytes() for image in visibles}}
     if not infrared.nan:
         shape = visibles[0].shape[:2]
@@ -269,20 +269,19 @@ def _rgb(image):
 
 
 def unaccounted(before, after):
-    """Of the counts at two pauses of a rig: what became of images that nobody counted.
+    """Images that nobody counted, from the counts at two pauses of a rig.
 
-    All are 0: messages sent, messages received, pairs and lone images, images published.
+    All must be 0: messages sent, messages received, pairs and lone images, images published.
     """
     n = {key: count - before.get(key, 0) for key, count in after.items()}
-    received = {name: n[f"{name} received"] for name in CAMERAS}
-    messages = sum(received.values()) - 2 * n["pairs"]
+    messages = sum(n[f"{camera} received"] for camera in Camera) - 2 * n["pairs"]
     messages -= sum(n[f"messages {reason}"] for reason in (*DROPS_OF_MESSAGES, "waiting"))
     moments = n["pairs"] + n["images used alone"] - n["published"]
     moments -= sum(n[f"pairs {reason}"] for reason in DROPS_OF_PAIRS)
     return {
         **{
-            f"{name} sent": n[f"{name} sent"] - n[f"{name} lost"] - received[name]
-            for name in CAMERAS
+            f"{camera} sent": n[f"{camera} sent"] - n[f"{camera} lost"] - n[f"{camera} received"]
+            for camera in Camera
         },
         "received": messages,
         "pairs": moments,

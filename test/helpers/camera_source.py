@@ -19,8 +19,7 @@ from std_msgs.msg import Header
 
 from dreamif_ros.codec.ros_messages import ROS_MESSAGES
 from dreamif_ros.node.transport import choose_dds_settings
-
-NANOSECONDS = 1_000_000_000
+from dreamif_ros.stamps import from_seconds, split_ns
 
 
 @dataclass(frozen=True)
@@ -116,19 +115,19 @@ class CameraSource:
     def _publish(self):
         image = self._messages[self._frame % len(self._messages)]
         stamp = image.header.stamp
-        stamp.sec, stamp.nanosec = divmod(self._stamp_ns(), NANOSECONDS)
+        stamp.sec, stamp.nanosec = split_ns(self._stamp_ns())
         self._publisher.publish(image)
         self._sent += 1
 
     def _stamp_ns(self):
         if self._settings.stamps == "zero":
             return 0
-        stamp_ns = round(self._frame * NANOSECONDS / self._settings.rate_hz)
+        stamp_ns = from_seconds(self._frame / self._settings.rate_hz)
         if self._settings.stamps == "stopped":
             stamp_ns = self._changed_ns
         if self._settings.stamps == "backwards":
             stamp_ns = 2 * self._changed_ns - stamp_ns
-        return stamp_ns + round(self._settings.ahead_s * NANOSECONDS)
+        return stamp_ns + from_seconds(self._settings.ahead_s)
 
 
 if __name__ == "__main__":

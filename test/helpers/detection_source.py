@@ -1,4 +1,4 @@
-"""A detector of the least kind, as a process of its own: `python detection_source.py`.
+"""A minimal detector as a process of its own: `python detection_source.py`.
 
 Publishes one message on `every_field`, latched, in which no two numbers or texts are the same.
 """

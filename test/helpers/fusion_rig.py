@@ -7,26 +7,30 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header, String
 
 from dreamif_ros.codec.ros_messages import ROS_MESSAGES
+from dreamif_ros.stamps import split_ns
 from helpers.ros_processes import spin_until, wait_until_heard
 
 NODE = "dreamif_ros.fusion.node"
 QOS = QoSProfile(depth=50)
 LATCHED = QoSProfile(depth=10, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
 K = [64.0, 0.0, 31.5, 0.0, 64.0, 23.5, 0.0, 0.0, 1.0]  # the visible camera's
-STILL = {"health__frozen_s": 0.0}  # the rig repeats one pair
-PATIENT = STILL | {"health__timeout_s": 0.0}  # and that now and then: each camera is waited for
+STILL = {"health__frozen_s": 0.0}  # the rig repeats one pair, which is no fault here
+PATIENT = STILL | {"health__timeout_s": 0.0}  # and may pause: no camera is silent
 RNG = np.random.default_rng(0)
 VISIBLE = RNG.integers(0, 256, (48, 64, 3), dtype=np.uint8)
 INFRARED = RNG.integers(0, 256, (48, 64), dtype=np.uint8)
 
 
 class Rig:
-    """Publishes pairs to a running node and hears what it makes of them."""
+    """Publishes pairs to a running node and records its outputs.
+
+    frame: The number of frames that another rig sent to this node before: stamps must increase.
+    """
 
     OUTPUTS = ("fused/image_raw", "dominance/infrared", "dominance/visible", "dominance/overlay")
 
-    def __init__(self, node, process, outputs=OUTPUTS):
-        self.node, self.process, self.frame = node, process, 0
+    def __init__(self, node, process, outputs=OUTPUTS, frame=0):
+        self.node, self.process, self.frame = node, process, frame
         self.heard = {topic: [] for topic in outputs}
         self.infos, self.modes, self.state = [], [], {}
         for topic, messages in self.heard.items():
@@ -43,7 +47,7 @@ class Rig:
         assert spin_until(node, self.info.get_subscription_count)
 
     def destroy(self):
-        """Take all topics back."""
+        """Destroy all publishers and subscriptions."""
         for publisher in (self.infrared, self.visible, self.info):
             self.node.destroy_publisher(publisher)
         for subscription in list(self.node.subscriptions):
@@ -61,7 +65,7 @@ class Rig:
         """Publish one pair of messages under a new stamp; returns the visible header."""
         self.frame += 1
         visible.header, infrared.header = self.header("rgb"), self.header("thermal")
-        carry_s, nanosec = divmod(infrared_late_ns, 1_000_000_000)
+        carry_s, nanosec = split_ns(infrared_late_ns)
         infrared.header.stamp.sec += carry_s
         infrared.header.stamp.nanosec = nanosec
         self.info.publish(CameraInfo(header=visible.header, width=64, height=48, d=[0.0] * 5, k=K))

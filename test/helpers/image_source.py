@@ -1,4 +1,4 @@
-"""A camera of the least kind, as a process of its own: `python image_source.py RELIABILITY`.
+"""A minimal camera as a process of its own: `python image_source.py RELIABILITY`.
 
 Publishes 640×480 bgr8 images on `camera/image_raw` at 30 Hz, numbered in the seconds of their
 stamps, with whatever DDS settings the environment has.

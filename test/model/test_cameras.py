@@ -20,6 +20,7 @@ def test_both_hold_one_thing_for_each_camera():
     both = Both.make(lambda camera: [camera.value])
     assert list(both) == [["infrared"], ["visible"]]
     assert both[Camera.VISIBLE] is both.visible
+    assert both["infrared"] is both.infrared
     both[Camera.INFRARED] = ["other"]
     assert dict(both.items()) == {Camera.INFRARED: ["other"], Camera.VISIBLE: ["visible"]}
     assert both.map(len) == Both(1, 1)

@@ -40,7 +40,7 @@ def test_the_kit_is_packed_and_rehearsed(pairs, tmp_path):
     assert (kit / "pairs" / "msrs" / "ir" / "first.png").read_bytes()
     assert {path.stem for path in (kit / "weights").iterdir()} >= {"nano", "tiny"}
 
-    done = call("run", "--kit", kit, "--out", out, "--minutes", "5", "--rehearse")
+    done = call("run", "--kit", kit, "--out", out, "--minutes", "15", "--rehearse")
     assert done.returncode == 0, done.stdout + done.stderr
     results = json.loads((out / "results.json").read_text())
     assert results["tests"] == 0

@@ -4,8 +4,9 @@ import sys
 
 import pytest
 from helpers import ROOT
-from helpers.camera_rig import CAMERAS, unaccounted
+from helpers.camera_rig import unaccounted
 
+from dreamif_model.cameras import Camera
 from dreamif_ros.fusion.diagnostics import DROPS_OF_MESSAGES, DROPS_OF_PAIRS
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -16,7 +17,7 @@ pytestmark = pytest.mark.realtime
 
 NOTHING = dict.fromkeys(
     (
-        *(f"{camera} {what}" for camera in CAMERAS for what in ("sent", "lost", "received")),
+        *(f"{camera} {what}" for camera in Camera for what in ("sent", "lost", "received")),
         *(f"messages {reason}" for reason in (*DROPS_OF_MESSAGES, "waiting")),
         *(f"pairs {reason}" for reason in DROPS_OF_PAIRS),
         *("pairs", "images used alone", "published", "heard", "missed"),

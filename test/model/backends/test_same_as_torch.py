@@ -22,10 +22,10 @@ from dreamif_model.backends.openvino import (
 )
 from dreamif_model.engine import FusionEngine
 from dreamif_model.image_files import find_pairs, read_gray, read_rgb
-from dreamif_model.model_files.model_source import WEIGHTS_FOLDER, ModelSource
+from dreamif_model.model_files.model_source import ModelSource
 from dreamif_model.registration.geometry import Homography
 from dreamif_model.thermal import ThermalNormalizer
-from dreamif_model.variants import SWITCHES, network_config
+from dreamif_model.variants import SWITCHES, WEIGHTS_FOLDER, network_config
 from dreamif_ros.scene import Scene, SceneConfig
 
 ODD = 131, 171  # height and width, no multiple of anything

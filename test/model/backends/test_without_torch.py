@@ -82,11 +82,11 @@ def test_modules_that_others_import(module):
     assert run(f"import {module}\n" + ABSENT + "print('done')") == ["done"]
 
 
-@pytest.mark.parametrize("node", ["fusion_node", "detector_node", "simulated_cameras"])
-def test_the_nodes(node):
+@pytest.mark.parametrize("folder", ["fusion", "detection", "simulation"])
+def test_the_nodes(folder):
     pytest.importorskip("rclpy", reason="needs ROS")
-    assert run(f"import dreamif_ros.{node}\n" + ABSENT + "print('done')") == ["done"]
-    assert run(f"{FORBIDDEN}import dreamif_ros.{node}; print('done')") == ["done"]
+    assert run(f"import dreamif_ros.{folder}.node\n" + ABSENT + "print('done')") == ["done"]
+    assert run(f"{FORBIDDEN}import dreamif_ros.{folder}.node; print('done')") == ["done"]
 
 
 def test_these_tests_would_see_torch():

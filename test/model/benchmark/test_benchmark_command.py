@@ -9,14 +9,9 @@ import torch
 from helpers.networks import Mean
 
 from dreamif_model.backends import available
+from dreamif_model.benchmark.case import ANCHOR, Case
 from dreamif_model.benchmark.classic_fusion import CLASSIC
-from dreamif_model.benchmark.measure import (
-    ANCHOR,
-    Case,
-    Figures,
-    Peak,
-    measure,
-)
+from dreamif_model.benchmark.measure import Figures, Peak, measure
 from dreamif_ros import cli
 from dreamif_ros.cli.benchmark import HEADER
 from dreamif_ros.cli.table import markdown_table, text_table

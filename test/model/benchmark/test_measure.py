@@ -12,18 +12,10 @@ import torch
 from dreamif_model import DreamIFError
 from dreamif_model.backends import available
 from dreamif_model.benchmark import measure as benchmark
+from dreamif_model.benchmark.case import ANCHOR, ANCHOR_CHANNELS, Case
 from dreamif_model.benchmark.classic_fusion import CLASSIC
 from dreamif_model.benchmark.complexity import complexity
-from dreamif_model.benchmark.measure import (
-    ANCHOR,
-    ANCHOR_CHANNELS,
-    Case,
-    Figures,
-    Peak,
-    measure,
-    measure_apart,
-    measure_peak,
-)
+from dreamif_model.benchmark.measure import Figures, Peak, measure, measure_apart, measure_peak
 from dreamif_model.engine import STAGES
 
 HERE = available("cpu")

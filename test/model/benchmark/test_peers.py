@@ -6,11 +6,8 @@ import torch
 from helpers.networks import Mean
 
 from dreamif_model import ConfigError, WeightsError
-from dreamif_model.benchmark.measure import (
-    PEER,
-    Case,
-    measure,
-)
+from dreamif_model.benchmark.case import PEER, Case
+from dreamif_model.benchmark.measure import measure
 
 IMAGE = torch.zeros(1, 1, 48, 64)
 

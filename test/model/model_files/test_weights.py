@@ -11,9 +11,8 @@ from dreamif_model.benchmark.complexity import complexity
 from dreamif_model.comparison import BASELINES, compare, network_method
 from dreamif_model.degradations.spec import DegradationSpec
 from dreamif_model.image_files import find_pairs
-from dreamif_model.model_files.model_source import WEIGHTS_FOLDER
 from dreamif_model.thermal import ThermalNormalizer
-from dreamif_model.variants import network_config
+from dreamif_model.variants import WEIGHTS_FOLDER, network_config
 from dreamif_ros.scene.scene import Scene, SceneConfig
 
 VARIANTS = ("nano", "tiny")

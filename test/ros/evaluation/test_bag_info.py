@@ -223,8 +223,8 @@ class TestAdvice:
         assert info.cameras.pairing.pairs == 0
         assert info.cameras.clock_offset_s == pytest.approx(10)
         assert info.cameras.pairing_with_offset.pairs == 25
-        words = "infrared stamps are 10.000 s behind, by when images were recorded: set "
-        assert f"{words}sync.infrared_offset_s to 10.000, which gives 25 pairs" in told(info)
+        words = "the thermal clock lags by 10.000 s, by when images were recorded: set "
+        assert f"{words}sync.infrared_offset_s: 10.000, which gives 25 pairs" in told(info)
         assert "-p sync.infrared_offset_s:=10.000" in commands(info)[0]
 
     def test_a_constant_skew_is_told(self, tmp_path):

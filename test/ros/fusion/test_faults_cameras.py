@@ -5,8 +5,10 @@ import time
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
-from helpers.camera_rig import CAMERAS, DECLARED_S, FOUND_S, WITHOUT
+from helpers.camera_rig import DECLARED_S, FOUND_S, WITHOUT
 from helpers.ros_processes import spin_until
+
+from dreamif_model.cameras import Camera
 
 pytestmark = pytest.mark.realtime
 
@@ -21,7 +23,7 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize("camera", CAMERAS)
+@pytest.mark.parametrize("camera", Camera)
 @pytest.mark.parametrize(("fault", "settings"), FAULTS)
 def test_the_other_camera_goes_on_alone_until_a_fault_is_over(rig, camera, fault, settings):
     failed_s = time.monotonic()
@@ -35,7 +37,7 @@ def test_the_other_camera_goes_on_alone_until_a_fault_is_over(rig, camera, fault
     rig.wait_for_status(DiagnosticStatus.OK, "ok")
 
 
-@pytest.mark.parametrize("camera", CAMERAS)
+@pytest.mark.parametrize("camera", Camera)
 def test_a_killed_camera_and_a_new_one(rig, camera):
     rig.cameras[camera].kill()
     killed_s = time.monotonic()
@@ -46,21 +48,21 @@ def test_a_killed_camera_and_a_new_one(rig, camera):
 
 
 def test_both_cameras_killed_and_new_ones(rig):
-    for camera in CAMERAS:
+    for camera in Camera:
         rig.cameras[camera].kill()
     killed_s = time.monotonic()
     rig.wait_for_mode("none", killed_s)
     rig.wait_for_status(DiagnosticStatus.ERROR, "infrared is silent; visible is silent")
-    for camera in CAMERAS:
+    for camera in Camera:
         rig.wait_for_silence_to_be_logged(camera)
     since_ns = rig.spin(0.5)
     assert [sent_ns for sent_ns, _ in rig.images if sent_ns > since_ns] == []
-    for camera in CAMERAS:
+    for camera in Camera:
         rig.cameras[camera].start()
     rig.expect("fused", time.monotonic(), FOUND_S)
 
 
-@pytest.mark.parametrize("camera", CAMERAS)
+@pytest.mark.parametrize("camera", Camera)
 def test_a_camera_that_is_stopped_for_5_seconds(rig, camera):
     stopped_s = time.monotonic()
     rig.cameras[camera].signal(signal.SIGSTOP)

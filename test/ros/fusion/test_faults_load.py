@@ -72,7 +72,7 @@ def counted(rig):
 
 def test_a_burst_at_200_hz(counted):
     rig = counted
-    for camera in rig.cameras.values():
+    for camera in rig.cameras:
         camera.tell(rate_hz=200.0)
     rig.spin(1.0)
     rig.hear("fused", seconds=3.0)

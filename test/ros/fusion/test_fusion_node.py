@@ -1,6 +1,5 @@
-"""The fusion node as a process, over real DDS: values, headers, bad input, clean ends."""
+"""The fusion node as a process, over real DDS: values, headers, bad input."""
 
-import signal
 from pathlib import Path
 
 import cv2
@@ -16,34 +15,6 @@ from dreamif_ros import codec
 from dreamif_ros.codec.ros_messages import ROS_MESSAGES
 
 pytestmark = pytest.mark.realtime
-
-
-@pytest.fixture
-def rig(tmp_path):
-    with (
-        running(NODE, *parameters(variant="average", **PATIENT), log=tmp_path / "log") as process,
-        client() as node,
-    ):
-        yield Rig(node, process)
-
-
-def test_outputs_have_the_pipelines_values_and_the_visible_header(rig):
-    header = rig.send(*rig.good_pair())
-    rig.wait(1)
-    expected = FusionPipeline("average", "cpu").fuse(visible=VISIBLE, infrared=INFRARED)
-    fused, infrared, visible, overlay = (messages[0] for messages in rig.heard.values())
-    assert {m.header.frame_id for m in (fused, infrared, visible, overlay)} == {"rgb"}
-    assert all(m.header == header for m in (fused, infrared, visible, overlay))
-    np.testing.assert_array_equal(codec.decode_visible(fused), expected.fused)
-    for message, dominance in (
-        (infrared, expected.dominance_infrared),
-        (visible, expected.dominance_visible),
-    ):
-        assert (message.encoding, message.height, message.width) == ("32FC1", 48, 64)
-        np.testing.assert_array_equal(np.frombuffer(message.data, np.float32), dominance.ravel())
-    assert (overlay.encoding, overlay.height, overlay.width) == ("bgr8", 48, 64)
-    assert spin_until(rig.node, lambda: rig.infos)
-    assert (rig.infos[0].header, rig.infos[0].width) == (header, 64)
 
 
 def test_on_a_cpu_it_is_small_and_does_without_torch(tmp_path):
@@ -62,73 +33,6 @@ def test_on_a_cpu_it_is_small_and_does_without_torch(tmp_path):
         assert "libtorch" not in (folder / "maps").read_text()
 
 
-def broken_pairs():
-    visible = ROS_MESSAGES.image(VISIBLE, "bgr8", Header())
-    infrared = ROS_MESSAGES.image(INFRARED, "mono8", Header())
-
-    def changed(message, **changes):
-        copy = ROS_MESSAGES.image(
-            VISIBLE if message is visible else INFRARED, message.encoding, Header()
-        )
-        for name, value in changes.items():
-            setattr(copy, name, value)
-        return copy
-
-    yield "encoding 'bayer_rggb8' is not one of", changed(visible, encoding="bayer_rggb8"), infrared
-    yield "needs a step of at least 192 bytes, got 10", changed(visible, step=10), infrared
-    yield "needs 3072 bytes of data, got 100", visible, changed(infrared, data=bytes(100))
-    yield "empty image", changed(visible, width=0, data=b""), infrared
-    yield (
-        "visible image is mono16, expected 8 bit",
-        changed(visible, encoding="mono16", step=128),
-        infrared,
-    )
-
-
-def test_a_bad_image_is_named_and_the_other_camera_goes_on(rig):
-    """Each bad half is refused with its reason; the good half is published alone."""
-    for k, (words, visible, infrared) in enumerate(broken_pairs()):
-        rig.send(visible, infrared)
-        rig.process.wait_for_output(words)
-        rig.wait(2 * k + 1)
-        rig.send(*rig.good_pair())
-        rig.wait(2 * k + 2)
-        spin_until(rig.node, lambda: False, 1.1)  # the log line is throttled to one a second
-    assert "Traceback" not in rig.process.output()
-    refused = ("visible refused", "infrared refused", "published")
-    expected = ["4", "1", "10"]
-    assert spin_until(rig.node, lambda: [rig.state.get(k) for k in refused] == expected), rig.state
-    pipeline = FusionPipeline("average", "cpu")
-    fused = [codec.decode_visible(message) for message in rig.heard["fused/image_raw"]]
-    both = pipeline.fuse(visible=VISIBLE, infrared=INFRARED).fused
-    for k, alone in enumerate([INFRARED, INFRARED, VISIBLE, INFRARED, INFRARED]):
-        rgb = alone if alone.ndim == 3 else np.repeat(alone[..., None], 3, axis=2)
-        np.testing.assert_array_equal(fused[2 * k], rgb)
-        np.testing.assert_array_equal(fused[2 * k + 1], both)
-
-
-def test_nothing_is_computed_while_nobody_subscribes(tmp_path):
-    with (
-        running(NODE, *parameters(variant="average", **PATIENT), log=tmp_path / "log") as process,
-        client() as node,
-    ):
-        rig = Rig(node, process, outputs=())
-        for count in "123":
-            rig.send(*rig.good_pair())
-            assert spin_until(node, lambda c=count: rig.state.get("pairs unwatched") == c), (
-                rig.state
-            )
-        assert (rig.state["pairs"], rig.state["published"]) == ("3", "0")
-
-
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_cleanly(tmp_path, how):
-    with running(NODE, *parameters(variant="average"), log=tmp_path / "log") as process:
-        process.wait_for_output("fusing with average on cpu")
-        assert process.interrupt(how) == 0
-        assert "Traceback" not in process.output()
-
-
 def test_swapped_topics_stay_swapped_after_following_the_publishers(tmp_path):
     swap = [
         *("-r", "infrared/image_raw:=/visible/image_raw"),
@@ -145,12 +49,6 @@ def test_swapped_topics_stay_swapped_after_following_the_publishers(tmp_path):
         expected = FusionPipeline("average", "cpu").fuse(visible=VISIBLE, infrared=INFRARED)
         fused = codec.decode_visible(rig.heard["fused/image_raw"][0])
         np.testing.assert_array_equal(fused, expected.fused)
-
-
-def test_a_silent_input_is_named_with_its_publishers(tmp_path):
-    with running(NODE, *parameters(variant="average"), log=tmp_path / "log") as process:
-        process.wait_for_output("no infrared image on /infrared/image_raw")
-        assert "it has no publisher" in process.output()
 
 
 def test_compressed_inputs_and_outputs_follow_the_remapped_names(tmp_path):
@@ -174,3 +72,109 @@ def test_compressed_inputs_and_outputs_follow_the_remapped_names(tmp_path):
         assert heard[0].format == "rgb8; jpeg compressed bgr8"
         fused = codec.decode_visible(heard[0]).astype(int)
         assert abs(fused - 1.5 * smooth[..., None]).mean() < 2.0
+
+
+# The tests from here on share one node, in this order.
+
+FRAMES_BEFORE = 3  # sent by the test that nobody subscribes in
+
+
+@pytest.fixture(scope="module")
+def node_process(tmp_path_factory):
+    """A client, and a running node."""
+    log = tmp_path_factory.mktemp("fusion") / "log"
+    with (
+        running(NODE, *parameters(variant="average", **PATIENT), log=log) as process,
+        client() as node,
+    ):
+        yield node, process
+
+
+def test_a_silent_input_is_named_with_its_publishers(node_process):
+    _, process = node_process
+    process.wait_for_output("no infrared image on /infrared/image_raw")
+    assert "it has no publisher" in process.output()
+
+
+def test_nothing_is_computed_while_nobody_subscribes(node_process):
+    rig = Rig(*node_process, outputs=())
+    for count in range(1, FRAMES_BEFORE + 1):
+        rig.send(*rig.good_pair())
+        unwatched = str(count)
+        assert spin_until(rig.node, lambda c=unwatched: rig.state.get("pairs unwatched") == c), (
+            rig.state
+        )
+    assert (rig.state["pairs"], rig.state["published"]) == (unwatched, "0")
+    rig.destroy()
+
+
+@pytest.fixture(scope="module")
+def rig(node_process):
+    rig = Rig(*node_process, frame=FRAMES_BEFORE)
+    yield rig
+    rig.destroy()
+
+
+def test_outputs_have_the_pipelines_values_and_the_visible_header(rig):
+    header = rig.send(*rig.good_pair())
+    rig.wait(1)
+    expected = FusionPipeline("average", "cpu").fuse(visible=VISIBLE, infrared=INFRARED)
+    fused, infrared, visible, overlay = (messages[0] for messages in rig.heard.values())
+    assert {m.header.frame_id for m in (fused, infrared, visible, overlay)} == {"rgb"}
+    assert all(m.header == header for m in (fused, infrared, visible, overlay))
+    np.testing.assert_array_equal(codec.decode_visible(fused), expected.fused)
+    for message, dominance in (
+        (infrared, expected.dominance_infrared),
+        (visible, expected.dominance_visible),
+    ):
+        assert (message.encoding, message.height, message.width) == ("32FC1", 48, 64)
+        np.testing.assert_array_equal(np.frombuffer(message.data, np.float32), dominance.ravel())
+    assert (overlay.encoding, overlay.height, overlay.width) == ("bgr8", 48, 64)
+    assert spin_until(rig.node, lambda: rig.infos)
+    assert (rig.infos[0].header, rig.infos[0].width) == (header, 64)
+
+
+def broken_pairs():
+    visible = ROS_MESSAGES.image(VISIBLE, "bgr8", Header())
+    infrared = ROS_MESSAGES.image(INFRARED, "mono8", Header())
+
+    def changed(message, **changes):
+        copy = ROS_MESSAGES.image(
+            VISIBLE if message is visible else INFRARED, message.encoding, Header()
+        )
+        for name, value in changes.items():
+            setattr(copy, name, value)
+        return copy
+
+    yield "encoding '64FC1' is unknown", changed(visible, encoding="64FC1"), infrared
+    yield "needs a step of at least 192 bytes, got 10", changed(visible, step=10), infrared
+    yield "needs 3072 bytes of data, got 100", visible, changed(infrared, data=bytes(100))
+    yield "empty image", changed(visible, width=0, data=b""), infrared
+    yield (
+        "visible image is 32FC1, expected 8 or 16 bit",
+        changed(visible, encoding="32FC1", step=256, data=bytes(256 * 48)),
+        infrared,
+    )
+
+
+def test_a_bad_image_is_named_and_the_other_camera_goes_on(rig):
+    """Each bad half is refused with its reason; the good half is published alone."""
+    heard = len(rig.heard["fused/image_raw"])
+    for k, (words, visible, infrared) in enumerate(broken_pairs()):
+        rig.send(visible, infrared)
+        rig.process.wait_for_output(words)
+        rig.wait(heard + 2 * k + 1)
+        rig.send(*rig.good_pair())
+        rig.wait(heard + 2 * k + 2)
+        spin_until(rig.node, lambda: False, 1.1)  # the log line is throttled to one a second
+    assert "Traceback" not in rig.process.output()
+    refused = ("visible refused", "infrared refused", "published")
+    expected = ["4", "1", str(heard + 10)]
+    assert spin_until(rig.node, lambda: [rig.state.get(k) for k in refused] == expected), rig.state
+    pipeline = FusionPipeline("average", "cpu")
+    fused = [codec.decode_visible(message) for message in rig.heard["fused/image_raw"][heard:]]
+    both = pipeline.fuse(visible=VISIBLE, infrared=INFRARED).fused
+    for k, alone in enumerate([INFRARED, INFRARED, VISIBLE, INFRARED, INFRARED]):
+        rgb = alone if alone.ndim == 3 else np.repeat(alone[..., None], 3, axis=2)
+        np.testing.assert_array_equal(fused[2 * k], rgb)
+        np.testing.assert_array_equal(fused[2 * k + 1], both)

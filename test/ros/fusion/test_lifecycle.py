@@ -1,10 +1,11 @@
 """The fusion node as a managed node: transitions, refusals, parameters at run time."""
 
 import gc
+from contextlib import contextmanager
 
 import pytest
 import rclpy
-from helpers.fusion_rig import LATCHED, NODE, PATIENT, STILL, Rig
+from helpers.fusion_rig import LATCHED, NODE, PATIENT, Rig
 from helpers.manager import Manager
 from helpers.ros_processes import client, parameters, running, spin_until
 from lifecycle_msgs.msg import State, Transition
@@ -16,38 +17,85 @@ from dreamif_ros.fusion.parameters import FUSION_PARAMETERS
 
 pytestmark = pytest.mark.realtime
 
-MANAGED = {"variant": "average", "autostart": "false", **PATIENT}
+RELIABILITY = "qos_overrides./visible/image_raw.subscription.reliability"
+MANAGED = {"variant": "average", "autostart": "false", **PATIENT, RELIABILITY: "reliable"}
+CHANGED = {  # what the tests change, back as it was
+    **{"variant": "average", "weights": "", "sync__slop_s": 0.05, "thermal__mode": "auto"},
+    **{"jpeg_quality": 90, "health__timeout_s": 0.0, RELIABILITY: "reliable"},
+}
+BACK = {  # from each state towards unconfigured
+    State.PRIMARY_STATE_ACTIVE: Transition.TRANSITION_DEACTIVATE,
+    State.PRIMARY_STATE_INACTIVE: Transition.TRANSITION_CLEANUP,
+}
 
 
-@pytest.fixture
-def managed(tmp_path):
-    with (
-        running(NODE, *parameters(**MANAGED), log=tmp_path / "log") as process,
-        client() as node,
-    ):
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """One node for all tests but the one that ends it, and a manager."""
+    log = tmp_path_factory.mktemp("managed") / "log"
+    with managed_node(log) as (manager, process):
+        yield manager, process
+
+
+@contextmanager
+def managed_node(log):
+    with running(NODE, *parameters(**MANAGED), log=log) as process, client() as node:
         process.wait_for_output("autostart is false: waiting to be configured")
         yield Manager(node), process
 
 
-def test_a_whole_life(managed):
-    manager, process = managed
-    assert manager.state() == State.PRIMARY_STATE_UNCONFIGURED
-    for _ in range(2):  # what was cleaned up can be configured again
-        assert manager.change(Transition.TRANSITION_CONFIGURE)
-        assert manager.state() == State.PRIMARY_STATE_INACTIVE
-        assert manager.change(Transition.TRANSITION_ACTIVATE)
-        assert manager.state() == State.PRIMARY_STATE_ACTIVE
-        rig = Rig(manager.node, process)
-        rig.send(*rig.good_pair())
-        rig.wait(1)
-        assert manager.change(Transition.TRANSITION_DEACTIVATE)
-        assert spin_until(manager.node, lambda r=rig: not r.visible.get_subscription_count())
-        assert manager.change(Transition.TRANSITION_CLEANUP)
+@pytest.fixture
+def managed(shared):
+    """The shared node, unconfigured, with the parameters that it was started with."""
+    manager, process = shared
+    while (state := manager.state()) in BACK:
+        assert manager.change(BACK[state])
+    assert manager.parameters.set(**CHANGED) == []
+    process.forget_output()
+    yield manager, process
+    for rig in rigs:
         rig.destroy()
-        gc.collect()
-    assert manager.change(Transition.TRANSITION_UNCONFIGURED_SHUTDOWN)
-    assert manager.state() == State.PRIMARY_STATE_FINALIZED
-    assert process.interrupt() == 0
+    rigs.clear()
+
+
+rigs = []
+
+
+def new_rig(manager, process):
+    rigs.append(Rig(manager.node, process))
+    return rigs[-1]
+
+
+def modes_of(node):
+    """What a listener that comes now hears first."""
+    modes = []
+    heard = node.create_subscription(
+        String, "fusion_mode", lambda message: modes.append(message.data), LATCHED
+    )
+    assert spin_until(node, lambda: modes)
+    node.destroy_subscription(heard)
+    return modes
+
+
+def test_a_whole_life(tmp_path):
+    with managed_node(tmp_path / "log") as (manager, process):
+        assert manager.state() == State.PRIMARY_STATE_UNCONFIGURED
+        for _ in range(2):  # what was cleaned up can be configured again
+            assert manager.change(Transition.TRANSITION_CONFIGURE)
+            assert manager.state() == State.PRIMARY_STATE_INACTIVE
+            assert manager.change(Transition.TRANSITION_ACTIVATE)
+            assert manager.state() == State.PRIMARY_STATE_ACTIVE
+            rig = Rig(manager.node, process)
+            rig.send(*rig.good_pair())
+            rig.wait(1)
+            assert manager.change(Transition.TRANSITION_DEACTIVATE)
+            assert spin_until(manager.node, lambda r=rig: not r.visible.get_subscription_count())
+            assert manager.change(Transition.TRANSITION_CLEANUP)
+            rig.destroy()
+            gc.collect()
+        assert manager.change(Transition.TRANSITION_UNCONFIGURED_SHUTDOWN)
+        assert manager.state() == State.PRIMARY_STATE_FINALIZED
+        assert process.interrupt() == 0
 
 
 def test_missing_weights_then_good_ones(managed):
@@ -81,7 +129,7 @@ def test_a_change_takes_effect_while_running(managed):
     manager, process = managed
     assert manager.change(Transition.TRANSITION_CONFIGURE)
     assert manager.change(Transition.TRANSITION_ACTIVATE)
-    rig = Rig(manager.node, process)
+    rig = new_rig(manager, process)
     rig.send(*rig.good_pair(), infrared_late_ns=100_000_000)
     assert not spin_until(manager.node, lambda: rig.heard["fused/image_raw"], 1.0)
     assert manager.parameters.set(sync__slop_s=0.1) == []
@@ -91,24 +139,21 @@ def test_a_change_takes_effect_while_running(managed):
     assert spin_until(manager.node, lambda: {m.header.stamp.sec for m in heard} & {102, 103})
 
 
-def test_a_failed_activation_leaves_nothing_behind(tmp_path):
+def test_a_failed_activation_leaves_nothing_behind(managed):
     """One input is subscribed before the other is refused."""
-    reliability = "qos_overrides./visible/image_raw.subscription.reliability"
-    arguments = parameters(**MANAGED, **{reliability: "bogus"})
-    with running(NODE, *arguments, log=tmp_path / "log") as process, client() as node:
-        process.wait_for_output("autostart is false")
-        manager = Manager(node)
-        assert manager.change(Transition.TRANSITION_CONFIGURE)
-        assert not manager.change(Transition.TRANSITION_ACTIVATE)
-        process.wait_for_output(f"cannot activate: parameter {reliability} is 'bogus'")
+    manager, process = managed
+    assert manager.parameters.set(**{RELIABILITY: "bogus"}) == []
+    assert manager.change(Transition.TRANSITION_CONFIGURE)
+    assert not manager.change(Transition.TRANSITION_ACTIVATE)
+    process.wait_for_output(f"cannot activate: parameter {RELIABILITY} is 'bogus'")
 
-        def inputs():
-            return node.count_subscribers("infrared/image_raw")
+    def inputs():
+        return manager.node.count_subscribers("infrared/image_raw")
 
-        assert spin_until(node, lambda: inputs() == 0)
-        assert manager.parameters.set(**{reliability: "reliable"}) == []
-        assert manager.change(Transition.TRANSITION_ACTIVATE)
-        assert spin_until(node, lambda: inputs() == 1)
+    assert spin_until(manager.node, lambda: inputs() == 0)
+    assert manager.parameters.set(**{RELIABILITY: "reliable"}) == []
+    assert manager.change(Transition.TRANSITION_ACTIVATE)
+    assert spin_until(manager.node, lambda: inputs() == 1)
 
 
 def test_parameters_are_described(managed):
@@ -131,30 +176,24 @@ def test_an_impossible_transition_is_refused_and_the_node_lives(managed):
     assert process.popen.poll() is None
 
 
-def test_a_late_listener_hears_the_mode(tmp_path):
-    with (
-        running(NODE, *parameters(variant="average", **STILL), log=tmp_path / "log") as process,
-        client() as node,
-    ):
-        process.wait_for_output("fusion mode none")
-        modes = []
-        node.create_subscription(String, "fusion_mode", lambda m: modes.append(m.data), LATCHED)
-        assert spin_until(node, lambda: modes)
-        assert modes == ["none"]
+def test_a_late_listener_hears_the_mode(managed):
+    manager, process = managed
+    assert manager.parameters.set(health__timeout_s=0.5) == []
+    assert manager.change(Transition.TRANSITION_CONFIGURE)
+    assert manager.change(Transition.TRANSITION_ACTIVATE)
+    process.wait_for_output("fusion mode none")
+    assert modes_of(manager.node) == ["none"]
 
 
 def test_an_inactive_node_publishes_nothing_and_its_mode_says_so(managed):
     manager, process = managed
     assert manager.change(Transition.TRANSITION_CONFIGURE)
     assert manager.change(Transition.TRANSITION_ACTIVATE)
-    rig = Rig(manager.node, process)
+    rig = new_rig(manager, process)
     rig.send(*rig.good_pair())
     process.wait_for_output("fusion mode fused")
     assert manager.change(Transition.TRANSITION_DEACTIVATE)
-    modes = []
-    manager.node.create_subscription(String, "fusion_mode", lambda m: modes.append(m.data), LATCHED)
-    assert spin_until(manager.node, lambda: modes)
-    assert modes == ["none"]
+    assert modes_of(manager.node) == ["none"]
 
 
 def test_after_an_unforeseen_error_the_node_can_be_configured_again(monkeypatch):

@@ -84,7 +84,7 @@ def test_different_rates_never_a_pair_fewer_and_never_more_skew(rate, jitter):
 
 @pytest.mark.parametrize("offset", OFFSETS_MS)
 def test_missing_frames_never_a_near_pair_fewer_and_never_more_skew(offset):
-    """Of all pairs up to a tenth fewer: those that theirs makes of frames a period apart.
+    """Up to a tenth fewer pairs in total: theirs also pairs frames that are a period apart.
 
     After a missing frame theirs pairs with the frame of another moment, and keeps on doing so.
     """
