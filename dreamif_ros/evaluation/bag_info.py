@@ -57,6 +57,7 @@ class CamerasInfo:
     visible: TopicInfo
     refusals: Both[str]  # why the node refuses the first image; empty where it does not
     kinds: Both[str]  # what the node makes of it: uint8, uint16, float32, colour
+    remarks: tuple[str, ...]  # on the first infrared image, see ThermalNormalizer
     pairing: PairingSummary
     clock_offset_s: float | None  # as in Recorded
     pairing_with_offset: PairingSummary | None
@@ -211,6 +212,7 @@ def _cameras_info(survey: CamerasSurvey, topics: dict[tuple[str, str], TopicInfo
         visible=topics[_key(both.visible.topic)],
         refusals=both.map(lambda camera: camera.node_refusal),
         kinds=both.map(lambda camera: camera.kind),
+        remarks=both.infrared.remarks,
         pairing=found.pairing,
         clock_offset_s=found.clock_offset_s,
         pairing_with_offset=found.pairing_with_offset,

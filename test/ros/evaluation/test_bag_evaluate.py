@@ -240,7 +240,7 @@ class TestFrames:
         fixed = ("--thermal-mode", "fixed", "--thermal-low", 29000, "--thermal-high", 31000)
         assert run(bag, "--out", tmp_path / "out", *QUICK, *fixed, "--thermal-hot-black") == 0
         settings = json.loads((tmp_path / "out" / "metrics.json").read_text())["settings"]
-        values = ["fixed", 29000, 31000, 0.03, 100, True, False]
+        values = ["fixed", 29000, 31000, 0.03, 0, True, False, "auto", [0, 0, 0, 0]]
         assert {n: v for n, v in settings.items() if "thermal." in n} == dict(
             zip(names, values, strict=True)
         )
