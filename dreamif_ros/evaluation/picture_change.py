@@ -23,29 +23,28 @@ _NOISE_GAIN = 6 * 0.6745  # median of the kernel's absolute answer to noise of Ï
 def changed_clearly(before: RecordedImage, after: RecordedImage) -> bool:
     """Compare two images; False where one cannot be decoded."""
     try:
-        first, second = _gray(before.decode()), _gray(after.decode())
+        first, second = _levels(before.decode()), _levels(after.decode())
     except ImageError:
         return False
     if first.shape != second.shape:
         return True
-    factor = max(1.0, max(first.shape) / SIDE)
+    factor = max(1.0, max(first.shape[:2]) / SIDE)
     noise = _noise(first) / (3 * factor)  # 3: the blur averages 3Ã—3 pixels
     change = _small(second, factor) - _small(first, factor)
     change = np.abs(change - np.median(change))  # the light may change for all pixels
+    change = change if change.ndim == 2 else change.max(axis=-1)
     return bool((change > MIN_CHANGE + NOISE_TIMES * noise).mean() > CHANGED_SHARE)
 
 
-def _gray(image: NDArray[Any]) -> NDArray[np.float32]:
-    """(H, W) in [0, 255]."""
-    if image.ndim == 3:
-        image = image.mean(axis=-1)
-    elif image.dtype != np.uint8:
+def _levels(image: NDArray[Any]) -> NDArray[np.float32]:
+    """(H, W) or (H, W, 3) in [0, 255]."""
+    if image.dtype != np.uint8:
         image = ThermalNormalizer(ThermalConfig(smoothing=1.0)).normalize(image)
     return image.astype(np.float32)
 
 
 def _small(image: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
-    height, width = (max(1, round(side / factor)) for side in image.shape)
+    height, width = (max(1, round(side / factor)) for side in image.shape[:2])
     small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.blur(small, (3, 3)), np.float32)
 

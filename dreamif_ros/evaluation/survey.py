@@ -212,8 +212,9 @@ class ImageSurvey(TopicSurvey):
         picture = bytes(image.message.data)
         if picture != self._picture or not picture:
             self._end_freeze()
-            self._picture, self._shown_ns = picture, image.recorded_ns
-            self._beside = self.other._last if self.other else None
+            self._picture, self._shown_ns, self._beside = picture, image.recorded_ns, None
+        if self.other and self._beside is None:
+            self._beside = self.other._last
 
     def _end_freeze(self) -> None:
         """Note how long the last picture was repeated, where that is a freeze."""

@@ -1,4 +1,4 @@
-"""What `bag info` and `bag evaluate` say of thermal images that are shown, and of strange shapes."""
+"""What is said of thermal images that are shown otherwise, and of strange shapes."""
 
 import numpy as np
 import pytest
@@ -189,7 +189,7 @@ class TestShapes:
         assert self.run(bag, tmp_path / "out", "--no-video") == 0
 
     @pytest.mark.parametrize("shape", [(70_000, 3), (1_000_000, 1)])
-    def test_a_tall_strip_is_fused(self, tmp_path, capfd, shape):
+    def test_a_tall_strip_is_fused(self, tmp_path, shape):
         counts = np.tile(np.arange(shape[0]).astype(np.uint16)[:, None], (1, shape[1]))
         bag = bag_of(tmp_path / "bag", lambda _: counts, colour, count=2)
         assert self.run(bag, tmp_path / "out") == 0
