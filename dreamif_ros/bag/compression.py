@@ -21,24 +21,25 @@ ROOM_BYTES = 256 << 20
 _PIECE_BYTES = 1 << 20
 
 
-def unpack(compression: str, data: bytes) -> bytes:
+def unpack(compression: str, data: bytes, max_bytes: int = MAX_BYTES) -> bytes:
     """The content, or as much of it as the data give; nothing where they are damaged.
 
     Args:
         compression: ``zstd``, ``lz4``, or empty for none.
-        data: the compressed bytes; what becomes more than MAX_BYTES counts as damaged.
+        data: the compressed bytes.
+        max_bytes: of the content; a longer one counts as damaged.
     """
     if not compression:
         return data
     unpacked = b""
     try:
         if compression == "zstd":
-            unpacked = zstd.ZstdDecompressor().decompress(data, MAX_BYTES + 1)
+            unpacked = zstd.ZstdDecompressor().decompress(data, max_bytes + 1)
         if compression == "lz4":
-            unpacked = bytes(LZ4FrameDecompressor().decompress(data, MAX_BYTES + 1))
+            unpacked = bytes(LZ4FrameDecompressor().decompress(data, max_bytes + 1))
     except (zstd.ZstdError, RuntimeError, EOFError, ValueError):
         pass
-    return unpacked if len(unpacked) <= MAX_BYTES else b""
+    return unpacked if len(unpacked) <= max_bytes else b""
 
 
 def unpack_file(path: Path, folder: Path, say: Callable[[str], None]) -> Path:

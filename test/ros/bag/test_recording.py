@@ -4,6 +4,7 @@ import shlex
 import shutil
 import sqlite3
 import struct
+import tracemalloc
 from collections import Counter
 
 import numpy as np
@@ -435,3 +436,20 @@ def test_random_bytes_are_one_line(tmp_path):
             with pytest.raises(BagError) as refusal:
                 Recording(tmp_path / name)
             assert "\n" not in str(refusal.value)
+
+
+def test_chunks_that_lie_of_their_size_cost_no_memory(tmp_path):
+    """Ten chunks of 100 kB that become 100 MB each, and say that they are empty."""
+    packed = zstd.compress(bytes(100 << 20))
+    head = struct.pack("<QQQI", 1, 2, 0, 0) + struct.pack("<I", 4) + b"zstd"
+    content = head + struct.pack("<Q", len(packed)) + packed
+    chunk = struct.pack("<BQ", 6, len(content)) + content
+    (tmp_path / "x.mcap").write_bytes(b"\x89MCAP0\r\n" + 10 * chunk)
+    tracemalloc.start()
+    try:
+        with pytest.raises(BagError, match=r"holds no messages: x\.mcap .* damaged blocks"):
+            Recording(tmp_path / "x.mcap")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 20e6
