@@ -41,7 +41,7 @@ def metadata_faults(
         return
     try:
         told = read_yaml(path)["rosbag2_bagfile_information"]
-        listed = {Path(name).name for name in told["relative_file_paths"]}
+        listed = _file_names(told["relative_file_paths"])
         start_ns = int(told["starting_time"]["nanoseconds_since_epoch"])
         long_ns = int(told["duration"]["nanoseconds"])
         messages = int(told["message_count"])
@@ -50,7 +50,7 @@ def metadata_faults(
         why = printable(str(error).replace(str(path), NAME))
         yield f"{NAME} cannot be compared with the files, which were read: {why}"
         return
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         yield f"{NAME} is incomplete or damaged: the files beside it were read"
         return
     yield from _files(listed, {file.name for file in files})
@@ -71,6 +71,12 @@ def metadata_faults(
             f"{counts.total()}"
         )
     yield from _differences(topics, counts)
+
+
+def _file_names(listed: Any) -> set[str]:
+    if not isinstance(listed, list):
+        raise TypeError(f"a list of files was expected, got {listed}")
+    return {Path(name).name for name in listed}
 
 
 def _topics(listed: list[Any]) -> Counter[tuple[str, str]]:

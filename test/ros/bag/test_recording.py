@@ -157,6 +157,15 @@ class TestMetadata:
             "metadata.yaml lists part_9.mcap, which is missing",
         ]
 
+    @pytest.mark.parametrize("value", [float("inf"), "soon", None, [], {"nanoseconds": {}}, -1])
+    @pytest.mark.parametrize("key", ["duration", "message_count", "relative_file_paths"])
+    def test_values_of_any_kind(self, split, key, value):
+        write_metadata(split, metadata(split) | {key: value})
+        messages, faults = read(split)
+        assert len(messages) == 120
+        (fault,) = faults
+        assert fault.startswith("metadata.yaml ")
+
     def test_of_another_storage(self, split):
         write_metadata(split, metadata(split) | {"storage_identifier": "other", "version": 77})
         assert len(read(split)[0]) == 120
