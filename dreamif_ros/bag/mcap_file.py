@@ -95,7 +95,12 @@ class McapFile:
         if counts is None:
             counts = self._count()
         self.blocks = [
-            Block(c.start_ns, c.end_ns, min(c.length + c.unpacked, MAX_BYTES), self._reader(c))
+            Block(
+                c.start_ns,
+                c.end_ns,
+                min(c.length + c.unpacked, MAX_BYTES),
+                partial(self._read_chunk, c),
+            )
             for c in self._chunks
         ]
         if times_ns := self._outside.times_ns:
@@ -221,9 +226,6 @@ class McapFile:
             self._say(f"{self._path.name} has damaged records, which are left out")
             return b"", found
         return records, found
-
-    def _reader(self, chunk: _Chunk) -> Callable[[Selection], Iterator[BagMessage]]:
-        return partial(self._read_chunk, chunk)
 
     def _read_chunk(self, chunk: _Chunk, wanted: Selection) -> Iterator[BagMessage]:
         records, found = self._unpacked(chunk)
