@@ -14,6 +14,7 @@ from dreamif_model.degradations.spec import DegradationSpec
 from dreamif_model.errors import ImageError
 from dreamif_model.image_files import PairPaths, read_gray
 from dreamif_model.metrics import evaluate_all, psnr
+from dreamif_model.metrics.gray import degrees_to_gray
 from dreamif_model.pipeline import FusionPipeline
 
 Fuse = Callable[[GrayImage, GrayImage], GrayImage]  # takes infrared and visible
@@ -122,7 +123,7 @@ def _named(images: Both[GrayImage]) -> ImagesByName:
 
 
 def _read8(pair: PairPaths) -> Both[GrayImage]:
-    infrared, visible = read_gray(pair.infrared), read_gray(pair.visible)
+    infrared, visible = degrees_to_gray(read_gray(pair.infrared)), read_gray(pair.visible)
     if infrared.dtype != np.uint8 or visible.dtype != np.uint8 or infrared.shape != visible.shape:
         raise ImageError(
             f"metrics take 8-bit pairs of one size: {pair.infrared} is {infrared.dtype} "

@@ -10,6 +10,8 @@ DreamIFError
 └── CalibrationError  images from which no calibration can be computed
 """
 
+MAX_SHOWN = 100  # characters of a value in an error message
+
 
 class DreamIFError(Exception):
     """Base of all errors that this project raises for a mistake of its user."""
@@ -33,3 +35,9 @@ class ConfigError(DreamIFError):
 
 class CalibrationError(DreamIFError):
     """Images from which no calibration can be computed: neither the alignment nor the clocks."""
+
+
+def shown(value: object) -> str:
+    """A value for an error message: its repr, shortened to MAX_SHOWN characters."""
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 1]}…"

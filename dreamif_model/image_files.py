@@ -11,6 +11,8 @@ import numpy as np
 
 from dreamif_model.arrays import RgbImage, StoredImage
 from dreamif_model.errors import ImageError
+from dreamif_model.image_headers import marked, read_header, upright
+from dreamif_model.output_files import write_whole
 
 MAX_SIDE = 16384  # pixels of an image whose size is given as text
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
@@ -35,21 +37,36 @@ class PairPaths:
 
 
 def read_image(path: Path) -> StoredImage:
-    """Read an image file as (H, W) gray or (H, W, 3) RGB, uint8 or uint16.
+    """Read an image file, upright as its EXIF orientation says.
 
-    ImageError names the file when it is missing, not an image, or of another depth.
+    Args:
+        path: PNG, JPEG, BMP or TIFF file of one page.
+
+    Returns:
+        (H, W) gray or (H, W, 3) RGB, uint8 or uint16, or (H, W) float32, °C.
+
+    Raises:
+        ImageError: the file is missing, damaged, no image, of another depth, or has many pages.
     """
     if not path.is_file():
         raise ImageError(f"no such image file: {path}")
+    data = path.read_bytes()
+    header = read_header(data)
+    if header.pages > 1:
+        raise ImageError(f"{path} has several pages: write each as a file of its own")
     try:
-        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+        image = cv2.imdecode(np.frombuffer(header.data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:  # an empty file, or more pixels than OpenCV takes
         image = None
     if image is None:
         raise ImageError(f"cannot read {path}: it is empty, damaged or not a PNG, JPEG or TIFF")
-    if image.dtype not in (np.uint8, np.uint16):
-        raise ImageError(f"{path} holds {image.dtype} pixels: convert it to 8 or 16 bit")
-    pixels = cast("StoredImage", image)
+    if image.dtype in (np.float32, np.float64) and image.ndim == 2:
+        image = image.astype(np.float32)
+    elif image.dtype not in (np.uint8, np.uint16):
+        raise ImageError(
+            f"{path} holds {image.dtype} pixels: expected 8 or 16 bit, or °C as gray float32"
+        )
+    pixels = upright(cast("StoredImage", image), header.orientation)
     if pixels.ndim == 2:
         return pixels
     return _convert(pixels, cv2.COLOR_BGRA2RGB if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB)
@@ -59,10 +76,10 @@ def read_gray(path: Path) -> StoredImage:
     """Read an image file as gray.
 
     Args:
-        path: PNG, JPEG, BMP or TIFF file of 8 or 16 bit.
+        path: PNG, JPEG, BMP or TIFF file of 8 or 16 bit, or TIFF of float32, °C.
 
     Returns:
-        (H, W) uint8 or uint16; colour becomes luma (BT.601), alpha is dropped.
+        (H, W) uint8, uint16 or float32; colour becomes luma (BT.601), alpha is dropped.
 
     Raises:
         ImageError: the file is missing, damaged, no image, or of another depth.
@@ -99,6 +116,7 @@ def write_image(path: Path, image: StoredImage) -> None:
 
     Raises:
         ImageError: OpenCV cannot write such an image in this format.
+        WriteError: the system cannot write the file.
     """
     pixels = image if image.ndim == 2 else _convert(image, cv2.COLOR_RGB2BGR)
     try:
@@ -110,7 +128,7 @@ def write_image(path: Path, image: StoredImage) -> None:
             f"cannot write {path}: no encoder for {image.dtype} {image.shape} as "
             f"{path.suffix or 'a file without suffix'}; use .png"
         )
-    path.write_bytes(data.tobytes())
+    write_whole(path, marked(data.tobytes()))
 
 
 def _convert(image: StoredImage, code: int) -> StoredImage:
@@ -148,7 +166,11 @@ def find_pairs(infrared: Path, visible: Path) -> list[PairPaths]:
 
 
 def _images_by_stem(folder: Path) -> dict[str, Path]:
-    paths = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in IMAGE_SUFFIXES]
+    paths = [
+        path
+        for path in sorted(folder.iterdir())
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    ]
     if not paths:
         raise ImageError(f"no images ({', '.join(sorted(IMAGE_SUFFIXES))}) in {folder}")
     by_stem = {path.stem: path for path in paths}

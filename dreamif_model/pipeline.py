@@ -18,6 +18,7 @@ from dreamif_model.registration.warp import Calibration, Registrar, resize
 from dreamif_model.thermal import ThermalConfig, ThermalNormalizer
 
 WARM_UP_SHAPE = (480, 640)
+MAX_WARM_UP_PIXELS = 1 << 23  # of a size that a calibration claims
 
 
 @dataclass(frozen=True)
@@ -206,11 +207,11 @@ class FusionPipeline:
         self.engine.smoother.reset()
 
     def _own_shape(self) -> tuple[int, int] | None:
-        """(H, W) of the visible images that the registration is for."""
+        """(H, W) of the visible images that the registration is for, where it is a usual size."""
         if self._registrar is None:
             return None
         width, height = self._registrar.calibration.visible_size
-        return height, width
+        return (height, width) if height * width <= MAX_WARM_UP_PIXELS else None
 
     def _register(
         self, infrared: GrayImage, shape: tuple[int, ...]

@@ -38,8 +38,10 @@ def read_yaml(path: Path) -> Any:
         if size > MAX_BYTES:
             raise ConfigError(f"{path} has {size} bytes, expected at most {MAX_BYTES}")
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read {path}: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError:  # not UTF-8, or a path with a null character
+        raise ConfigError(f"{path} is no text in UTF-8") from None
     loader: _Loader | None = None
     try:
         loader = _Loader(text)

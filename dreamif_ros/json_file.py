@@ -8,10 +8,14 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from dreamif_model.output_files import JSON_MARK, write_whole
+
 
 def write_json(path: Path, content: Any) -> None:
-    """Write ``content`` as :func:`plain` gives it."""
-    path.write_text(json.dumps(plain(content), indent=2) + "\n", encoding="utf-8")
+    """Write an object, or a list of them, as :func:`plain` gives it, marked as ours."""
+    made = plain(content)
+    marked = [JSON_MARK | row for row in made] if isinstance(made, list) else JSON_MARK | made
+    write_whole(path, json.dumps(marked, indent=2) + "\n")
 
 
 def plain(value: Any) -> Any:

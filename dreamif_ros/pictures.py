@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dreamif_model.errors import DreamIFError
+from dreamif_model.output_files import whole_file
 
 Picture = NDArray[np.uint8]  # (H, W, 3) RGB
 CODEC = "MJPG"  # Motion JPEG in Matroska: every OpenCV wheel writes it, in little time
@@ -29,12 +30,17 @@ def contact_sheet(
 
 def write_video(path: Path, frames: Sequence[Picture], rate_hz: float) -> None:
     """Write frames of one size as Matroska at ``rate_hz``."""
+    with whole_file(path) as unfinished:
+        _write_video(unfinished, frames, rate_hz)
+
+
+def _write_video(path: Path, frames: Sequence[Picture], rate_hz: float) -> None:
     height, width = frames[0].shape[:2]
     writer = cv2.VideoWriter(
         str(path), cv2.VideoWriter.fourcc(*CODEC), max(rate_hz, 1.0), (width, height)
     )
     if not writer.isOpened():
-        raise DreamIFError(f"this OpenCV build cannot write {CODEC} video to {path}")
+        raise DreamIFError(f"this OpenCV build cannot write {CODEC} video")
     try:
         for frame in frames:
             writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))

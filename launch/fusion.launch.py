@@ -16,6 +16,8 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
+from dreamif_model.yaml_file import read_yaml
+
 PACKAGE = "dreamif_ros"
 CONFIG = [FindPackageShare(PACKAGE), "config"]
 
@@ -37,7 +39,10 @@ GENERAL = {
     "namespace": ("", "Namespace of the nodes and their topics."),
     "log_level": ("info", "debug, info, warn, error or fatal."),
 }
-CHOICES = {"one_process": ["true", "false"]}
+CHOICES = {
+    "one_process": ["true", "false"],
+    "use_sim_time": ["", "true", "false", "True", "False"],
+}
 TOPICS = {
     "infrared_topic": ("infrared/image_raw", "Infrared images."),
     "visible_topic": ("visible/image_raw", "Visible images."),
@@ -58,7 +63,7 @@ OVERRIDES = {
     ),
     "use_sim_time": (
         "use_sim_time",
-        yaml.safe_load,
+        lambda text: text.lower() == "true",
         "true: take the time from /clock. Empty: as in params_file.",
     ),
 }
@@ -114,7 +119,7 @@ def _file_of_one_node(node: str, path: str, overrides: dict[str, Any]) -> str:
     parameters of the first node as well.
     """
     values: dict[str, Any] = {}
-    entries = yaml.safe_load(Path(path).read_text()) or {}
+    entries = read_yaml(Path(path)) or {}
     if not isinstance(entries, dict):
         raise ValueError(f"{path}: expected node names, each with ros__parameters")
     for pattern, entry in entries.items():
@@ -122,7 +127,7 @@ def _file_of_one_node(node: str, path: str, overrides: dict[str, Any]) -> str:
             raise ValueError(
                 f"{path}: {pattern} has no ros__parameters: expected name: value lines"
             )
-        if pattern.split("/")[-1] in ("**", node):
+        if str(pattern).split("/")[-1] in ("**", node):
             values |= entry["ros__parameters"]
     with tempfile.NamedTemporaryFile("w", prefix=f"{node}_", suffix=".yaml", delete=False) as file:
         yaml.safe_dump({f"/**/{node}": {"ros__parameters": values | overrides}}, file)

@@ -14,9 +14,8 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from dreamif_model.data import find_pairs
-
 from dreamif_model.errors import ImageError
+from dreamif_model.image_files import find_pairs
 
 
 class DataSet(NamedTuple):

@@ -9,6 +9,7 @@ import numpy as np
 
 from dreamif_model.arrays import AnyGray, DoubleImage, GrayImage, RealImage, to_bytes
 from dreamif_model.errors import ImageError
+from dreamif_model.thermal import ThermalConfig, ThermalNormalizer
 
 Computed = TypeVar("Computed")
 
@@ -66,3 +67,10 @@ def planes(*inputs: GrayInput, min_side: int = 1) -> list[DoubleImage]:
 def levels(image: Measured) -> GrayImage:
     """The image in uint8, for histograms."""
     return to_bytes(image.plane)
+
+
+def degrees_to_gray(infrared: AnyGray) -> AnyGray:
+    """°C, float32, as the gray levels that fusing this image alone shows; others as they are."""
+    if infrared.dtype != np.float32:
+        return infrared
+    return ThermalNormalizer(ThermalConfig(smoothing=1.0)).normalize(infrared)

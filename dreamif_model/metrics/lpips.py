@@ -32,7 +32,7 @@ from torch import Tensor
 from dreamif_model.arrays import AnyGray
 from dreamif_model.errors import WeightsError
 from dreamif_model.metrics.gray import planes
-from dreamif_model.model_files.checkpoints import read_pickled
+from dreamif_model.model_files.checkpoints import NOT_SAFETENSORS, check_header, read_pickled
 
 MIN_SIDE = 31  # pixels; a smaller image has nothing left after the second pooling
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # ImageNet's, for [-1, 1]
@@ -107,10 +107,11 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _load_safetensors(path: Path) -> dict[str, Tensor]:
+    check_header(path)
     try:
         return load_file(path)
-    except SafetensorError as error:
-        raise WeightsError(f"{path} is not a readable safetensors file ({error})") from None
+    except SafetensorError:
+        raise WeightsError(f"{path} is {NOT_SAFETENSORS}") from None
 
 
 def _checked(state: dict[str, Tensor], files: Sequence[Path]) -> dict[str, Tensor]:

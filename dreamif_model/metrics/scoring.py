@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from dreamif_model.arrays import GrayImage
+from dreamif_model.arrays import AnyGray, GrayImage
 from dreamif_model.device import keep_freed_memory, usable_cores
 from dreamif_model.errors import ConfigError, DreamIFError, ImageError
 from dreamif_model.image_files import find_pairs, read_gray
 from dreamif_model.metrics import evaluate
 from dreamif_model.metrics.filters import use_one_thread
+from dreamif_model.metrics.gray import degrees_to_gray
 
 IMAGES_PER_WORKER = 16  # with fewer, starting a worker process takes longer than it saves
 RESAMPLES, CHUNK = 10_000, 500  # of the bootstrap; in chunks, to save memory
@@ -62,7 +62,8 @@ def read_triple(triple: Triple) -> tuple[GrayImage, GrayImage, GrayImage]:
     ImageError names a file that is not 8 bit, or of another size than the fused one.
     """
     paths = (triple.fused, triple.infrared, triple.visible)
-    images = [read_gray(path) for path in paths]
+    images: list[AnyGray] = [read_gray(path) for path in paths]
+    images[1] = degrees_to_gray(images[1])
     for path, image in zip(paths, images, strict=True):
         if image.dtype != np.uint8:
             raise ImageError(
@@ -170,5 +171,5 @@ def mean_intervals(
     return dict.fromkeys(columns) | dict(zip(finite, map(tuple, bounds), strict=True))
 
 
-def _size(image: NDArray[np.uint8] | NDArray[np.uint16]) -> str:
+def _size(image: AnyGray) -> str:
     return f"{image.shape[1]}×{image.shape[0]}"

@@ -5,20 +5,23 @@ from __future__ import annotations
 import argparse
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
+from safetensors.torch import save
 
-from dreamif_model.errors import WeightsError
+from dreamif_model.errors import MAX_SHOWN, WeightsError, shown
 from dreamif_model.network import Network, make_network
+from dreamif_model.output_files import write_whole
 from dreamif_model.variants import SWITCHES, WEIGHTS_FOLDER, network_config
 
 FORMAT = "dreamif-1"  # metadata key "format"; changes when old files can no longer be read
+MAX_HEADER = 1 << 20  # bytes, in which a safetensors file names its tensors
+NOT_SAFETENSORS = "not a readable safetensors file: it is damaged, cut off or of another kind"
 
 
 def save_weights(
@@ -27,7 +30,7 @@ def save_weights(
     """Write a network's weights; the metadata names its variant and the parts it lacks."""
     state = {name: value.detach().contiguous() for name, value in network.state_dict().items()}
     metadata = {"format": FORMAT, "variant": variant, "without": ",".join(without)}
-    save_file(state, path, metadata=metadata)
+    write_whole(path, save(state, metadata=metadata))
 
 
 def load_network(variant: str, path: Path | str | None = None) -> Network:
@@ -38,16 +41,22 @@ def load_network(variant: str, path: Path | str | None = None) -> Network:
     """
     network_config(variant)  # refuses an unknown one
     path = Path(path) if path else WEIGHTS_FOLDER / f"{variant}.safetensors"
-    state, without = _read(path, variant)
-    network = make_network(network_config(variant, without))
-    _check_tensors(state, network.state_dict(), path)
+    with _opened(path) as (file, metadata):
+        network = make_network(network_config(variant, _without(metadata, variant, path)))
+        expected = network.state_dict()
+        _check_tensors(file, {name: list(value.shape) for name, value in expected.items()}, path)
+        state = {name: file.get_tensor(name) for name in expected}
+    broken = next((name for name, value in state.items() if not value.isfinite().all()), None)
+    if broken:
+        raise WeightsError(f"{path} has NaN or infinite values in {broken}")
     network.load_state_dict(state)
     return network.eval()
 
 
 def variant_of(path: Path) -> str:
     """The variant whose weights a file holds; WeightsError when it cannot be read."""
-    return _read_file(path)[1]["variant"]
+    with _opened(path) as (_, metadata):
+        return metadata["variant"]
 
 
 def read_pickled(path: Path, device: torch.device | str = "cpu") -> Any:
@@ -79,21 +88,23 @@ def _unreadable(path: Path, reason: str) -> str:
     )
 
 
-def _read(path: Path, variant: str) -> tuple[dict[str, Tensor], list[str]]:
-    """Tensors, and the parts that the network was built without."""
-    state, metadata = _read_file(path)
-    if metadata.get("variant") != variant:
+def _without(metadata: dict[str, str], variant: str, path: Path) -> list[str]:
+    """The parts that the network was built without."""
+    if metadata["variant"] != variant:
         raise WeightsError(
-            f"{path} holds weights of variant {metadata.get('variant')!r}, not of {variant!r}"
+            f"{path} holds weights of variant {shown(metadata['variant'])}, not of {variant!r}"
         )
     without = [name for name in metadata.get("without", "").split(",") if name]
     if not set(without) <= set(SWITCHES):
-        raise WeightsError(f"{path} was built without {without}: known are {', '.join(SWITCHES)}")
-    return state, without
+        raise WeightsError(
+            f"{path} was built without {shown(without)}: known are {', '.join(SWITCHES)}"
+        )
+    return without
 
 
-def _read_file(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of any variant."""
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, dict[str, str]]]:
+    """The open file and its metadata, of any variant."""
     if not path.is_file():
         shipped = sorted(p.stem for p in WEIGHTS_FOLDER.glob("*.safetensors"))
         raise WeightsError(
@@ -101,34 +112,40 @@ def _read_file(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             f"{', '.join(shipped) or 'none'}; train others with `dreamif train`, or "
             "convert a checkpoint of the authors' with `dreamif import-checkpoint`"
         )
+    check_header(path)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path} is not a readable safetensors file ({error})") from None
-    if metadata.get("format") != FORMAT:
-        raise WeightsError(
-            f"{path} was not written by `dreamif train` (format "
-            f"{metadata.get('format', 'none')!r}, expected {FORMAT!r})"
-        )
-    return state, {"variant": "none"} | metadata
+            if metadata.get("format") != FORMAT:
+                raise WeightsError(
+                    f"{path} was not written by `dreamif train` (format "
+                    f"{shown(metadata.get('format', 'none'))}, expected {FORMAT!r})"
+                )
+            yield file, {"variant": "none"} | metadata
+    except (SafetensorError, OSError):
+        raise WeightsError(f"{path} is {NOT_SAFETENSORS}") from None
 
 
-def _check_tensors(state: dict[str, Tensor], expected: dict[str, Tensor], path: Path) -> None:
-    missing, surplus = expected.keys() - state.keys(), state.keys() - expected.keys()
-    other = [n for n in expected.keys() & state.keys() if expected[n].shape != state[n].shape]
+def check_header(path: Path) -> None:
+    """WeightsError where a safetensors file names a header larger than any that we write."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if not 0 < length <= min(MAX_HEADER, path.stat().st_size - 8):
+        raise WeightsError(f"{path} is {NOT_SAFETENSORS}")
+
+
+def _check_tensors(file: Any, expected: dict[str, list[int]], path: Path) -> None:
+    """WeightsError where names or shapes are not those expected; no values are read for it."""
+    found = set(file.keys())
+    shapes = {name: file.get_slice(name).get_shape() for name in found & expected.keys()}
     problems = [
-        f"{len(names)} {what} (first: {min(names)})"
+        f"{len(names)} {what} (first: {min(names)[:MAX_SHOWN]})"
         for what, names in (
-            ("missing", missing),
-            ("unknown", surplus),
-            ("of another shape", other),
+            ("missing", expected.keys() - found),
+            ("unknown", found - expected.keys()),
+            ("of another shape", {n for n, shape in shapes.items() if shape != expected[n]}),
         )
         if names
     ]
     if problems:
         raise WeightsError(f"the tensors of {path} do not fit the network: {'; '.join(problems)}")
-    broken = sorted(name for name, value in state.items() if not value.isfinite().all())
-    if broken:
-        raise WeightsError(f"{path} has NaN or infinite values in {broken[0]}")

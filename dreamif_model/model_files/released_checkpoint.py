@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from dreamif_model.errors import WeightsError
@@ -21,6 +20,7 @@ from dreamif_model.model_files.checkpoints import read_pickled, save_weights
 from dreamif_model.network import DreamIF
 from dreamif_model.network.blocks import TransposedAttention
 from dreamif_model.network.enhancement import DominanceGate
+from dreamif_model.output_files import naming
 from dreamif_model.variants import NetworkConfig, network_config
 
 VARIANT = "released"
@@ -89,24 +89,20 @@ class ImportReport:
     dropped_modules: tuple[str, ...]
 
 
-def import_checkpoint(source: Path, out: Path) -> ImportReport:
+def import_checkpoint(source: Path, out: Path, replace: bool = False) -> ImportReport:
     """Convert ``source``, a checkpoint of the released code, to the safetensors file ``out``.
 
     WeightsError when reading ``source`` would run code from it, when its tensors are not exactly
-    those of the release, or when ``out`` exists or cannot be written.
+    those of the release, or when ``out`` exists and shall not be replaced; WriteError when it
+    cannot be written.
     """
-    if out.exists():
-        raise WeightsError(f"{out} exists already: remove it or write somewhere else")
+    if out.exists() and not replace:
+        raise WeightsError(f"{out} exists already: write somewhere else, or --force replaces it")
     used, unused = _split(read_state_dict(source))
     network = build_network(used, source)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(f"{out.name}.part")  # an interrupted import leaves no half file at out
-    try:
-        save_weights(network, VARIANT, part)
-    except SafetensorError as error:  # such as a full disk
-        part.unlink(missing_ok=True)
-        raise WeightsError(f"{out} cannot be written ({error})") from None
-    part.replace(out)
+    with naming(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+    save_weights(network, VARIANT, out)
     modules = tuple(module for module in UNUSED if any(_inside(key, module) for key in unused))
     return ImportReport(len(used), len(unused), modules)
 

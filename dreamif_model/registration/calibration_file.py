@@ -12,16 +12,18 @@ import yaml
 
 from dreamif_model.arrays import Matrix, Size
 from dreamif_model.cameras import Camera
-from dreamif_model.errors import ConfigError
+from dreamif_model.errors import MAX_SHOWN, ConfigError, shown
 from dreamif_model.image_files import MAX_SIDE
+from dreamif_model.output_files import TEXT_MARK, write_whole
 from dreamif_model.registration.geometry import CameraPair, Homography, Intrinsics
 from dreamif_model.registration.warp import Calibration
+from dreamif_model.yaml_file import read_yaml
 
 OPTIONAL = ("clock_offset_s", "residual_px")
 HOMOGRAPHY_KEYS = ("model", "infrared_size", "visible_size", "homography")
 CAMERAS_KEYS = ("model", "infrared", "visible", "rotation", "translation", "distance_m")
 FROM_TOPIC = "camera_info"  # in place of a file: what the camera's driver publishes
-HEADER = "# How an infrared image lies on the visible one; read by Dream-IF.\n"
+HEADER = f"# How an infrared image lies on the visible one; {TEXT_MARK}"
 
 
 def read_calibration(path: Path, topics: Mapping[Camera, Intrinsics] | None = None) -> Calibration:
@@ -44,7 +46,7 @@ def read_calibration(path: Path, topics: Mapping[Camera, Intrinsics] | None = No
             return _read_homography(content)
         if model == "cameras":
             return _read_cameras(content, path.parent, topics or {})
-        raise ConfigError(f"model is {model!r}, expected homography or cameras")
+        raise ConfigError(f"model is {shown(model)}, expected homography or cameras")
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
 
@@ -77,7 +79,7 @@ def write_calibration(calibration: Calibration, path: Path) -> None:
     known = {name: getattr(calibration, name) for name in OPTIONAL}
     content |= {name: value for name, value in known.items() if value is not None}
     text = yaml.safe_dump(content, sort_keys=False, default_flow_style=None)
-    path.write_text(HEADER + text, encoding="utf-8")
+    write_whole(path, HEADER + text)
 
 
 def read_intrinsics(path: Path) -> Intrinsics:
@@ -128,7 +130,9 @@ def _camera(content: Any, camera: Camera, folder: Path) -> Intrinsics:
     if isinstance(content, str):
         return read_intrinsics(folder / content)
     if not isinstance(content, dict):
-        raise ConfigError(f"{camera} is {content!r}, expected a camera_info file or its contents")
+        raise ConfigError(
+            f"{camera} is {shown(content)}, expected a camera_info file or its contents"
+        )
     try:
         return _intrinsics(content)
     except ConfigError as error:
@@ -165,10 +169,7 @@ def _intrinsics_content(camera: Intrinsics) -> dict[str, Any]:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"cannot read {path}: {' '.join(str(error).split())}") from error
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise ConfigError(f"{path} holds {type(content).__name__}, expected keys and values")
     return content
@@ -185,7 +186,7 @@ def _check_keys(content: dict[str, Any], keys: tuple[str, ...]) -> None:
     unknown = sorted(map(str, content.keys() - {*keys, *OPTIONAL}))
     if unknown:
         raise ConfigError(
-            f"unknown {', '.join(unknown)}: expected {', '.join(keys)} and, if known, "
+            f"unknown {', '.join(unknown)[:MAX_SHOWN]}: expected {', '.join(keys)} and, if known, "
             f"{', '.join(OPTIONAL)}"
         )
 
@@ -193,7 +194,7 @@ def _check_keys(content: dict[str, Any], keys: tuple[str, ...]) -> None:
 def _data(content: dict[str, Any], key: str) -> list[float]:
     data = content[key].get("data") if isinstance(content[key], dict) else None
     if not isinstance(data, list):
-        raise ConfigError(f"{key} must have a list of numbers as data, got {content[key]!r}")
+        raise ConfigError(f"{key} must have a list of numbers as data, got {shown(content[key])}")
     return [_number(value, f"{key}.data") for value in data]
 
 
@@ -204,7 +205,7 @@ def _matrix(content: dict[str, Any], key: str, shape: tuple[int, ...]) -> Matrix
         matrix = np.empty(0)
     if matrix.shape != shape:
         size = "×".join(map(str, shape))
-        raise ConfigError(f"{key} must be a list of {size} numbers, got {content[key]!r}")
+        raise ConfigError(f"{key} must be a list of {size} numbers, got {shown(content[key])}")
     return matrix
 
 
@@ -212,7 +213,7 @@ def _size(value: Any, name: str) -> Size:
     whole = isinstance(value, list) and all(type(side) is int for side in value)
     if not whole or len(value) != 2 or not 1 <= min(value) <= max(value) <= MAX_SIDE:
         raise ConfigError(
-            f"{name} is {value!r}, expected [width, height] in pixels, 1 to {MAX_SIDE}"
+            f"{name} is {shown(value)}, expected [width, height] in pixels, 1 to {MAX_SIDE}"
         )
     return value[0], value[1]
 
@@ -221,7 +222,7 @@ def _number(value: Any, name: str) -> float:
     """A finite number; whole numbers that no float holds are refused too."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not number or not abs(value) <= sys.float_info.max:
-        raise ConfigError(f"{name} is {value!r}, expected a finite number")
+        raise ConfigError(f"{name} is {shown(value)}, expected a finite number")
     return float(value)
 
 

@@ -18,6 +18,7 @@ from dreamif_model.errors import ConfigError
 DISTORTION_MODELS = {"plumb_bob": (0, 4, 5), "rational_polynomial": (8,)}  # coefficient counts
 UNDISTORT_STEPS = 100
 UNDISTORT_TOLERANCE = 1e-6  # focal lengths: a thousandth of a pixel at a focal length of 1000
+MAX_CONDITION = 1e15  # of a matrix that is inverted: a float64 has 16 digits
 MAX_RAY = 6.0  # tan of 80 degrees, the maximum angle between a ray and the axis
 
 
@@ -85,7 +86,9 @@ class Homography:
 
     def __post_init__(self) -> None:
         check_matrix("homography", self.matrix, (3, 3))
-        if self.matrix[2, 2] == 0 or abs(np.linalg.det(self._normalized)) < 1e-12:
+        with np.errstate(all="ignore"):  # what overflows has no inverse either
+            regular = self.matrix[2, 2] != 0 and _has_inverse(self._normalized)
+        if not regular:
             raise ConfigError(f"the homography has no inverse: {self.matrix.tolist()}")
 
     def to_infrared(self, pixels: Points) -> Points:
@@ -122,8 +125,9 @@ class CameraPair:
     def __post_init__(self) -> None:
         check_matrix("rotation", self.rotation, (3, 3))
         check_matrix("translation", self.translation, (3,))
-        turned_back = self.rotation @ self.rotation.T
-        if np.abs(turned_back - np.eye(3)).max() > 1e-3 or np.linalg.det(self.rotation) < 0:
+        with np.errstate(all="ignore"):  # what overflows is no rotation
+            turned_back = self.rotation @ self.rotation.T
+        if not np.abs(turned_back - np.eye(3)).max() <= 1e-3 or np.linalg.det(self.rotation) < 0:
             raise ConfigError(f"the rotation is no rotation matrix: {self.rotation.tolist()}")
         if not 0 < self.distance_m < np.inf:
             raise ConfigError(f"distance_m must be above 0 m, got {self.distance_m}")
@@ -158,6 +162,15 @@ def _check_camera_matrix(matrix: Matrix) -> None:
             f"the camera matrix needs focal lengths above 0, got {matrix.tolist()}: a camera_info "
             "of zeros is of an uncalibrated camera"
         )
+    if not _has_inverse(matrix[:2, :2]):
+        raise ConfigError(f"the camera matrix has no inverse: {matrix.tolist()}")
+
+
+def _has_inverse(matrix: Matrix) -> bool:
+    """Whether it can be inverted with some digits left; NaN and infinite ones cannot."""
+    if not np.isfinite(matrix).all():
+        return False
+    return bool(abs(np.linalg.det(matrix)) >= 1e-12 and np.linalg.cond(matrix) < MAX_CONDITION)
 
 
 def _check_size(size: tuple[int, int]) -> None:

@@ -20,6 +20,8 @@ from dreamif_model.registration.geometry import CameraPair, Homography
 
 FEATHER_PX = 16.0  # visible pixels over which infrared fades out before it ends
 ASPECT_TOLERANCE = 0.01
+OVERLAP_POINTS = 256  # along each side of the visible image
+OUTSIDE = "the calibration puts the infrared image outside the visible one: calibrate again"
 Resizable = TypeVar("Resizable", NDArray[np.uint8], NDArray[np.float32])  # gray (H, W)
 
 
@@ -71,8 +73,9 @@ class Calibration:
         visible_scale = _scale(Camera.VISIBLE, visible_size, self.visible_size)
         infrared_scale = _scale(Camera.INFRARED, infrared_size, self.infrared_size)
         calibrated = (pixels + 0.5) / visible_scale - 0.5  # pixels are areas: edges stay edges
-        found = self.geometry.to_infrared(calibrated)
-        return (found + 0.5) * infrared_scale - 0.5
+        with np.errstate(all="ignore"):  # positions that overflow are outside
+            found = self.geometry.to_infrared(calibrated)
+            return (found + 0.5) * infrared_scale - 0.5
 
 
 def _scale(camera: Camera, size: Size, calibrated: Size) -> NDArray[np.float64]:
@@ -88,26 +91,26 @@ def _scale(camera: Camera, size: Size, calibrated: Size) -> NDArray[np.float64]:
 class Registrar:
     """Warps infrared images to the visible camera's pixels; keeps the maps of the last sizes.
 
-    It starts with the calibrated sizes. ConfigError if infrared lies outside the visible image.
+    Maps are made for images that come, never for the calibrated sizes alone, which a file may
+    claim to be huge. ConfigError if infrared lies outside the visible image.
     """
 
     def __init__(self, calibration: Calibration, feather_px: float = FEATHER_PX) -> None:
         if not feather_px >= 0:
             raise ConfigError(f"feather_px must be 0 pixels or more, got {feather_px}")
         self.calibration, self.feather_px = calibration, feather_px
-        self._warp = self._make_warp(calibration.infrared_size, calibration.visible_size)
+        self._warp: Warp | None = None
+        _check_overlap(calibration)
 
     def warp(self, infrared_shape: tuple[int, ...], visible_shape: tuple[int, ...]) -> Warp:
         """The warp from (h, w) to (H, W); ImageError if the calibration does not fit these."""
         infrared_size = (infrared_shape[1], infrared_shape[0])
         visible_size = (visible_shape[1], visible_shape[0])
-        if self._warp.sizes != (infrared_size, visible_size):
-            self._warp = self._make_warp(infrared_size, visible_size)
+        if self._warp is None or self._warp.sizes != (infrared_size, visible_size):
+            pixels = _pixels(visible_size)
+            points = self.calibration.to_infrared(pixels, infrared_size, visible_size)
+            self._warp = Warp(points, infrared_size, visible_size, self.feather_px)
         return self._warp
-
-    def _make_warp(self, infrared_size: Size, visible_size: Size) -> Warp:
-        points = self.calibration.to_infrared(_pixels(visible_size), infrared_size, visible_size)
-        return Warp(points, infrared_size, visible_size, self.feather_px)
 
 
 class Warp:
@@ -130,12 +133,9 @@ class Warp:
     ) -> None:
         self.sizes = infrared_size, visible_size
         shape = visible_size[1], visible_size[0]
-        reach = (points >= -0.5 - 1e-6) & (points <= np.array(infrared_size) - 0.5 + 1e-6)
-        covered: NDArray[np.bool_] = np.asarray(reach.all(axis=1)).reshape(shape)
+        covered = _covered(points, infrared_size).reshape(shape)
         if not covered.any():
-            raise ConfigError(
-                "the calibration puts the infrared image outside the visible one: calibrate again"
-            )
+            raise ConfigError(OUTSIDE)
         self.coverage = _feathered(covered, feather_px)
         self.covers_all = bool(covered.all())
         places = points.reshape(*shape, 2)
@@ -157,6 +157,21 @@ class Warp:
         x, y = self._maps
         warped = cv2.remap(infrared, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         return cast("Resizable", warped)
+
+
+def _check_overlap(calibration: Calibration) -> None:
+    """ConfigError if none of up to OVERLAP_POINTS² visible points lies in the infrared image."""
+    sizes = calibration.infrared_size, calibration.visible_size
+    x, y = (np.unique(np.linspace(0, side - 1, OVERLAP_POINTS).round()) for side in sizes[1])
+    points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    if not _covered(calibration.to_infrared(points, *sizes), sizes[0]).any():
+        raise ConfigError(OUTSIDE)
+
+
+def _covered(points: Points, infrared_size: Size) -> NDArray[np.bool_]:
+    """Which points lie within the infrared image, up to rounding."""
+    reach = (points >= -0.5 - 1e-6) & (points <= np.array(infrared_size) - 0.5 + 1e-6)
+    return np.asarray(reach.all(axis=1))
 
 
 def _pixels(size: Size) -> Points:

@@ -37,6 +37,9 @@ class ThermalConfig:
         byte_order: ``auto`` swaps the bytes of 16-bit pixels where that alone makes sense of the
             image; ``as_sent`` never swaps, ``swapped`` always does.
         crop: Rows and columns to cut off: top, bottom, left, right.
+
+    Raises:
+        ConfigError: A value is unknown or out of range.
     """
 
     mode: ThermalMode = "auto"

@@ -6,12 +6,13 @@ share of every batch, and gradients are averaged (DistributedDataParallel).
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,7 @@ from dreamif_model.device import cpu_threads, keep_freed_memory, use_cpu_threads
 from dreamif_model.errors import ConfigError, DreamIFError, WeightsError
 from dreamif_model.model_files.checkpoints import load_network, read_pickled, save_weights
 from dreamif_model.network import Network, make_network
+from dreamif_model.output_files import JSON_MARK, naming, sole_writer, write_whole
 from dreamif_model.tensor_images import luma
 from dreamif_model.training.data import CropDataset
 from dreamif_model.training.distillation import distillation_loss, teach
@@ -53,17 +55,24 @@ def train(config: TrainConfig, out: Path, threads: int | None = None, command: s
     use_cpu_threads(threads or 0)
     torch.set_num_threads(cpu_threads())
     keep_freed_memory()
-    out.mkdir(parents=True, exist_ok=True)
+    with naming(out):
+        out.mkdir(parents=True, exist_ok=True)
     path = out / f"{config.variant}.safetensors"
-    with _processes():
+    with _processes(), _folder_of(out):
         run = _Run(config, out)
         run.resume()
         run.fit()
         if run.rank == 0:
             save_weights(run.average.module, config.variant, path, config.without)
             record = _record(config, command, (out / LOG).read_text().splitlines())
-            path.with_suffix(".json").write_text(json.dumps(record, indent=2, default=str) + "\n")
+            text = json.dumps(JSON_MARK | record, indent=2, default=str)
+            write_whole(path.with_suffix(".json"), f"{text}\n")
     return path
+
+
+def _folder_of(out: Path) -> AbstractContextManager[None]:
+    """Only one training writes into the folder, in its first process."""
+    return sole_writer(out) if _place()[0] == 0 else nullcontext()
 
 
 @contextmanager
@@ -287,7 +296,7 @@ class _Run:
         return min(max(done, 0.0), 1.0)
 
     def _save(self) -> None:
-        """Write the checkpoint; a crash while writing keeps the older one."""
+        """Write the checkpoint; where that fails the older one is kept."""
         path = self.out / CHECKPOINT
         state = {
             "network": self.network.state_dict(),
@@ -295,8 +304,9 @@ class _Run:
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
         }
-        torch.save(state, path.with_suffix(".tmp"))
-        path.with_suffix(".tmp").replace(path)
+        content = io.BytesIO()  # torch's errors of a full disk name no file
+        torch.save(state, content)
+        write_whole(path, content.getvalue())
 
 
 def _place() -> tuple[int, int]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from dreamif_model.degradations.kinds import DEGRADATIONS
-from dreamif_model.errors import ConfigError
+from dreamif_model.errors import MAX_SHOWN, ConfigError, shown
 from dreamif_model.training.data import DataSet
 from dreamif_model.variants import SWITCHES, network_config
+from dreamif_model.yaml_file import read_yaml
 
 DEFAULT_LOSS_WEIGHTS = {
     "pixel": 3.0,
@@ -31,23 +30,26 @@ DEFAULT_LOSS_WEIGHTS = {
 # No fp16: it would need a scaled loss, and every machine that gains from it has bf16.
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
-# Field of TrainConfig: (type, minimum, maximum); with maximum inf, any finite number.
+MAX_WEIGHT = 1e6  # of a loss or a data set
+MAX_CROP_PIXELS = 1 << 26  # of the crops of a step together: 64 of 1024²
+
+# Field of TrainConfig: (type, minimum, maximum).
 RANGES: dict[str, tuple[type, float, float]] = {
-    "steps": (int, 1, math.inf),
-    "minutes": (float, 0, math.inf),
-    "batch_size": (int, 1, math.inf),
-    "crop": (int, 1, math.inf),
-    "learning_rate": (float, 0, math.inf),
-    "warmup_steps": (int, 0, math.inf),
-    "weight_decay": (float, 0, math.inf),
-    "gradient_clip": (float, 0, math.inf),
+    "steps": (int, 1, 1e9),
+    "minutes": (float, 0, 1e6),
+    "batch_size": (int, 1, 65536),
+    "crop": (int, 1, 8192),
+    "learning_rate": (float, 0, 100),
+    "warmup_steps": (int, 0, 1e9),
+    "weight_decay": (float, 0, 100),
+    "gradient_clip": (float, 0, 1e6),
     "ema_decay": (float, 0, 1),
     "degrade_probability": (float, 0, 1),
     "seed": (int, 0, 2**31 - 1),
-    "workers": (int, 0, math.inf),
-    "log_every": (int, 1, math.inf),
-    "checkpoint_every": (int, 1, math.inf),
-    "validate_every": (int, 1, math.inf),
+    "workers": (int, 0, 256),
+    "log_every": (int, 1, 1e9),
+    "checkpoint_every": (int, 1, 1e9),
+    "validate_every": (int, 1, 1e9),
 }
 
 
@@ -92,23 +94,28 @@ class TrainConfig:
         for name in RANGES:
             check_setting(name, name, getattr(self, name))
         if not isinstance(self.variant, str):
-            raise ConfigError(f"variant must be a name, got {self.variant!r}")
+            raise ConfigError(f"variant must be a name, got {shown(self.variant)}")
         _check_names("without", self.without, SWITCHES)
         multiple = network_config(self.variant, self.without).size_multiple
         if self.crop % multiple:
             raise ConfigError(
                 f"crop must be a multiple of {multiple} for {self.variant}, got {self.crop}"
             )
-        if self.precision not in PRECISIONS:
+        if self.crop**2 * self.batch_size > MAX_CROP_PIXELS:
             raise ConfigError(
-                f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}"
+                f"crop {self.crop} and batch_size {self.batch_size} are "
+                f"{self.crop**2 * self.batch_size} pixels a step, expected at most "
+                f"{MAX_CROP_PIXELS}: lower one of them"
+            )
+        if not isinstance(self.precision, str) or self.precision not in PRECISIONS:
+            raise ConfigError(
+                f"precision must be one of {', '.join(PRECISIONS)}, got {shown(self.precision)}"
             )
         _check_names("degradations", self.degradations, DEGRADATIONS)
         if not self.degradations and self.degrade_probability:
             raise ConfigError("degradations is empty: set degrade_probability to 0")
-        for name in ("initial_weights", "precision"):
-            if not isinstance(getattr(self, name), str):
-                raise ConfigError(f"{name} must be text, got {getattr(self, name)!r}")
+        if not isinstance(self.initial_weights, str):
+            raise ConfigError(f"initial_weights must be text, got {shown(self.initial_weights)}")
         if not self.data:
             raise ConfigError("data must name at least one folder of pairs")
         names = ", ".join(DEFAULT_LOSS_WEIGHTS)
@@ -118,15 +125,12 @@ class TrainConfig:
         ):
             raise ConfigError(f"loss_weights must give a number for each of {names}")
         for name, weight in self.loss_weights.items():
-            _check_number(f"loss_weights.{name}", weight, float, 0, math.inf)
+            _check_number(f"loss_weights.{name}", weight, float, 0, MAX_WEIGHT)
 
     @classmethod
     def load(cls, path: Path, data_root: Path | None = None, **overrides: Any) -> TrainConfig:
         """Read a YAML file; data paths are relative to ``data_root``, or to the file's folder."""
-        try:
-            raw = yaml.safe_load(path.read_text())
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ConfigError(f"cannot read {path}: {error}") from None
+        raw = read_yaml(path)
         try:
             return cls._from_yaml(raw, data_root or path.parent, overrides)
         except ConfigError as error:
@@ -151,11 +155,13 @@ class TrainConfig:
 def _checked(raw: Any, owner: type, what: str) -> dict[str, Any]:
     """A mapping whose keys are fields of the owner, with all fields that have no default."""
     if not isinstance(raw, dict):
-        raise ConfigError(f"expected a mapping of {what}, got {raw!r}")
+        raise ConfigError(f"expected a mapping of {what}, got {shown(raw)}")
     known = {f.name: f for f in fields(owner)}
     unknown = sorted(str(key) for key in raw.keys() - known.keys())
     if unknown:
-        raise ConfigError(f"unknown keys: {', '.join(unknown)}; known: {', '.join(known)}")
+        raise ConfigError(
+            f"unknown keys: {', '.join(unknown)[:MAX_SHOWN]}; known: {', '.join(known)}"
+        )
     for name, f in known.items():
         if name not in raw and f.default is MISSING and f.default_factory is MISSING:
             raise ConfigError(f"{name} is missing from the {what}")
@@ -164,16 +170,18 @@ def _checked(raw: Any, owner: type, what: str) -> dict[str, Any]:
 
 def _teacher(raw: Any) -> Teacher:
     teacher = Teacher(**_checked(raw, Teacher, "teacher's settings"))
-    _check_number("teacher.weight", teacher.weight, float, 0, math.inf)
+    _check_number("teacher.weight", teacher.weight, float, 0, MAX_WEIGHT)
     if not isinstance(teacher.variant, str) or not isinstance(teacher.weights, str):
-        raise ConfigError(f"the teacher's variant and weights must be text, got {raw!r}")
+        raise ConfigError(f"the teacher's variant and weights must be text, got {shown(raw)}")
     network_config(teacher.variant)  # refuses an unknown one
     return teacher
 
 
 def _check_names(key: str, names: Any, known: Collection[str]) -> None:
-    if not isinstance(names, tuple) or not all(name in known for name in names):
-        raise ConfigError(f"{key} must be a list of {', '.join(known)}, got {names!r}")
+    if not isinstance(names, tuple) or not all(
+        isinstance(name, str) and name in known for name in names
+    ):
+        raise ConfigError(f"{key} must be a list of {', '.join(known)}, got {shown(names)}")
 
 
 def _data_set(raw: Any, root: Path) -> DataSet:
@@ -181,10 +189,10 @@ def _data_set(raw: Any, root: Path) -> DataSet:
     stems = entry.get("validation")
     is_list = isinstance(stems, (list, tuple)) and all(isinstance(stem, str) for stem in stems)
     if stems is not None and not is_list:
-        raise ConfigError(f"validation must be a list of quoted file stems, got {stems!r}")
+        raise ConfigError(f"validation must be a list of quoted file stems, got {shown(stems)}")
     if not isinstance(entry["path"], str):
-        raise ConfigError(f"path must be a folder, got {entry['path']!r}")
-    _check_number("weight", entry.get("weight", 1.0), float, 1e-9, math.inf)
+        raise ConfigError(f"path must be a folder, got {shown(entry['path'])}")
+    _check_number("weight", entry.get("weight", 1.0), float, 1e-9, MAX_WEIGHT)
     return DataSet(
         root / entry["path"],
         float(entry.get("weight", 1.0)),
@@ -200,10 +208,8 @@ def check_setting(name: str, shown_as: str, value: Any) -> None:
 def _check_number(name: str, value: Any, kind: type, minimum: float, maximum: float) -> None:
     kinds = (int,) if kind is int else (int, float)
     # A bool is an int to Python; NaN fails the comparison.
-    known = isinstance(value, kinds) and not isinstance(value, bool) and value != math.inf
+    known = isinstance(value, kinds) and not isinstance(value, bool)
     if not known or not minimum <= value <= maximum:
         what = "a whole number" if kind is int else "a number"
-        unbounded = maximum == math.inf
-        span = f"{minimum:g} or more" if unbounded else f"from {minimum:g} to {maximum:.10g}"
-        hint = " (YAML reads 1e-3 as text: write 1.0e-3)" if isinstance(value, str) else ""
-        raise ConfigError(f"{name} must be {what}, {span}, got {value!r}{hint}")
+        span = f"from {minimum:g} to {maximum:.10g}"
+        raise ConfigError(f"{name} must be {what}, {span}, got {shown(value)}")

@@ -67,6 +67,9 @@ def open_images(infrared: Path, visible: Path, rate_hz: float | None) -> ImageSo
         rate_hz: images per second, more than 0 to 1000 Hz. None: videos have their own times and
             both begin at the same moment; image files need a rate.
 
+    Returns:
+        The images of both cameras, to give to ``make_bag``.
+
     Raises:
         ConfigError: the rate is missing or out of range.
         ImageError: something cannot be read.
@@ -101,6 +104,9 @@ def open_data_set(root: Path, split: str, rate_hz: float | None) -> ImageSource:
         split: ``train``, ``test`` or ``all``, as `dreamif train` divides the data set: by its own
             test split, or without one every eighth pair.
         rate_hz: pairs per second, more than 0 to 1000 Hz.
+
+    Returns:
+        The images of both cameras, to give to ``make_bag``.
 
     Raises:
         ConfigError: the rate is missing or out of range.

@@ -10,6 +10,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rosbags.interfaces import Connection
 from rosbags.rosbag2 import StoragePlugin, Writer
 
@@ -152,6 +153,8 @@ class _TopicWriter:
     def write(self, camera: Camera, image: StoredImage, stamp_ns: int) -> None:
         """Write one image, and with a visible one its camera info."""
         header = MESSAGES.header(stamp_ns, f"{camera}_optical")
+        if self._codec and image.dtype == np.float32:
+            raise ImageError("JPEG and PNG hold no °C (float32): leave out --compressed")
         if self._codec:
             message = MESSAGES.compressed(image, self._codec, header)
         else:

@@ -7,9 +7,12 @@ import importlib
 import io
 import os
 import sys
+from pathlib import Path
+from typing import Any, NoReturn
 
 from dreamif_model import ConfigError, DreamIFError
 from dreamif_model.device import is_out_of_memory
+from dreamif_model.errors import MAX_SHOWN
 
 VERBS = (  # each a module of this package; only the one that is called is imported
     "demo",
@@ -29,9 +32,54 @@ VERBS = (  # each a module of this package; only the one that is called is impor
 ROS_MODULES = ("rclpy", "sensor_msgs", "std_msgs", "diagnostic_msgs")  # only some verbs need them
 
 
+MAX_LINE = 1500  # characters of an error
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that refuses in one line, and knows what no path and no number is."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.register("type", Path, _path)
+        self.register("type", int, _whole)
+
+    def error(self, message: str) -> NoReturn:
+        complain(f"{message}; `{self.prog} --help` tells what is expected")
+        raise SystemExit(2)
+
+
+def complain(text: object) -> None:
+    """Print an error as one line, in which nothing can steer the terminal."""
+    line = " ".join(str(text).splitlines())
+    if len(line) > MAX_LINE:
+        line = f"{line[:MAX_LINE]} …"
+    print(f"dreamif: {printable(line)}", file=sys.stderr)
+
+
+def printable(text: str) -> str:
+    """The text with control characters, and others that no terminal shows, as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _path(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("is empty: name a file or folder")
+    return Path(text)
+
+
+def _whole(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = 1 << 64
+    if not -(1 << 63) <= number < 1 << 63:
+        raise argparse.ArgumentTypeError(f"{text[:MAX_SHOWN]!r} is no whole number of 64 bits")
+    return number
+
+
 def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
     """The parser of one verb, or of the whole command where it is none of VERBS."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="dreamif",
         description="Fuse infrared and visible images with Dream-IF.",
         epilog="`dreamif VERB --help` has each verb's units, defaults and examples.",
@@ -55,22 +103,28 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor does the exit complain
         return 1
     except (DreamIFError, OSError) as error:
-        print(f"dreamif: {error}", file=sys.stderr)
+        complain(_described(error))
         return 2 if isinstance(error, ConfigError) else 1
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        print("dreamif: not enough memory: give smaller images or a smaller size", file=sys.stderr)
+        complain("not enough memory: give smaller images or a smaller size")
         return 1
     except ModuleNotFoundError as error:
         if error.name not in ROS_MODULES:
             raise
-        print(
-            f"dreamif: this verb needs ROS 2 and there is no {error.name}: source an installation, "
-            "or pip install 'dreamif_ros[ros]'",
-            file=sys.stderr,
+        complain(
+            f"this verb needs ROS 2 and there is no {error.name}: source an installation, "
+            "or pip install 'dreamif_ros[ros]'"
         )
         return 1
     except KeyboardInterrupt:
         return 130
     return status
+
+
+def _described(error: Exception) -> str:
+    """What went wrong; of the system's errors the file and the cause."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return str(error)

@@ -49,10 +49,10 @@ def _add_make(actions: Any) -> None:
         "make",
         help="write image files, videos or a data set as a bag",
         description="Write images of both cameras as a rosbag2 folder (MCAP) with "
-        "/infrared/image_raw (mono8, or mono16 where they have 16 bit), /visible/image_raw (rgb8) "
-        "and /visible/camera_info (uncalibrated). With --rate, pair i is stamped 1 s + i / rate: "
-        "files in the order of their names, frame i of both videos. Without, the frames of videos "
-        "have their own times, and both videos begin at 1 s.",
+        "/infrared/image_raw (mono8, mono16 where they have 16 bit, 32FC1 of °C in TIFF), "
+        "/visible/image_raw (rgb8) and /visible/camera_info (uncalibrated). With --rate, pair i is "
+        "stamped 1 s + i / rate: files in the order of their names, frame i of both videos. "
+        "Without, the frames of videos have their own times, and both videos begin at 1 s.",
         epilog=MAKE_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

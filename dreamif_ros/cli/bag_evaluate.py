@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
@@ -16,12 +14,13 @@ from tqdm import tqdm
 
 from dreamif_model.cameras import Camera
 from dreamif_model.device import usable_cores
+from dreamif_model.output_files import unfinished_folder, write_whole
 from dreamif_model.thermal import BYTE_ORDERS, THERMAL_MODES, ThermalConfig
 from dreamif_ros.bag.recorded_pairs import PairingOptions
 from dreamif_ros.bag.storage import BagError
 from dreamif_ros.cli.bag_evaluate_many import add_many_options, run_many
 from dreamif_ros.cli.fuse import add_model_options
-from dreamif_ros.cli.options import add_topic_options, check_writable, make_folder
+from dreamif_ros.cli.options import add_topic_options, check_outputs, make_folder
 from dreamif_ros.evaluation.evaluate_bag import EvaluationSettings
 from dreamif_ros.evaluation.evaluation_job import EvaluationJob, ModelOptions, evaluate_into
 from dreamif_ros.evaluation.evaluation_results import Evaluation
@@ -82,7 +81,9 @@ def add_evaluate(actions: Any) -> None:
         "--out", type=Path, metavar="DIR", required=True, help="folder to write, which must be new"
     )
     parser.add_argument(
-        "--force", action="store_true", help="replace DIR where it holds an evaluation"
+        "--force",
+        action="store_true",
+        help="replace DIR where it holds an evaluation, and an existing FILE",
     )
     add_many_options(parser)
     add_model_options(parser)
@@ -188,7 +189,8 @@ def _add_extent_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Evaluate, write everything into a new folder, and print what should be done."""
-    check_writable("--json", options.json)
+    inputs = [*options.bag, options.calibration, options.weights]
+    check_outputs({"--json": options.json}, inputs, force=options.force)
     if len(options.bag) > 1 or options.resume or options.ray is not None:
         return run_many(options, _job(options), lambda bag: _command(options, bag))
     return _run_one(options)
@@ -199,13 +201,13 @@ def _run_one(options: argparse.Namespace) -> int:
     workers = usable_cores() if options.jobs is None else options.jobs
     job = replace(_job(options), workers=workers)
     make_folder("--out", options.out.parent)
-    with tempfile.TemporaryDirectory(prefix=".unfinished_", dir=options.out.parent) as unfinished:
-        folder = Path(unfinished) / options.out.name
+    with unfinished_folder(options.out) as unfinished:
+        folder = unfinished / options.out.name
         folder.mkdir()
         evaluation = evaluate_into(job, folder, _progress)
-        _move(folder, options.out, Path(unfinished) / "replaced")
+        _move(folder, options.out, unfinished / "replaced")
     if options.json:
-        shutil.copyfile(options.out / METRICS, options.json)
+        write_whole(options.json, (options.out / METRICS).read_bytes())
     _print(evaluation, options.out)
     if not evaluation.fused:
         print(f"dreamif: nothing could be fused, see {options.out / METRICS}", file=sys.stderr)

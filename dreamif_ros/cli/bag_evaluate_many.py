@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
@@ -14,6 +13,7 @@ from tqdm import tqdm
 
 from dreamif_model import ConfigError
 from dreamif_model.device import cuda_is_here, usable_cores
+from dreamif_model.output_files import write_whole
 from dreamif_ros.cli.table import text_table
 from dreamif_ros.detection.model_file import find_model
 from dreamif_ros.evaluation.evaluate_bag import make_detector
@@ -161,7 +161,7 @@ def _write(
     replace_file(options.out / TABLE, summary_csv(rows))
     replace_file(options.out / INDEX, render_index(rows, options.out.resolve().name))
     if options.json:
-        shutil.copyfile(options.out / SUMMARY, options.json)
+        write_whole(options.json, (options.out / SUMMARY).read_bytes())
     return rows
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from dreamif_ros.cli.options import add_topic_options, check_writable
+from dreamif_ros.cli.options import add_force_option, add_topic_options, check_outputs
 from dreamif_ros.cli.table import text_table
 from dreamif_ros.evaluation.bag_info import BagInfo, CamerasInfo, TopicInfo, inspect_bag
 from dreamif_ros.evaluation.node_advice import advise, commands
@@ -41,12 +41,13 @@ def add_info(actions: Any) -> None:
     parser.add_argument("bag", type=Path, metavar="BAG", help="rosbag2 folder, .mcap or .db3 file")
     add_topic_options(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all values here")
+    add_force_option(parser)
     parser.set_defaults(run=run_info)
 
 
 def run_info(options: argparse.Namespace) -> int:
     """Read the bag, print what is in it, and write the JSON file."""
-    check_writable("--json", options.json)
+    check_outputs({"--json": options.json}, [options.bag], force=options.force)
     info = inspect_bag(
         options.bag,
         options.ir,

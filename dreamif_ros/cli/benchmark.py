@@ -19,7 +19,7 @@ from dreamif_model.benchmark.measure import Figures, Peak, measure_apart, measur
 from dreamif_model.device import PRECISIONS, check_device_name, cuda_is_here, machine_name
 from dreamif_model.variants import AVERAGE
 from dreamif_ros.cli.model_options import add_device_option, add_variants_option
-from dreamif_ros.cli.options import check_writable
+from dreamif_ros.cli.options import add_force_option, check_outputs
 from dreamif_ros.cli.table import markdown_table, parse_size, text_table
 from dreamif_ros.json_file import write_json
 
@@ -56,6 +56,7 @@ def add_parser(verbs: Any) -> None:
     _add_measuring_options(parser)
     parser.add_argument("--markdown", action="store_true", help="print the table in Markdown")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers here")
+    add_force_option(parser)
     parser.set_defaults(run=run)
 
 
@@ -120,7 +121,7 @@ def _add_measuring_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    check_writable("--json", options.json)
+    check_outputs({"--json": options.json}, options.peer, force=options.force)
     check_device_name(options.device)
     table = markdown_table if options.markdown else text_table
     if options.live:

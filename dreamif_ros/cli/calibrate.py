@@ -16,7 +16,7 @@ from dreamif_model.registration.calibration_file import write_calibration
 from dreamif_model.registration.estimate import Alignment, align
 from dreamif_model.registration.geometry import Homography
 from dreamif_model.registration.warp import Calibration, Registrar, resize
-from dreamif_ros.cli.options import add_topic_options, check_writable
+from dreamif_ros.cli.options import add_force_option, add_topic_options, check_outputs
 from dreamif_ros.evaluation.footage import TOPIC_OPTIONS, Footage, GrayShares, read_bag, read_files
 from dreamif_ros.json_file import write_json
 from dreamif_ros.pictures import contact_sheet
@@ -57,13 +57,14 @@ def add_parser(verbs: Any) -> None:
         help="write the edges before and after: infrared red, visible cyan, both white",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers as JSON")
+    add_force_option(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Estimate, write, and print the result."""
-    for name in ("out", "picture", "json"):
-        check_writable(f"--{name}", getattr(options, name))
+    outputs = {f"--{name}": getattr(options, name) for name in ("out", "picture", "json")}
+    check_outputs(outputs, [options.bag, options.ir, options.vi], force=options.force)
     keep_freed_memory()
     footage = _footage(options)
     found = align(footage.images.infrared, footage.images.visible)

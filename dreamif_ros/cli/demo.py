@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from dreamif_model import ConfigError, DreamIFError
 from dreamif_model.cameras import Camera
 from dreamif_model.image_files import write_image
+from dreamif_model.output_files import is_ours, refuse_foreign, sole_writer, write_whole
 from dreamif_ros.cli.model_options import add_device_option, add_variant_option
-from dreamif_ros.cli.options import make_folder
+from dreamif_ros.cli.options import add_force_option, make_folder
 from dreamif_ros.json_file import write_json
 from dreamif_ros.pictures import contact_sheet, write_video
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from dreamif_ros.simulation.demo_run import DemoRecording
 
 MOMENTS = 4
+SUMMARY, TEXT, SHEET = "summary.json", "summary.txt", "contact_sheet.png"
+VIDEO, LOG = "fused.mkv", "nodes.log"
 COLUMNS = ("infrared", "visible", "fused", "dominance: orange infrared, blue visible")
 # Titles in the summary, and their keys in the node's diagnostics.
 DROPS = {
@@ -51,6 +54,7 @@ def add_parser(verbs: Any) -> None:
     )
     add_variant_option(parser)
     add_device_option(parser)
+    add_force_option(parser)
     parser.set_defaults(run=run)
 
 
@@ -58,22 +62,28 @@ def run(options: argparse.Namespace) -> int:
     """Run the demo, write its files, print the summary."""
     if not 0 < options.seconds <= 60:
         raise ConfigError(f"--seconds is {options.seconds:g}, expected more than 0, up to 60")
+    files = [options.out / name for name in (SUMMARY, TEXT, SHEET, VIDEO, LOG)]
+    known = options.force or is_ours(files[0])  # the other files bear no mark
+    refuse_foreign(files, known)
     make_folder("--out", options.out)
+    with sole_writer(options.out):
+        return _run(options)
+
+
+def _run(options: argparse.Namespace) -> int:
     print(f"fusing simulated cameras for {options.seconds:g} s …", flush=True)
     from dreamif_ros.simulation.demo_run import (
         run_demo,  # here: the other verbs need no ROS
     )
 
-    recording = run_demo(
-        options.seconds, options.variant, options.device, options.out / "nodes.log"
-    )
+    recording = run_demo(options.seconds, options.variant, options.device, options.out / LOG)
     summary = summarize(recording, options.seconds)
     text = describe(summary)
-    write_json(options.out / "summary.json", summary)
-    (options.out / "summary.txt").write_text(text)
+    write_json(options.out / SUMMARY, summary)
+    write_whole(options.out / TEXT, text)
     write_pictures(recording, summary["published_hz"], options.out)
     print(text, end="")
-    print(f"look at {options.out / 'contact_sheet.png'} and {options.out / 'fused.mkv'}")
+    print(f"look at {options.out / SHEET} and {options.out / VIDEO}")
     return 0
 
 
@@ -84,8 +94,8 @@ def write_pictures(recording: DemoRecording, rate_hz: float, out: Path) -> None:
         raise DreamIFError(
             "no moment was recorded completely: both inputs, fused image and overlay"
         )
-    write_image(out / "contact_sheet.png", contact_sheet(COLUMNS, rows))
-    write_video(out / "fused.mkv", recording.fused_frames(), rate_hz)
+    write_image(out / SHEET, contact_sheet(COLUMNS, rows))
+    write_video(out / VIDEO, recording.fused_frames(), rate_hz)
 
 
 def summarize(recording: DemoRecording, seconds: float) -> dict[str, Any]:

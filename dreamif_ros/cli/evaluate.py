@@ -28,6 +28,7 @@ from dreamif_model.device import keep_freed_memory
 from dreamif_model.image_files import PairPaths, find_pairs, write_image
 from dreamif_model.metrics import METRICS
 from dreamif_model.model_files.checkpoints import variant_of
+from dreamif_model.output_files import TABLE_MARK, write_whole
 from dreamif_model.variants import AVERAGE
 from dreamif_ros.cli.model_options import (
     add_device_option,
@@ -35,13 +36,14 @@ from dreamif_ros.cli.model_options import (
     chosen_variants,
     split_label,
 )
-from dreamif_ros.cli.options import check_writable, make_folder
+from dreamif_ros.cli.options import add_force_option, check_files, check_outputs, make_folder
 from dreamif_ros.json_file import write_json
 from dreamif_ros.pictures import contact_sheet
 
 # The paper's six degradations (its Tables 2 and 3), at strengths that leave the scene visible.
 ALL = ("gaussian:35", "poisson:60", "speckle:0.25", "blur:2", "resize:3", "rain:0.5")
 SHEET_ROWS = 4
+TABLES = "tables.md"
 COLUMNS = ("AG", "SF", "Qabf", "SSIM", "VIFF")  # printed; the JSON file has every metric
 
 EXAMPLES = """examples:
@@ -86,6 +88,7 @@ def add_parser(verbs: Any) -> None:
         "--out", type=Path, metavar="DIR", help="write tables.md and contact sheets here"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all values here")
+    add_force_option(parser)
     parser.set_defaults(run=run)
 
 
@@ -110,7 +113,7 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError(f"--every is {options.every}, expected 1 or more")
     if not 0 <= options.seed < 2**31:
         raise ConfigError(f"--seed is {options.seed}, expected 0 to 2^31 - 1")
-    check_writable("--json", options.json)
+    _check_outputs(options)
     keep_freed_memory()
     conditions = parse_conditions(options.degrade)
     pairs = find_pairs(options.ir, options.vi)[:: options.every]
@@ -125,11 +128,27 @@ def run(options: argparse.Namespace) -> int:
     ]
     print("\n".join(tables), end="")
     if options.out:
-        (options.out / "tables.md").write_text("\n".join(tables))
+        write_whole(options.out / TABLES, TABLE_MARK + "\n".join(tables))
         print(f"\ntables.md and contact sheets are in {options.out}")
     if options.json:
         write_json(options.json, _report(options, results))
     return 0
+
+
+def _check_outputs(options: argparse.Namespace) -> None:
+    weights = [path for _, path in map(split_label, options.weights)]
+    inputs = [options.ir, options.vi, *weights]
+    check_outputs({"--json": options.json}, inputs, force=options.force)
+    if options.out:
+        conditions = (CLEAN, *parse_conditions(options.degrade))
+        files = [options.out / name for name in (TABLES, *map(_sheet, conditions))]
+        check_files(files, inputs, force=options.force)
+
+
+def _sheet(condition: str) -> str:
+    """The name of a condition's contact sheet."""
+    name = "".join(c if c.isalnum() or c in ".-" else "_" for c in condition)
+    return f"sheet_{name}.jpg"
 
 
 def parse_conditions(texts: Sequence[str]) -> dict[str, DegradationSpec]:
@@ -198,8 +217,7 @@ def _evaluate(
     for condition, rows in sheets.items():
         titles = [title for title in rows[0] if title not in ("visible", "infrared")]
         cells = [[np.dstack([row[title]] * 3) for title in titles] for row in rows]
-        name = "".join(c if c.isalnum() or c in ".-" else "_" for c in condition)
-        write_image(options.out / f"sheet_{name}.jpg", contact_sheet(titles, cells, 320))
+        write_image(options.out / _sheet(condition), contact_sheet(titles, cells, 320))
     return results
 
 

@@ -23,7 +23,7 @@ from dreamif_ros.cli.model_options import (
     chosen_variants,
     split_label,
 )
-from dreamif_ros.cli.options import check_writable
+from dreamif_ros.cli.options import add_force_option, check_outputs
 from dreamif_ros.cli.table import markdown_table, text_table
 from dreamif_ros.detection.dataset import write_datasets
 from dreamif_ros.detection.detector import Detector, DetectorConfig
@@ -86,6 +86,7 @@ def add_parser(verbs: Any) -> None:
         help="do not detect, but write images and labels as one YOLO data set per method; every "
         "eighth example is for validation",
     )
+    add_force_option(parser)
     parser.set_defaults(run=run)
 
 
@@ -180,8 +181,11 @@ def _check(options: argparse.Namespace) -> None:
         )
     if bool(options.model) == bool(options.write_dataset):
         raise ConfigError("give --model FILE to detect with, or --write-dataset DIR instead")
-    check_writable("--json", options.json)
-    check_writable("--picture", options.picture)
+    inputs = [options.ir, options.vi, options.labels, options.calibration]
+    inputs += [Path(name) for name in (options.model, options.names) if name]
+    inputs += [path for _, path in map(split_label, options.weights)]
+    outputs = {"--json": options.json, "--picture": options.picture}
+    check_outputs(outputs, inputs, force=options.force)
     if options.write_dataset:
         given = [name for name in ("json", "picture", "degrade", "map") if getattr(options, name)]
         if given:

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from dreamif_model import ConfigError
+from dreamif_model.output_files import unfinished_folder
 from dreamif_model.variants import NETWORKS
 from dreamif_ros.cli.model_options import add_variant_option, add_weights_option
-from dreamif_ros.cli.options import check_writable
+from dreamif_ros.cli.options import add_force_option, check_outputs
 from dreamif_ros.cli.table import parse_size
 
 EXAMPLES = """examples:
@@ -63,7 +64,7 @@ def add_parser(verbs: Any) -> None:
         metavar="PATH",
         help="visible image or folder to check with (default: two simulated pairs)",
     )
-    parser.add_argument("--force", action="store_true", help="replace an existing FILE")
+    add_force_option(parser)
     parser.set_defaults(run=run)
 
 
@@ -77,7 +78,8 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError(
             f"--out {options.out}: a file of format {options.format} ends in {suffix}"
         )
-    check_writable("--out", options.out)
+    inputs = [options.weights, options.ir, options.vi]
+    check_outputs({"--out": options.out}, inputs, force=True)
     if options.out.exists() and not options.force:
         raise ConfigError(f"--out {options.out} exists: give another name, or --force")
     if (options.ir is None) != (options.vi is None):
@@ -87,16 +89,12 @@ def run(options: argparse.Namespace) -> int:
     info = GraphInfo.of(options.variant, network.config)
     shown = size or (info.size_multiple * 8, info.size_multiple * 6)
     pairs = _pairs(options, shown)
-    unchecked = options.out.with_name(f"unchecked_{options.out.name}")
-    try:
+    with unfinished_folder(options.out) as folder:
+        unchecked = folder / options.out.name
         written = export(network, info, unchecked, options.format, options.whole, size)
         found = compare(network, written, unchecked, [_inputs(p, written) for p in pairs])
-    except BaseException:
-        _files(unchecked, lambda path: path.unlink(missing_ok=True))
-        raise
-    _files(
-        unchecked, lambda path: path.replace(path.with_name(path.name.removeprefix("unchecked_")))
-    )
+        for path in sorted(folder.iterdir()):  # OpenVINO writes .bin before .xml, which needs it
+            path.replace(options.out.with_name(path.name))
     what = "images to images" if options.whole else "network"
     print(f"{options.out}: {options.variant}, {what}, {options.size or 'any size'}")
     print(
@@ -104,13 +102,6 @@ def run(options: argparse.Namespace) -> int:
         f"{found.fused:.3g} gray levels, {found.dominance:.3g} of dominance"
     )
     return 0
-
-
-def _files(path: Path, act: Any) -> None:
-    """Act on the file, and on the one that OpenVINO writes beside it."""
-    for each in (path.with_suffix(".bin"), path) if path.suffix == ".xml" else (path,):
-        if each.exists():
-            act(each)
 
 
 def _pairs(options: argparse.Namespace, size: tuple[int, int]) -> list[tuple[Any, Any]]:

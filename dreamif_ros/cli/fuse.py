@@ -23,6 +23,7 @@ from dreamif_model.image_files import (
     read_rgb,
     write_image,
 )
+from dreamif_model.output_files import sole_writer
 from dreamif_model.pipeline import FusionResult
 from dreamif_model.registration.calibration_file import read_calibration
 from dreamif_model.registration.warp import Calibration
@@ -32,7 +33,7 @@ from dreamif_ros.cli.model_options import (
     add_variant_option,
     add_weights_option,
 )
-from dreamif_ros.cli.options import make_folder
+from dreamif_ros.cli.options import add_force_option, check_files, make_folder
 
 EXAMPLES = """examples:
   dreamif fuse --ir thermal.png --vi color.png --out fused
@@ -74,6 +75,7 @@ def add_parser(verbs: Any) -> None:
         "(0 to 255 for 0 to 1)",
     )
     add_degrade_options(parser)
+    add_force_option(parser)
     parser.set_defaults(run=run)
 
 
@@ -170,14 +172,30 @@ def run(options: argparse.Namespace) -> int:
     """Fuse every pair."""
     pairs = find_pairs(options.ir, options.vi)
     spec, seed = parse_degrade_options(options)
-    generator = spec.generator(seed)
     outputs = [_outputs(pair, options.out, options.dominance) for pair in pairs]
-    _refuse_overwriting(pairs, outputs)
+    inputs = [options.ir, options.vi, options.calibration, options.weights]
+    check_files([path for paths in outputs for path in paths], inputs, force=options.force)
     registration = read_calibration(options.calibration) if options.calibration else None
-    thermal = thermal_config(options)
-    pipeline = make_pipeline(options, thermal, registration)
-    counts_to_gray = ThermalNormalizer(thermal)
+    pipeline = make_pipeline(options, thermal_config(options), registration)
     make_folder("--out", options.out)
+    with sole_writer(options.out):
+        _fuse_all(options, pairs, outputs, pipeline, spec, seed)
+    print(f"{len(pairs)} fused image{'s' if len(pairs) > 1 else ''} in {options.out}")
+    if options.degrade:
+        print(f"inputs were degraded: {' '.join(options.degrade)}, seed {seed}")
+    return 0
+
+
+def _fuse_all(
+    options: argparse.Namespace,
+    pairs: Sequence[PairPaths],
+    outputs: Sequence[Sequence[Path]],
+    pipeline: FusionPipeline,
+    spec: DegradationSpec,
+    seed: int,
+) -> None:
+    generator = spec.generator(seed)
+    counts_to_gray = ThermalNormalizer(thermal_config(options))
     for pair, paths in tqdm(
         zip(pairs, outputs, strict=True), total=len(pairs), unit="pair", disable=None
     ):
@@ -188,10 +206,6 @@ def run(options: argparse.Namespace) -> int:
         result = pipeline.fuse(visible=visible, infrared=infrared)
         for path, image in zip(paths, _images(result), strict=False):
             write_image(path, image)
-    print(f"{len(pairs)} fused image{'s' if len(pairs) > 1 else ''} in {options.out}")
-    if options.degrade:
-        print(f"inputs were degraded: {' '.join(options.degrade)}, seed {seed}")
-    return 0
 
 
 def _outputs(pair: PairPaths, out: Path, dominance: bool) -> list[Path]:
@@ -205,14 +219,3 @@ def _images(result: FusionResult) -> Iterator[StoredImage]:
     yield result.fused
     yield to_bytes(result.dominance_infrared * 255)
     yield to_bytes(result.dominance_visible * 255)
-
-
-def _refuse_overwriting(pairs: Sequence[PairPaths], outputs: Sequence[Sequence[Path]]) -> None:
-    sources = {path.resolve() for pair in pairs for path in (pair.infrared, pair.visible)}
-    written: set[Path] = set()
-    for path in (path for paths in outputs for path in paths):
-        if path.resolve() in sources:
-            raise ConfigError(f"{path} is one of the inputs: choose another folder for --out")
-        if path.resolve() in written:
-            raise ConfigError(f"{path} would be written for two pairs: rename one of them")
-        written.add(path.resolve())

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dreamif_model.model_files.released_checkpoint import VARIANT, import_checkpoint
+from dreamif_ros.cli.options import add_force_option, check_files
 
 EXAMPLES = f"""example:
   dreamif import-checkpoint best_checkpoint.pth --out released.safetensors
@@ -28,11 +29,13 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="FILE", required=True, help="new safetensors file to write"
     )
+    add_force_option(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    report = import_checkpoint(options.checkpoint, options.out)
+    check_files([options.out], [options.checkpoint], force=True)
+    report = import_checkpoint(options.checkpoint, options.out, replace=options.force)
     print(f"{report.imported} tensors imported")
     if report.dropped:
         modules = ", ".join(report.dropped_modules)

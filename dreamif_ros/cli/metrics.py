@@ -22,7 +22,7 @@ from dreamif_model.metrics.scoring import (
     read_triple,
     score_all,
 )
-from dreamif_ros.cli.options import check_writable
+from dreamif_ros.cli.options import add_force_option, check_outputs
 from dreamif_ros.json_file import write_json
 
 EXAMPLES = """examples:
@@ -79,6 +79,7 @@ def add_parser(verbs: Any) -> None:
         help="with --sequence: maximum change of both smoothed inputs at a still pixel, in gray "
         "levels of 255 from frame to frame (default: %(default)g)",
     )
+    add_force_option(parser)
     parser.set_defaults(run=run)
 
 
@@ -110,7 +111,8 @@ def _check(options: argparse.Namespace) -> None:
         raise ConfigError(f"--jobs is {options.jobs}, expected 1 or more")
     if not 0 <= options.still <= 255:
         raise ConfigError(f"--still is {options.still:g}, expected 0 to 255 gray levels")
-    check_writable("--json", options.json)
+    inputs = [options.ir, options.vi, options.fused, *options.lpips]
+    check_outputs({"--json": options.json}, inputs, force=options.force)
 
 
 def _flicker(triples: Sequence[Triple], still: float) -> Flicker:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from dreamif_model import ConfigError
 from dreamif_model.cameras import Both
+from dreamif_model.output_files import refuse_foreign, refuse_inputs
 from dreamif_ros.bag.camera_topics import TOPIC_OPTIONS
 
 
@@ -32,6 +34,42 @@ def check_writable(option: str, path: Path | None) -> None:
         raise ConfigError(f"{option} {path}: make its folder first")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise ConfigError(f"{option} {path} may not be written: choose another place")
+
+
+def add_force_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that lets a verb replace files that are not ours."""
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="replace existing files too that dreamif did not write (never an input)",
+    )
+
+
+def check_outputs(
+    outputs: Mapping[str, Path | None], inputs: Iterable[Path | None], *, force: bool
+) -> None:
+    """ConfigError where a file cannot be written, is an input, or is no file of ours.
+
+    Args:
+        outputs: The files by the options that name them.
+        inputs: What the verb reads; of a folder all files.
+        force: Replace files that are not ours.
+    """
+    given = {option: path for option, path in outputs.items() if path is not None}
+    for option, path in given.items():
+        check_writable(option, path)
+    check_files(given.values(), inputs, force=force)
+
+
+def check_files(files: Iterable[Path], inputs: Iterable[Path | None], *, force: bool) -> None:
+    """:func:`check_outputs` for files whose folder may be missing still."""
+    written: dict[Path, Path] = {}
+    for path in files:
+        if path.absolute() in written:
+            raise ConfigError(f"{path} would be written twice: give each output its own name")
+        written[path.absolute()] = path
+    refuse_inputs(written.values(), [path for path in inputs if path is not None])
+    refuse_foreign(written.values(), force)
 
 
 def make_folder(option: str, path: Path) -> None:

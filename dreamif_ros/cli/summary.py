@@ -11,7 +11,7 @@ from dreamif_model import VARIANTS
 from dreamif_model.benchmark.complexity import complexity
 from dreamif_model.variants import AVERAGE, WEIGHTS_FOLDER
 from dreamif_ros.cli.model_options import add_variants_option
-from dreamif_ros.cli.options import check_writable
+from dreamif_ros.cli.options import add_force_option, check_outputs
 from dreamif_ros.cli.table import markdown_table, parse_size, text_table
 from dreamif_ros.json_file import write_json
 
@@ -47,12 +47,13 @@ def add_parser(verbs: Any) -> None:
     )
     parser.add_argument("--markdown", action="store_true", help="print the table in Markdown")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers here")
+    add_force_option(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print one row per variant."""
-    check_writable("--json", options.json)
+    check_outputs({"--json": options.json}, (), force=options.force)
     width, height = parse_size(options.size)
     rows = [_row(variant, width, height) for variant in options.variant or VARIANTS]
     header = ("variant", "parameters", f"GMAC at {width}x{height}", "weights")

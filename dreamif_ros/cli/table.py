@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from dreamif_model import ConfigError
+from dreamif_model.errors import shown
 from dreamif_model.image_files import MAX_SIDE
 
 
@@ -30,11 +32,11 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def parse_size(text: str, option: str = "--size") -> tuple[int, int]:
     """Width and height of ``640x512``; ConfigError for anything else."""
-    width, separator, height = text.lower().partition("x")
-    if separator and width.isdecimal() and height.isdecimal():
-        size = int(width), int(height)
+    found = re.fullmatch(r"([0-9]{1,5})[xX]([0-9]{1,5})", text)
+    if found:
+        size = int(found[1]), int(found[2])
         if min(size) >= 1 and max(size) <= MAX_SIDE:
             return size
     raise ConfigError(
-        f"{option} is {text!r}, expected WIDTHxHEIGHT in pixels, up to {MAX_SIDE}: 640x512"
+        f"{option} is {shown(text)}, expected WIDTHxHEIGHT in pixels, up to {MAX_SIDE}: 640x512"
     )

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from dreamif_model.training.data import LAYOUTS, DataSet
-from dreamif_model.training.run import train
+from dreamif_model.training.run import CHECKPOINT, train
 from dreamif_model.training.train_config import TrainConfig, check_setting
 from dreamif_model.variants import SWITCHES
-from dreamif_ros.cli.options import make_folder
+from dreamif_ros.cli.options import add_force_option, check_files, make_folder
 
 EXAMPLES = """examples (each resumes from the checkpoint in its --out, if there is one):
   dreamif train --config config/train/nano.yaml --data-root datasets --out out/train/nano
@@ -68,6 +68,7 @@ def add_parser(verbs: Any) -> None:
         help="ablation: leave out this part of the network; may be given several times",
     )
     parser.add_argument("--threads", type=int, help="CPU threads (default: one per core)")
+    add_force_option(parser)
     parser.set_defaults(run=run)
 
 
@@ -83,12 +84,22 @@ def run(options: argparse.Namespace) -> int:
         if name in overrides:
             check_setting(name, f"--{name}", overrides[name])
     config = TrainConfig.load(options.config, options.data_root, **overrides)
+    _check_outputs(options, config)
     make_folder("--out", options.out)
     command = f"dreamif {shlex.join(sys.argv[1:])}"
     weights = train(config, options.out, threads=options.threads, command=command)
     if os.environ.get("RANK", "0") == "0":  # torchrun's number of this process
         print(f"weights: {weights}")
     return 0
+
+
+def _check_outputs(options: argparse.Namespace, config: TrainConfig) -> None:
+    weights = options.out / f"{config.variant}.safetensors"
+    files = [weights, weights.with_suffix(".json"), options.out / CHECKPOINT]
+    teacher = config.teacher.weights if config.teacher else ""
+    inputs = [options.config, *map(Path, filter(None, (config.initial_weights, teacher)))]
+    resumed = files[2].exists()  # it is read first, and refused where it is no checkpoint
+    check_files(files, inputs, force=options.force or resumed)
 
 
 def _data_set(text: str) -> DataSet:

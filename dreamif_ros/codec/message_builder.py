@@ -139,7 +139,7 @@ class MessageBuilder:
 
 
 def encoding_for(image: NDArray[Any]) -> str:
-    """How an ``Image`` names the pixels of (H, W, 3) uint8 RGB, (H, W) uint8 or uint16."""
+    """How an ``Image`` names (H, W, 3) uint8 RGB, and (H, W) uint8, uint16 or float32."""
     if image.ndim == 3:
         return "rgb8"
-    return "mono8" if image.dtype == np.uint8 else "mono16"
+    return {"uint8": "mono8", "uint16": "mono16", "float32": "32FC1"}[image.dtype.name]

@@ -15,12 +15,14 @@ from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
-from dreamif_model.errors import ConfigError, DreamIFError
+from dreamif_model.errors import ConfigError, DreamIFError, shown
+from dreamif_model.output_files import write_whole
+from dreamif_model.yaml_file import read_yaml
 
 NAME_FILES = ("classes.txt", "data.yaml")  # beside the labels, or up to two folders above
+MAX_BYTES = 16 << 20  # of a label file
 OVERSHOOT = 0.01  # of the image's size: by which rounding may take YOLO numbers outside 0 to 1
 BoxCorners = tuple[float, float, float, float]  # x1, y1, x2, y2
 
@@ -124,18 +126,14 @@ def read_labels(folder: Path, stems: Sequence[str], names: Sequence[str] = ()) -
 
 def read_names(path: Path) -> tuple[str, ...]:
     """Class names of ``classes.txt`` (one a line) or of the ``names`` of a ``data.yaml``."""
-    text = _text(path)
     if path.suffix not in (".yaml", ".yml"):
-        return tuple(line.strip() for line in text.splitlines() if line.strip())
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not YAML: {str(error).splitlines()[0]}") from None
+        return tuple(line.strip() for line in _text(path).splitlines() if line.strip())
+    content = read_yaml(path)
     names = content.get("names") if isinstance(content, dict) else None
-    if isinstance(names, dict) and sorted(names) == list(range(len(names))):
+    if isinstance(names, dict) and names.keys() == set(range(len(names))):
         names = [names[number] for number in range(len(names))]
     if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
-        raise ConfigError(f"{path}: names must be a list of class names, got {names!r}")
+        raise ConfigError(f"{path}: names must be a list of class names, got {shown(names)}")
     return tuple(names)
 
 
@@ -147,7 +145,7 @@ def write_yolo(path: Path, truth: Truth, names: Sequence[str], width: int, heigh
         center, extent = (box[:2] + box[2:]) / 2 / size, (box[2:] - box[:2]) / size
         numbers = " ".join(f"{value:.6f}" for value in (*center, *extent))
         lines.append(f"{names.index(name)} {numbers}\n")
-    path.write_text("".join(lines), encoding="utf-8")
+    write_whole(path, "".join(lines))
 
 
 def _label_files(folder: Path) -> tuple[str, dict[str, Path]]:
@@ -156,7 +154,7 @@ def _label_files(folder: Path) -> tuple[str, dict[str, Path]]:
         suffix: {
             path.stem: path
             for path in sorted(folder.glob(f"*{suffix}"))
-            if path.name not in NAME_FILES
+            if path.name not in NAME_FILES and not path.name.startswith(".")
         }
         for suffix in (".txt", ".xml")
     }
@@ -206,7 +204,7 @@ def _yolo_mark(fields: list[str], where: str, names: Sequence[str], source: str)
     try:
         number = int(fields[0])
     except ValueError:
-        raise AnnotationError(f"{where}: class {fields[0]!r} is not a whole number") from None
+        raise AnnotationError(f"{where}: class {shown(fields[0])} is not a whole number") from None
     if not 0 <= number < len(names):
         raise AnnotationError(
             f"{where}: class {number}, expected 0 to {len(names) - 1}: {source} names "
@@ -273,7 +271,7 @@ def _parse_xml(path: Path) -> Element:
     parser.CharacterDataHandler = builder.data
     parser.StartDoctypeDeclHandler = refuse
     try:
-        parser.Parse(path.read_bytes(), True)
+        parser.Parse(_content(path), True)
     except expat.ExpatError as error:
         raise AnnotationError(
             f"{path}:{error.lineno}: not well-formed XML: {expat.ErrorString(error.code)}"
@@ -290,7 +288,7 @@ def _numbers(fields: Iterable[str], where: str) -> BoxCorners:
     except ValueError:
         values = [math.nan]
     if not all(math.isfinite(value) for value in values):
-        raise AnnotationError(f"{where}: {' '.join(fields)!r} are not four finite numbers")
+        raise AnnotationError(f"{where}: {shown(' '.join(fields))} are not four finite numbers")
     first, second, third, fourth = values
     return first, second, third, fourth
 
@@ -304,6 +302,14 @@ def _ordered(corners: BoxCorners, where: str) -> BoxCorners:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return _content(path).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise AnnotationError(f"{path} is not text") from None
+
+
+def _content(path: Path) -> bytes:
+    if not path.is_file():
+        raise AnnotationError(f"{path} is no file")
+    if path.stat().st_size > MAX_BYTES:
+        raise AnnotationError(f"{path} has more than {MAX_BYTES} bytes: it is no label file")
+    return path.read_bytes()

@@ -9,6 +9,7 @@ import yaml
 
 from dreamif_model.errors import ConfigError
 from dreamif_model.image_files import write_image
+from dreamif_model.output_files import naming, sole_writer, write_whole
 from dreamif_model.pipeline import FusionPipeline
 from dreamif_ros.detection.annotations import AnnotationError, Truth, write_yolo
 from dreamif_ros.detection.examples import Example, draw_pictures
@@ -40,7 +41,20 @@ def write_datasets(
         AnnotationError: an example has no truth.
         ConfigError: there is something in ``folder`` already.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    with naming(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with sole_writer(folder):
+        return _write_all(folder, examples, names, fusions, aligner)
+
+
+def _write_all(
+    folder: Path,
+    examples: Iterable[Example],
+    names: Sequence[str],
+    fusions: Mapping[str, FusionPipeline],
+    aligner: FusionPipeline,
+) -> list[Path]:
+    if any(folder.iterdir()):
         raise ConfigError(f"{folder} is not an empty folder: choose another one for the data sets")
     roots: dict[str, Path] = {}
     for number, example in enumerate(examples):
@@ -70,4 +84,4 @@ def _only(truth: Truth, names: Sequence[str]) -> Truth:
 def _write_yaml(path: Path, names: Sequence[str]) -> None:
     """Write it without ``path``, so that ultralytics takes the folder of the file itself."""
     content = {"train": "images/train", "val": "images/val", "names": dict(enumerate(names))}
-    path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    write_whole(path, yaml.safe_dump(content, sort_keys=False))

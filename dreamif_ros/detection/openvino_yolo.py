@@ -10,28 +10,25 @@ from typing import Any
 
 import cv2
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from dreamif_model.backends.openvino import openvino_core
 from dreamif_model.device import check_device_name, cpu_threads
-from dreamif_model.errors import ConfigError, DeviceError, WeightsError
+from dreamif_model.errors import ConfigError, DeviceError, WeightsError, shown
+from dreamif_model.image_files import MAX_SIDE
+from dreamif_model.yaml_file import read_yaml
 from dreamif_ros.detection.letterbox import HeightWidth
 from dreamif_ros.detection.model_file import ModelFile
 
-_MAX_METADATA = 1 << 20  # bytes
 _MAX_CANDIDATES = 30_000  # boxes above the confidence that are compared, as in ultralytics
 _APART = 1e6  # pixels between the boxes of two classes, so that these never overlap
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
     """The contents of a folder's ``metadata.yaml``; empty if it is missing or damaged."""
-    file = path / "metadata.yaml"
     try:
-        if file.stat().st_size > _MAX_METADATA:
-            return {}
-        found = yaml.safe_load(file.read_text())
-    except (OSError, ValueError, yaml.YAMLError, RecursionError):
+        found = read_yaml(path / "metadata.yaml")
+    except ConfigError:
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -89,9 +86,8 @@ class OpenVINONetwork:
             ) from error
         self._stride: int | None = None
         if shape[2].is_dynamic or shape[3].is_dynamic:
-            self._stride = int(said.get("stride", 32))
-            size = said.get("imgsz", 640)
-            self._own_size = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+            self._stride = _sides(file, "stride", said.get("stride", 32))[0]
+            self._own_size = _sides(file, "imgsz", said.get("imgsz", 640))
         else:
             self._own_size = (shape[2].get_length(), shape[3].get_length())
 
@@ -179,6 +175,17 @@ def select_boxes(
     chosen = chosen[np.argsort(-scores[chosen], kind="stable")][:limit]
     found = np.hstack((corners, corners + boxes[:, 2:], scores[:, None], classes[:, None]))
     return found[chosen].astype(np.float32)
+
+
+def _sides(file: ModelFile, key: str, value: Any) -> HeightWidth:
+    """Height and width in pixels from one whole number or a list of two."""
+    sides = value if isinstance(value, list) else [value, value]
+    if len(sides) != 2 or not all(type(side) is int and 1 <= side <= MAX_SIDE for side in sides):
+        raise WeightsError(
+            f"metadata.yaml of {file.path}: {key} is {shown(value)}, expected 1 to {MAX_SIDE} "
+            "pixels or [height, width]: export the model again"
+        )
+    return sides[0], sides[1]
 
 
 def _up(size: int, stride: int) -> int:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dreamif_model.output_files import JSON_MARK
 from dreamif_ros.evaluation.evaluation_results import METHODS
 from dreamif_ros.evaluation.result_files import METRICS
 
@@ -71,7 +72,8 @@ def fleet_row(out: Path, name: str, bag: str, failure: str) -> FleetRow:
 
 def summary_json(rows: Sequence[FleetRow]) -> str:
     """The content of summary.json."""
-    content = {"failed": [row.name for row in rows if row.failure], "bags": [*map(asdict, rows)]}
+    failed = [row.name for row in rows if row.failure]
+    content = JSON_MARK | {"failed": failed, "bags": [*map(asdict, rows)]}
     return json.dumps(content, indent=2) + "\n"
 
 

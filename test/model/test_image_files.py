@@ -2,6 +2,7 @@ import cv2
 import numpy as np
 import pytest
 from helpers.pair_files import make_pairs
+from PIL import Image, ImageOps
 
 from dreamif_model.errors import ImageError
 from dreamif_model.image_files import (
@@ -12,6 +13,7 @@ from dreamif_model.image_files import (
     read_rgb,
     write_image,
 )
+from dreamif_model.output_files import is_ours
 
 
 class TestFindPairs:
@@ -30,6 +32,14 @@ class TestFindPairs:
             PairPaths(ir / "b.png", vi / "b.bmp"),
             PairPaths(ir / "c.PNG", vi / "c.jpg"),
         ]
+
+    def test_hidden_files_are_no_images(self, tmp_path):
+        make_pairs(tmp_path, 2)
+        for folder in ("ir", "vi"):
+            (tmp_path / folder / "._00.png").write_bytes(b"Mac OS X")
+        (tmp_path / "vi" / ".extra.png").touch()
+        pairs = find_pairs(tmp_path / "ir", tmp_path / "vi")
+        assert [pair.stem for pair in pairs] == ["00", "01"]
 
     def test_files_need_not_share_a_name(self, tmp_path):
         ir, vi = tmp_path / "thermal.png", tmp_path / "color.png"
@@ -83,11 +93,44 @@ class TestReadImage:
         with pytest.raises(ImageError, match=r"cannot read .*image\.png"):
             read_image(path)
 
-    def test_float(self, tmp_path):
-        path = tmp_path / "celsius.tiff"
-        assert cv2.imwrite(str(path), np.full((4, 4), 36.6, np.float32))
-        with pytest.raises(ImageError, match=r"celsius\.tiff holds float32.*8 or 16 bit"):
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    def test_degrees(self, tmp_path, rng, dtype):
+        path, degrees = tmp_path / "celsius.tiff", rng.normal(20, 9, (5, 7)).astype(dtype)
+        assert cv2.imwrite(str(path), degrees)
+        found = read_gray(path)
+        assert found.dtype == np.float32
+        assert np.array_equal(found, degrees.astype(np.float32))
+        with pytest.raises(ImageError, match="visible image must be 8 bit"):
+            read_rgb(path)
+
+    def test_other_depths(self, tmp_path):
+        path = tmp_path / "color.tiff"
+        assert cv2.imwrite(str(path), np.zeros((4, 4, 3), np.float32))
+        with pytest.raises(ImageError, match=r"color\.tiff holds float32.*°C as gray float32"):
             read_image(path)
+
+    def test_several_pages(self, tmp_path):
+        path, page = tmp_path / "pages.tiff", np.zeros((4, 6), np.uint16)
+        assert cv2.imwritemulti(str(path), [page, page])
+        with pytest.raises(ImageError, match=r"pages\.tiff has several pages: write each as a"):
+            read_image(path)
+
+    @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tiff"])
+    @pytest.mark.parametrize("orientation", range(1, 9))
+    def test_upright(self, tmp_path, suffix, orientation):
+        """Pillow turns the stored pixels as the standard says; so do we, whatever OpenCV does."""
+        path = tmp_path / f"turned{suffix}"
+        stored = np.zeros((32, 48, 3), np.uint8)
+        stored[:16, :24] = 255, 0, 0
+        stored[:16, 24:] = 0, 255, 0
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        Image.fromarray(stored).save(path, exif=exif)
+        with Image.open(path) as image:
+            expected = np.array(ImageOps.exif_transpose(image))
+        found = read_rgb(path)
+        assert found.shape == expected.shape
+        assert np.abs(found.astype(int) - expected).mean() < 3
 
     def test_16_bit_png_round_trip(self, tmp_path, rng):
         counts = rng.integers(0, 65536, (5, 7), dtype=np.uint16)
@@ -121,3 +164,22 @@ class TestReadImage:
         with pytest.raises(ImageError, match=rf"cannot write .*{name}.*use \.png"):
             write_image(tmp_path / name, np.zeros((4, 4), np.uint8))
         assert not (tmp_path / name).exists()
+
+    @pytest.mark.parametrize("name", ["image.png", "image.jpg"])
+    def test_our_files_are_known(self, tmp_path, rng, name):
+        path, foreign = tmp_path / name, tmp_path / f"foreign_{name}"
+        pixels = rng.integers(0, 256, (9, 7, 3), dtype=np.uint8)
+        write_image(path, pixels)
+        assert cv2.imwrite(str(foreign), pixels[..., ::-1])
+        assert np.array_equal(read_rgb(path), read_rgb(foreign))
+        assert is_ours(path)
+        assert not is_ours(foreign)
+
+    @pytest.mark.parametrize(
+        "start", [b"\xff\xd8\xff\xe1", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0+"]
+    )
+    def test_cut_off_headers(self, tmp_path, rng, start):
+        for length in range(40):
+            (tmp_path / "cut.png").write_bytes(start + rng.bytes(length))
+            with pytest.raises(ImageError, match=r"cut\.png"):
+                read_image(tmp_path / "cut.png")

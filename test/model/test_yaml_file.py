@@ -77,7 +77,7 @@ LAUGHS = "a: &a [x, x]\n" + "".join(
         ("a: b: c", "mapping values are not allowed"),
         ("[1, 2", "expected ',' or ']'"),
         ("a: 1\n---\nb: 2", "but found another document"),
-        (b"\xff\xfe\x00", "cannot read"),
+        (b"\xff\xfe\x00", "no text in UTF-8"),
         (b"a: \x00", "is no YAML"),
         ("x" * (MAX_BYTES + 1), f"expected at most {MAX_BYTES}"),
         ("[" + "1," * 30_000 + "]", "more than 20000 values"),

@@ -22,7 +22,10 @@ PUBLIC = {
         *("mutual_information", "sum_of_correlations_of_differences", "correlation_coefficient"),
         *("fusion_psnr", "nabf"),
     },
-    "dreamif_ros.bag": {"RecordedPair", "read_pairs"},
+    "dreamif_ros.bag": {
+        *("BagError", "PairingOptions", "RecordedPair"),
+        *("make_bag", "open_data_set", "open_images", "read_pairs"),
+    },
 }
 
 

@@ -553,4 +553,6 @@ class TestCommand:
         with pytest.raises(SystemExit) as refusal:
             main(arguments)
         assert refusal.value.code == 2
-        assert "usage: " in capsys.readouterr().err
+        told = capsys.readouterr().err
+        assert told.startswith("dreamif: the following arguments are required: ")
+        assert told.count("\n") == 1

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from dreamif_model import ConfigError
-from dreamif_ros.cli.options import check_writable, make_folder
+from dreamif_ros.cli import main, printable
+from dreamif_ros.cli.options import check_outputs, check_writable, make_folder
 from dreamif_ros.json_file import write_json
 
 
@@ -62,5 +63,50 @@ class Row:
 def test_what_json_has_no_number_for_is_null(tmp_path):
     write_json(tmp_path / "a.json", {1: Row(Path("x"), (1.5, math.nan, math.inf))})
     text = (tmp_path / "a.json").read_text()
-    assert json.loads(text) == {"1": {"path": "x", "values": [1.5, None, None]}}
+    assert json.loads(text) == {
+        "made_by": "dreamif",
+        "1": {"path": "x", "values": [1.5, None, None]},
+    }
     assert text.endswith("}\n")
+
+
+def test_what_is_read_or_foreign_is_no_output(tmp_path):
+    bag, notes, new = tmp_path / "bag.mcap", tmp_path / "notes.txt", tmp_path / "new.json"
+    bag.write_text("recorded")
+    notes.write_text("mine")
+    check_outputs({"--json": new, "--picture": None}, [bag, None], force=False)
+    with pytest.raises(ConfigError, match=r"would replace .*bag\.mcap"):
+        check_outputs({"--json": bag}, [bag], force=True)
+    with pytest.raises(ConfigError, match=r"notes\.txt exists, and dreamif did not write it"):
+        check_outputs({"--json": notes}, [bag], force=False)
+    check_outputs({"--json": notes}, [bag], force=True)
+    with pytest.raises(ConfigError, match=r"new\.json would be written twice"):
+        check_outputs({"--json": new, "--picture": new}, [], force=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "--config", "c.yaml", "--out", ""], "--out: is empty: name a file or folder"),
+        (["fuse", "--ir", "", "--vi", "b", "--out", "c"], "--ir: is empty"),
+        (["view", "--port", f"1{'0' * 400}"], "--port: '1000"),
+        (["summary", "--size", "9" * 5000 + "x480"], "--size is '999"),
+        (["summary", "\x1b[31mred"], "unrecognized arguments: \\x1b[31mred"),
+        (["metrics", "--ir", "no\nne\x07", "--vi", "v", "--fused", "f"], "no ne\\x07"),
+    ],
+)
+def test_nonsense_is_refused_in_one_printable_line(capsys, arguments, words):
+    try:
+        status = main(arguments)
+    except SystemExit as end:
+        status = end.code
+    told = capsys.readouterr().err
+    assert status in (1, 2)
+    assert told.startswith("dreamif: ")
+    assert words in told
+    assert told[:-1].isprintable()
+    assert len(told) < 1600
+
+
+def test_what_a_terminal_would_obey_is_escaped():
+    assert printable("grün\x1b[2J\u202e\ud800") == "grün\\x1b[2J\\u202e\\ud800"
