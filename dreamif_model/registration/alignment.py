@@ -105,7 +105,7 @@ def gradient(image: FloatImage) -> tuple[FloatImage, FloatImage]:
 
 def _shrunk(image: GrayOrFloat, width: int) -> FloatImage:
     """Shrink an image to a width of about ``width`` pixels, by means of whole squares."""
-    step = max(1, round(image.shape[1] / width))
+    step = max(1, min(round(image.shape[1] / width), *image.shape))  # a strip is shrunk less
     size = -(-image.shape[1] // step), -(-image.shape[0] // step)
     missing = size[1] * step - image.shape[0], size[0] * step - image.shape[1]
     whole = cv2.copyMakeBorder(as_float(image), 0, missing[0], 0, missing[1], cv2.BORDER_REPLICATE)

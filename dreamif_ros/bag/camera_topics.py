@@ -13,10 +13,19 @@ from dreamif_ros.codec.message_builder import CAMERA_INFO, COMPRESSED_IMAGE, IMA
 COMPRESSED = "/compressed"  # what image_transport adds to a topic's name
 IMAGE_TYPES = (IMAGE, COMPRESSED_IMAGE)
 _INFRARED_WORDS = frozenset(
-    {"ir", "infrared", "infra", "thermal", "thermo", "lwir", "mwir", "swir"}
-    | {"flir", "boson", "lepton", "tau2", "seek", "optris", "hadron"}
+    ("ir", "infrared", "infra", "thermal", "thermo", "lwir", "mwir", "swir")
 )
+# Their makers sell visible cameras too: such a name says nothing of a camera in colour.
+_BRANDS = frozenset(("flir", "boson", "lepton", "tau2", "seek", "optris", "hadron"))
 _INFRARED_ENCODINGS = ("mono16", "16UC1")
+_COLOURS = ("rgb", "bgr", "bayer", "yuv", "uyvy", "yuyv", "nv", "8UC3", "8UC4", "16UC3")
+# Forms of an image, or video, that only their own decoder reads: topics beside the image's own.
+_TRANSPORTS = frozenset(
+    ("compressedDepth", "zstd", "theora", "ffmpeg", "h264", "h265", "avif", "jxl", "draco", "rvl")
+)
+_VIDEO = re.compile("Packet$|CompressedVideo$")  # names of message types
+MAX_CAMERAS = 32  # image topics among which two are looked for
+MAX_LISTED = 12
 _OTHER_WORDS = frozenset(("depth", "disparity", "fused", "dominance", "detections", "mask"))
 TOPIC_OPTIONS = Both("--ir", "--vi")  # of `dreamif bag`
 EncodingOf = Callable[[Topic], str]  # the encoding of a topic's first image
@@ -47,6 +56,7 @@ def choose_topics(
     Raises:
         BagError: a named topic has no images, or there is no single answer; lists the image topics.
     """
+    topics = list(topics)
     images = [topic for topic in topics if topic.type_name in IMAGE_TYPES]
     if named == Both(None, None):
         ours = Both(INFRARED_TOPIC, VISIBLE_TOPIC).map(lambda name: _find(name, images))
@@ -55,9 +65,15 @@ def choose_topics(
     given = named.map(lambda name: None if name is None else _named(name, images))
     if given.infrared is not None and given.infrared == given.visible:
         raise BagError(f"{given.infrared.name} cannot be both cameras: {_listed(images)}")
-    found = Both.make(lambda camera: given[camera] or _only(images, encoding, camera, given))
+    if given.infrared and given.visible:
+        return _with_faults(Both(given.infrared, given.visible), images)
+    cameras = _one_per_camera(images)
+    if len(cameras) < 2:
+        raise BagError(f"two cameras are needed: {_listed(images)}{_unread(topics)}")
+    looks = _looks_of(cameras, encoding)
+    found = Both.make(lambda camera: given[camera] or _only(looks, camera, given))
     if found.infrared is None or found.visible is None:
-        raise BagError(_undecided(images, encoding, given, options))
+        raise BagError(_undecided(images, looks, given, options))
     return _with_faults(Both(found.infrared, found.visible), images)
 
 
@@ -85,20 +101,30 @@ def _named(name: str, images: list[Topic]) -> Topic:
 
 def _one_per_camera(images: list[Topic]) -> list[Topic]:
     """One topic for each camera, raw before compressed, without images made from others."""
-    kept = [topic for topic in images if not _words(topic) & _OTHER_WORDS]
+    names = {topic.name for topic in images}
+    kept = [
+        topic
+        for topic in images
+        if not _words(topic) & _OTHER_WORDS and not _is_transport(topic.name, names)
+    ]
     bases = sorted({topic.name.removesuffix(COMPRESSED) for topic in kept})
     return [topic for base in bases if (topic := _find(base, kept))]
 
 
-def _only(
-    images: list[Topic], encoding: EncodingOf, camera: Camera, given: Both[Topic | None]
-) -> Topic | None:
+def _is_transport(name: str, images: set[str]) -> bool:
+    """Whether a topic has the images of another topic in a form that is not read."""
+    base, _, last = name.rpartition("/")
+    is_beside = base in images or base + COMPRESSED in images
+    return last in _TRANSPORTS or (is_beside and last != COMPRESSED[1:])
+
+
+def _only(looks: dict[Topic, Camera], camera: Camera, given: Both[Topic | None]) -> Topic | None:
     """The only topic that fits this camera and is not the other camera's."""
     other = given[camera.other]
     found = [
         topic
-        for topic in _one_per_camera(images)
-        if not (other and _same(topic, other)) and _camera_of(topic, encoding) == camera
+        for topic, looked in looks.items()
+        if looked == camera and not (other and _same(topic, other))
     ]
     return found[0] if len(found) == 1 else None
 
@@ -107,11 +133,26 @@ def _same(one: Topic, other: Topic) -> bool:
     return one.name.removesuffix(COMPRESSED) == other.name.removesuffix(COMPRESSED)
 
 
-def _camera_of(topic: Topic, encoding: EncodingOf) -> Camera:
-    """The camera that a topic seems to be, by its name, else by its encoding."""
-    infrared = bool(_words(topic) & _INFRARED_WORDS)
-    infrared = infrared or encoding(topic).partition(";")[0].strip() in _INFRARED_ENCODINGS
-    return Camera.INFRARED if infrared else Camera.VISIBLE
+def _looks_of(cameras: list[Topic], encoding: EncodingOf) -> dict[Topic, Camera]:
+    """The camera that each topic seems to be; what is infrared by its encoding comes first."""
+    few = len(cameras) <= MAX_CAMERAS
+    encodings = {t: encoding(t).partition(";")[0].strip() if few else "" for t in cameras}
+    colours = {topic: name.startswith(_COLOURS) for topic, name in encodings.items()}
+    all_in_colour = all(colours.values())
+
+    def look(topic: Topic) -> Camera:
+        words = _words(topic)
+        is_infrared = (
+            encodings[topic] in _INFRARED_ENCODINGS
+            or words & _INFRARED_WORDS
+            or (words & _BRANDS and (all_in_colour or not colours[topic]))
+        )
+        return Camera.INFRARED if is_infrared else Camera.VISIBLE
+
+    def doubt(topic: Topic) -> tuple[bool, bool]:
+        return encodings[topic] not in _INFRARED_ENCODINGS, colours[topic]
+
+    return {topic: look(topic) for topic in sorted(cameras, key=doubt)}
 
 
 def _words(topic: Topic) -> set[str]:
@@ -133,12 +174,9 @@ def _with_faults(topics: Both[Topic], images: list[Topic]) -> CameraTopics:
 
 
 def _undecided(
-    images: list[Topic], encoding: EncodingOf, given: Both[Topic | None], options: Both[str]
+    images: list[Topic], looks: dict[Topic, Camera], given: Both[Topic | None], options: Both[str]
 ) -> str:
-    cameras = _one_per_camera(images)
-    if len(cameras) < 2:
-        return f"two cameras are needed: {_listed(images)}"
-    guesses = [topic for topic in cameras if _camera_of(topic, encoding) == Camera.INFRARED]
+    cameras, guesses = list(looks), [t for t, camera in looks.items() if camera == Camera.INFRARED]
     first = given.infrared or next((t for t in guesses if t != given.visible), None)
     first = first or next(t for t in cameras if t != given.visible)
     second = given.visible or next((t for t in cameras if t != first and t not in guesses), None)
@@ -150,5 +188,23 @@ def _undecided(
 
 
 def _listed(images: list[Topic]) -> str:
-    names = ", ".join(f"{topic.name} ({topic.type_name})" for topic in images) or "none"
-    return f"image topics in this bag: {names}"
+    names = ", ".join(f"{topic.name} ({topic.type_name})" for topic in images[:MAX_LISTED])
+    more = f" and {len(images) - MAX_LISTED} more" if len(images) > MAX_LISTED else ""
+    return f"image topics in this bag: {names or 'none'}{more}"
+
+
+def _unread(topics: list[Topic]) -> str:
+    """Topics that hold images in a form that is not read, to be added to a sentence."""
+    names = {topic.name for topic in topics if topic.type_name in IMAGE_TYPES}
+    found = [
+        topic.name
+        for topic in topics
+        if (topic.name in names and _is_transport(topic.name, names))
+        or _VIDEO.search(topic.type_name)
+    ]
+    if not found:
+        return ""
+    return (
+        f"; video and other forms of images are not read: republish {', '.join(found[:3])} as "
+        "images (ros2 run image_transport republish) and record those"
+    )

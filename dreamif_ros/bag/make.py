@@ -39,6 +39,8 @@ from dreamif_ros.codec.message_builder import (
 )
 from dreamif_ros.stamps import from_seconds, to_seconds
 
+MAX_SHIFT_S = 3600.0  # between the stamps of both cameras
+
 
 @dataclass
 class Written:
@@ -88,7 +90,7 @@ def make_bag(
         ConfigError: the offset is out of range.
         ImageError: an image cannot be read, or the cameras have unequal numbers of images.
     """
-    check_offset(Camera.INFRARED, infrared_offset_s)
+    check_offset(Camera.INFRARED, infrared_offset_s, MAX_SHIFT_S)
     if out.exists():
         raise BagError(f"{out} exists already: remove it or write somewhere else")
     with errors_of_rosbags(f"cannot write the bag {out}"):

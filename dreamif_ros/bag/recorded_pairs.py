@@ -15,14 +15,14 @@ from dreamif_model.cameras import Both, Camera
 from dreamif_model.errors import ConfigError, ImageError
 from dreamif_ros.bag.bag_messages import MESSAGES
 from dreamif_ros.bag.camera_topics import TOPIC_OPTIONS, CameraTopics, choose_topics
-from dreamif_ros.bag.recording import Recording, open_recording
+from dreamif_ros.bag.recording import Recording
 from dreamif_ros.bag.storage import BagMessage, Topic
 from dreamif_ros.codec.decode import DECODERS, InfraredPixels, encoding_of, stamp_ns
 from dreamif_ros.pairing import Pair, PairSynchronizer
 from dreamif_ros.stamps import from_seconds, to_seconds
 
 MAX_SLOP_S = 10.0
-MAX_OFFSET_S = 3600.0
+MAX_OFFSET_S = 1e10  # longer than a wall clock is ahead of one that counts from the start
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class PairingOptions:
 
     Attributes:
         slop_s: max distance between the stamps of a pair, 0 to 10 s.
-        infrared_offset_s: added to the infrared stamps, -3600 to 3600 s.
-        visible_offset_s: added to the visible stamps, -3600 to 3600 s.
+        infrared_offset_s: added to the infrared stamps, -1e10 to 1e10 s.
+        visible_offset_s: added to the visible stamps, -1e10 to 1e10 s.
         queue_size: messages of each camera that wait for a partner.
 
     Raises:
@@ -56,12 +56,11 @@ class PairingOptions:
         return Both(self.infrared_offset_s, self.visible_offset_s)
 
 
-def check_offset(camera: Camera, seconds: float) -> None:
+def check_offset(camera: Camera, seconds: float, max_s: float = MAX_OFFSET_S) -> None:
     """ConfigError for an offset of stamps that is out of range."""
-    if not abs(seconds) <= MAX_OFFSET_S:
+    if not abs(seconds) <= max_s:
         raise ConfigError(
-            f"the {camera} offset is {seconds:g} s, expected -{MAX_OFFSET_S:g} to "
-            f"{MAX_OFFSET_S:g} s"
+            f"the {camera} offset is {seconds:g} s, expected {-max_s:g} to {max_s:g} s"
         )
 
 
@@ -162,8 +161,8 @@ def read_pairs(
         infrared: topic; by default ``/infrared/image_raw``, or found by name and encoding.
         visible: topic; by default ``/visible/image_raw``, or found by name and encoding.
         slop_s: max distance between the stamps of a pair, 0 to 10 s.
-        infrared_offset_s: added to the infrared stamps, -3600 to 3600 s.
-        visible_offset_s: added to the visible stamps, -3600 to 3600 s.
+        infrared_offset_s: added to the infrared stamps, -1e10 to 1e10 s.
+        visible_offset_s: added to the visible stamps, -1e10 to 1e10 s.
         start_s: leave out what was recorded earlier, in seconds since the bag's first message.
         stop_s: leave out what was recorded then or later, in seconds since the first message.
 
@@ -175,7 +174,7 @@ def read_pairs(
         ConfigError: a value is out of range.
     """
     options = PairingOptions(slop_s, infrared_offset_s, visible_offset_s)
-    with open_recording(Path(bag)) as recording:
+    with Recording(Path(bag)) as recording:
         topics = camera_topics(recording, Both(infrared, visible)).topics
         images = read_images(recording, topics, start_s, stop_s)
         yield from pair_images(images, options, recording.start_ns)

@@ -1,44 +1,50 @@
-"""A bag that is open for reading: its faults are named, and all that can be read is read."""
+"""A bag that is open for reading: its faults are named, and all that can be read is read.
+
+What the files of the bag hold counts, in order of time whatever file it is in.
+"""
 
 from __future__ import annotations
 
+import re
 import tempfile
-from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
-from functools import partial
+from heapq import heappop, heappush, heapreplace
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
 
-from rosbags.interfaces import Connection, ConnectionExtRosbag2, Qos, QosDurability
-from rosbags.rosbag2 import Reader
 from typing_extensions import Self
 
-from dreamif_ros.bag.compression import unpack_file
+from dreamif_ros.bag.compression import ZSTD_MAGIC, unpack, unpack_file
 from dreamif_ros.bag.mcap_file import McapFile
-from dreamif_ros.bag.salvage import read_file
+from dreamif_ros.bag.metadata import metadata_faults
+from dreamif_ros.bag.sqlite_file import SqliteFile
 from dreamif_ros.bag.storage import (
-    CAUSES,
     LAST_NS,
     BagError,
     BagMessage,
+    Block,
+    Selection,
+    StorageFile,
     Topic,
-    errors_of_rosbags,
     files_of,
 )
 from dreamif_ros.stamps import from_seconds, to_seconds
 
-Result = TypeVar("Result")
 LAST_S = to_seconds(LAST_NS)  # a later moment is after any bag
+OPEN_BYTES = 64 << 20  # of blocks that overlap in time and are read together
+_RELIABILITY = re.compile(r"\breliability: *[\"']?(\w+)")  # numbers until ROS 2 Iron, then names
+_DURABILITY = re.compile(r"\bdurability: *[\"']?(\w+)")
+_RELIABILITIES = {"1": "reliable", "2": "best_effort"}
+_LATCHED = ("1", "transient_local")
 
 
-class DamagedBagError(BagError):
-    """Damage met in the middle of a bag: :func:`salvage` reads around it."""
-
-
-class Recording(ABC):
+class Recording:
     """Messages in the order in which they were recorded; closed with the ``with`` block.
+
+    Args:
+        path: rosbag2 folder, or its ``.mcap`` or ``.db3`` file, whole or damaged.
 
     Attributes:
         path: of the bag.
@@ -48,15 +54,32 @@ class Recording(ABC):
         start_ns: when the bag's first message was recorded.
         end_ns: when its last message was recorded.
         faults: what is wrong with its files, in words; reading messages may add more.
+
+    Raises:
+        BagError: it holds no message that can be read.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.topics: list[Topic] = []
-        self.reliabilities: dict[str, str] = {}
-        self.start_ns = self.end_ns = 0
         self.faults: list[str] = []
         self._stack = ExitStack()
+        paths = _once(files_of(path), self.say)
+        try:
+            self._files = [file for one in paths if (file := self._open(one, len(paths)))]
+        except BaseException:
+            self._stack.close()
+            raise
+        self._counts = sum((file.counts for file in self._files), Counter[tuple[str, str]]())
+        blocks = [block for file in self._files if file.counts for block in file.blocks]
+        self._blocks = sorted(blocks, key=lambda block: block.start_ns)
+        self._refuse_foreign()
+        self.start_ns = min(block.start_ns for block in blocks)
+        self.end_ns = max(block.end_ns for block in blocks)
+        if path.is_dir():
+            span_ns = self.start_ns, self.end_ns
+            self.faults[:0] = metadata_faults(path, paths, self._counts, span_ns)
+        self.reliabilities, latched = self._quality_of_service()
+        self.topics = sorted(Topic(*topic, topic[0] in latched) for topic in self._counts)
 
     def __enter__(self) -> Self:
         return self
@@ -69,7 +92,6 @@ class Recording(ABC):
     ) -> None:
         self._stack.close()
 
-    @abstractmethod
     def messages(
         self, topics: Collection[Topic], start_s: float = 0.0, stop_s: float | None = None
     ) -> Iterator[BagMessage]:
@@ -80,6 +102,20 @@ class Recording(ABC):
             start_s: leave out messages recorded earlier, in seconds since ``start_ns``.
             stop_s: leave out messages recorded then or later, in seconds since ``start_ns``.
         """
+        end_ns = LAST_NS + 1 if stop_s is None else self._time_ns(stop_s)
+        names = frozenset((topic.name, topic.type_name) for topic in topics)
+        wanted = Selection(names, self._time_ns(start_s), end_ns)
+        read = Counter[tuple[str, str]]()
+        for message in _in_order_of_time(self._blocks, wanted):
+            if message.data.startswith(ZSTD_MAGIC):
+                message = message._replace(data=unpack("zstd", message.data))
+                if not message.data:
+                    self.say(f"{self.path.name} has damaged messages, which are left out")
+                    continue
+            read[message.topic, message.type_name] += 1
+            yield message
+        if start_s <= 0 and stop_s is None:
+            self._say_unread(names, read)
 
     def first(self, topic: Topic) -> BagMessage | None:
         """The first message of a topic."""
@@ -91,218 +127,119 @@ class Recording(ABC):
         kind = "mcap" if ".mcap" in file.name else "sqlite3"
         if file.suffix == ".zstd":
             return kind, "files by zstd"
-        if kind == "mcap" and (compression := McapFile(file).compression):
+        if compression := self._files[0].compression:
             return kind, f"chunks by {compression}"
-        metadata = self.path / "metadata.yaml"
-        text = metadata.read_text("utf-8", "replace").lower() if metadata.is_file() else ""
-        return kind, "messages by zstd" if "compression_mode: message" in text else "none"
+        wanted = Selection(frozenset(self._counts))
+        first = next(_in_order_of_time(self._blocks, wanted), None)
+        is_packed = first is not None and first.data.startswith(ZSTD_MAGIC)
+        return kind, "messages by zstd" if is_packed else "none"
 
     def say(self, fault: str) -> None:
         """Add a fault, once."""
         if fault not in self.faults:
             self.faults.append(fault)
 
-    def _span(self, start_s: float, stop_s: float | None) -> tuple[int, int | None]:
-        return self._time_ns(start_s), None if stop_s is None else self._time_ns(stop_s)
+    def _open(self, path: Path, count: int) -> StorageFile | None:
+        """One of ``count`` files; None where it is no bag, which is named."""
+        try:
+            if path.suffix == ".zstd":
+                folder = tempfile.TemporaryDirectory(prefix="dreamif_bag_")
+                path = unpack_file(path, Path(self._stack.enter_context(folder)), self.say)
+            kind = McapFile if path.suffix == ".mcap" else SqliteFile
+            return kind(path, self.say)
+        except OSError as error:
+            failure = f"cannot read the bag {path}: {error.strerror or error}"
+        except BagError as error:
+            failure = str(error)
+        if count == 1:
+            raise BagError(failure)
+        self.say(f"{failure}; it was left out")
+        return None
+
+    def _refuse_foreign(self) -> None:
+        """Name messages of other formats than that of ROS 2; BagError where there are no others."""
+        foreign = sum((file.foreign for file in self._files), Counter[str]())
+        listed = ", ".join(f"{count} in {name}" for name, count in foreign.most_common(3))
+        if self._counts:
+            if foreign:
+                self.say(
+                    f"messages that are not in cdr, the format of ROS 2, are left out: {listed}"
+                )
+            return
+        self._stack.close()
+        if "ros1" in foreign:
+            raise BagError(
+                f"{self.path} holds messages of ROS 1, which ROS 2 cannot read: convert the .bag "
+                "file that it was made from with `rosbags-convert --src FILE.bag --dst FOLDER`"
+            )
+        if foreign:
+            raise BagError(
+                f"{self.path} holds messages that are not in cdr, the format of ROS 2: {listed}"
+            )
+        why = f": {'; '.join(self.faults)}" if self.faults else ""
+        raise BagError(f"the bag {self.path} holds no messages{why}")
+
+    def _quality_of_service(self) -> tuple[dict[str, str], set[str]]:
+        """Reliabilities by topic, and the topics that are latched."""
+        found: dict[str, set[str]] = {}
+        latched = set()
+        for file in self._files:
+            for topic, text in file.qos.items():
+                values = _RELIABILITY.findall(text)
+                found.setdefault(topic, set()).update(_RELIABILITIES.get(v, v) for v in values)
+                if any(value in _LATCHED for value in _DURABILITY.findall(text)):
+                    latched.add(topic)
+        return {topic: " and ".join(sorted(names)) for topic, names in found.items()}, latched
+
+    def _say_unread(
+        self, names: frozenset[tuple[str, str]], read: Counter[tuple[str, str]]
+    ) -> None:
+        """Name messages that the files count and that could not be read."""
+        for name, type_name in sorted(names):
+            held = self._counts[name, type_name]
+            if read[name, type_name] != held:
+                self.say(
+                    f"the files count {held} messages of {name}, and {read[name, type_name]} can "
+                    "be read"
+                )
 
     def _time_ns(self, seconds: float) -> int:
-        """Seconds after the beginning as a time that a database takes; also infinite ones."""
+        """Seconds after the beginning as a time; also infinite ones."""
         return min(self.start_ns + from_seconds(min(seconds, LAST_S)), LAST_NS)
 
 
-class IndexedRecording(Recording):
-    """A whole bag, read by rosbags.
+def _once(files: list[Path], say: Callable[[str], None]) -> list[Path]:
+    """The files without the unpacked copies that a player left beside packed ones."""
+    packed = {file.with_suffix("") for file in files if file.suffix == ".zstd"}
+    for file in packed.intersection(files):
+        say(f"{file.name} is there packed too: it was read once")
+    return [file for file in files if file not in packed]
 
-    Raises:
-        BagError: the bag is not whole.
-        DamagedBagError: damage is met while messages are read.
-    """
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self._errors = partial(errors_of_rosbags, f"cannot read the bag {path}")
-        with self._errors():
-            logs = _unclosed_logs(path)
-            if logs:
-                raise BagError(f"the recording was not closed: {logs[0]} is still there")
-            self._reader = self._stack.enter_context(_reader(path))
-            connections = self._reader.connections
-            self.topics = sorted({_topic_of(c) for c in connections if c.msgcount})
-            self.reliabilities = _reliabilities(connections)
-            self.start_ns = self._reader.start_time
-            self.end_ns = self._reader.end_time - 1
-            for file in files_of(path):
-                if file.suffix == ".mcap" and not McapFile(file).has_index:
-                    self.say(f"{file.name} has no index: it was read from beginning to end")
-
-    def messages(
-        self, topics: Collection[Topic], start_s: float = 0.0, stop_s: float | None = None
-    ) -> Iterator[BagMessage]:
-        """See Recording."""
-        names = _names(topics)
-        wanted = [c for c in self._reader.connections if (c.topic, c.msgtype) in names]
-        if not wanted:
+def _in_order_of_time(blocks: list[Block], wanted: Selection) -> Iterator[BagMessage]:
+    """The messages of blocks that are sorted by their start; a block is read when it is due."""
+    due = [b for b in blocks if b.start_ns < wanted.end_ns and b.end_ns >= wanted.begin_ns]
+    due.reverse()
+    # Time, number, message, the messages behind it, bytes: of each block that is open.
+    is_open: list[tuple[int, int, BagMessage, Iterator[BagMessage], int]] = []
+    open_bytes = 0
+    while due or is_open:
+        while due and (
+            not is_open or (due[-1].start_ns <= is_open[0][0] and open_bytes < OPEN_BYTES)
+        ):
+            block = due.pop()
+            messages = block.read(wanted)
+            if first := next(messages, None):
+                number = -len(due)
+                heappush(is_open, (first.timestamp_ns, number, first, messages, block.bytes))
+                open_bytes += block.bytes
+        if not is_open:
             return
-        try:
-            with self._errors():
-                for c, time_ns, data in self._reader.messages(wanted, *self._span(start_s, stop_s)):
-                    yield BagMessage(c.topic, c.msgtype, time_ns, bytes(data))
-        except BagError as error:
-            raise DamagedBagError(str(error)) from error
-
-
-class SalvagedRecording(Recording):
-    """What can be read of a damaged bag, see :mod:`dreamif_ros.bag.salvage`.
-
-    All messages are read once to find the topics and the times.
-
-    Raises:
-        BagError: no message can be read.
-    """
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self._files = [self._unpacked(file) for file in files_of(path)]
-        firsts: dict[Topic, BagMessage] = {}
-        try:
-            for message in self._read():
-                firsts.setdefault(Topic(message.topic, message.type_name), message)
-                self.end_ns = max(self.end_ns, message.timestamp_ns)
-        except BaseException:
-            self._stack.close()
-            raise
-        if not firsts:
-            self._stack.close()
-            why = f": {'; '.join(self.faults)}" if self.faults else ""
-            raise BagError(f"the bag {path} holds no messages{why}")
-        self.topics = sorted(firsts)
-        self.start_ns = min(message.timestamp_ns for message in firsts.values())
-
-    def messages(
-        self, topics: Collection[Topic], start_s: float = 0.0, stop_s: float | None = None
-    ) -> Iterator[BagMessage]:
-        """See Recording."""
-        names = _names(topics)
-        begin_ns, end_ns = self._span(start_s, stop_s)
-        for message in self._read():
-            if end_ns is not None and message.timestamp_ns >= end_ns:
-                continue
-            if message.timestamp_ns >= begin_ns and (message.topic, message.type_name) in names:
-                yield message
-
-    def _read(self) -> Iterator[BagMessage]:
-        """The messages of all files; a file that is no bag is named and left out."""
-        for file in self._files:
-            try:
-                yield from read_file(file, self.say)
-            except BagError as error:
-                if len(self._files) == 1:
-                    raise
-                self.say(f"{error}; it was left out")
-
-    def _unpacked(self, file: Path) -> Path:
-        if file.suffix != ".zstd":
-            return file
-        folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="dreamif_bag_"))
-        return unpack_file(file, Path(folder), self.say)
-
-
-def open_recording(bag: Path) -> Recording:
-    """Open a bag, whole or damaged, to read its messages in a ``with`` block.
-
-    Args:
-        bag: rosbag2 folder, or its ``.mcap`` or ``.db3`` file.
-
-    Raises:
-        BagError: no message of it can be read.
-    """
-    try:
-        recording = IndexedRecording(bag)
-    except BagError as error:
-        return salvage(bag, error)
-    if not recording.topics:
-        with recording:
-            raise BagError(f"the bag {bag} holds no messages")
-    return recording
-
-
-def read_recording(bag: Path, read: Callable[[Recording], Result]) -> Result:
-    """The result of ``read`` for a bag; it is called again where it meets damage.
-
-    Args:
-        bag: rosbag2 folder, or its ``.mcap`` or ``.db3`` file.
-        read: takes the open bag, the second time with all that can be salvaged.
-
-    Raises:
-        BagError: no message of the bag can be read. Errors of ``read`` are raised too.
-    """
-    with open_recording(bag) as recording:
-        try:
-            return read(recording)
-        except DamagedBagError as error:
-            damage = error
-    with salvage(bag, damage) as recording:
-        return read(recording)
-
-
-def salvage(bag: Path, reason: BagError) -> Recording:
-    """What can be read of a bag that rosbags refused for a reason."""
-    files_of(bag)  # refuses what is no bag
-    recording = SalvagedRecording(bag)
-    recording.faults[:0] = _metadata_faults(bag)
-    if not recording.faults:
-        what = str(reason).replace(str(bag), bag.name)
-        recording.say(f"{what}; what can be read was read")
-    return recording
-
-
-def _names(topics: Collection[Topic]) -> set[tuple[str, str]]:
-    """Names without QoS: a topic with two publishers of unequal QoS is recorded twice."""
-    return {(topic.name, topic.type_name) for topic in topics}
-
-
-def _reader(bag: Path) -> Reader:
-    """A reader of rosbags that is not open yet; BagError for what is not a whole bag."""
-    if not bag.exists():
-        raise BagError(f"no such bag: {bag}")
-    if bag.is_dir() and not (bag / "metadata.yaml").is_file():
-        raise BagError(f"{bag} has no metadata.yaml")
-    if bag.is_file() and bag.suffix not in (".mcap", ".db3"):
-        raise BagError(f"{bag} is no bag: give a rosbag2 folder or its .mcap or .db3 file")
-    for path in bag.glob("*.mcap") if bag.is_dir() else [bag]:
-        if path.suffix == ".mcap" and McapFile(path).is_cut_off:
-            raise BagError(f"{path} is cut off: its end is missing")
-    return Reader(bag)
-
-
-def _qos(connection: Connection) -> list[Qos]:
-    extension = connection.ext
-    return extension.offered_qos_profiles if isinstance(extension, ConnectionExtRosbag2) else []
-
-
-def _topic_of(connection: Connection) -> Topic:
-    latched = any(qos.durability == QosDurability.TRANSIENT_LOCAL for qos in _qos(connection))
-    return Topic(connection.topic, connection.msgtype, latched)
-
-
-def _reliabilities(connections: list[Connection]) -> dict[str, str]:
-    found: dict[str, set[str]] = {}
-    for connection in connections:
-        names = {qos.reliability.name.lower() for qos in _qos(connection)}
-        found.setdefault(connection.topic, set()).update(names)
-    return {topic: " and ".join(sorted(names)) for topic, names in found.items()}
-
-
-def _metadata_faults(bag: Path) -> list[str]:
-    if not bag.is_dir() or (bag / "metadata.yaml").is_file():
-        return []
-    return [
-        f"metadata.yaml is missing ({CAUSES}): the files beside it were read; `ros2 bag reindex` "
-        "writes a new one"
-    ]
-
-
-def _unclosed_logs(bag: Path) -> list[Path]:
-    """SQLite's logs that still hold messages."""
-    logs = bag.glob("*.db3-wal") if bag.is_dir() else [bag.with_name(f"{bag.name}-wal")]
-    return [log for log in logs if log.is_file() and log.stat().st_size]
+        _, number, message, messages, size = is_open[0]
+        yield message
+        after = next(messages, None)
+        if after:
+            heapreplace(is_open, (after.timestamp_ns, number, after, messages, size))
+        else:
+            heappop(is_open)
+            open_bytes -= size

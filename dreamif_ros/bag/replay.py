@@ -19,7 +19,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from dreamif_model.errors import ConfigError
 from dreamif_ros.bag.camera_topics import IMAGE_TYPES
-from dreamif_ros.bag.recording import DamagedBagError, Recording, open_recording, salvage
+from dreamif_ros.bag.recording import Recording
 from dreamif_ros.bag.storage import BagError, BagMessage, Topic
 from dreamif_ros.codec.ros_messages import installed_class
 from dreamif_ros.node.transport import choose_dds_settings
@@ -32,10 +32,17 @@ CLOCK_PERIOD_S = 0.01
 NAP_S = 0.05  # longest sleep, so that a signal is answered soon
 SETTLE_S = 1.0  # time for a best-effort subscriber to see that we are reliable and follow
 ACKNOWLEDGE_S = 5.0
+MAX_GAP_S = 10.0  # a clock that was set while recording makes a gap of years
 
 
 def replay(
-    bag: Path, *, rate: float = 1.0, loop: bool = False, clock: bool = False, wait_s: float = 5.0
+    bag: Path,
+    *,
+    rate: float = 1.0,
+    loop: bool = False,
+    clock: bool = False,
+    wait_s: float = 5.0,
+    max_gap_s: float = MAX_GAP_S,
 ) -> dict[str, int]:
     """Publish a bag until its end or a signal; faults of the bag are printed.
 
@@ -45,24 +52,27 @@ def replay(
         loop: start over at the end, with the recorded stamps, until SIGINT or SIGTERM.
         clock: publish the bag's time on /clock, at 100 Hz and before each message.
         wait_s: longest wait at the start for subscribers of the images, in seconds.
+        max_gap_s: a longer time without any message is skipped, in seconds of the recording.
 
     Returns:
         How many messages of each topic were published.
 
     Raises:
         BagError: no message of the bag can be read and published, or ROS does not start.
-        ConfigError: ``rate`` or ``wait_s`` is out of range.
+        ConfigError: ``rate``, ``wait_s`` or ``max_gap_s`` is out of range.
     """
     if not 0 < rate < math.inf:
         raise ConfigError(f"the rate is {rate:g}, expected more than 0 and finite")
     if not 0 <= wait_s < math.inf:
         raise ConfigError(f"the wait is {wait_s:g} s, expected 0 s or more and finite")
+    if not max_gap_s > 0:
+        raise ConfigError(f"the longest gap is {max_gap_s:g} s, expected more than 0 s")
     stop = _StopFlag()
-    with open_recording(bag) as recording:
+    with Recording(bag) as recording:
         _say_faults(recording)
         topics = _publishable(recording.topics, clock)
         with stop.set_by_signals(), _node() as node:
-            player = _Player(node, topics, rate, clock, stop)
+            player = _Player(node, topics, rate, clock, stop, max_gap_s)
             player.wait_for_subscribers(wait_s)
             _play(player, recording, topics, loop)
             player.wait_until_acknowledged()
@@ -70,20 +80,9 @@ def replay(
 
 
 def _play(player: _Player, recording: Recording, topics: list[Topic], loop: bool) -> None:
-    """Once, or until a signal; damage that appears while playing is left out."""
-    try:
-        while player.play(recording.messages(topics)) and loop:
-            player.pause()
-        return
-    except DamagedBagError as error:
-        damage = error
-    with salvage(recording.path, damage) as rest:
-        _say_faults(rest)
-        after_ns = player.last_ns
-        player.play(m for m in rest.messages(topics) if m.timestamp_ns > after_ns)
-        if loop:
-            player.pause()
-            _play(player, rest, topics, loop)
+    """Once, or until a signal."""
+    while player.play(recording.messages(topics)) and loop:
+        player.pause()
 
 
 def _say_faults(recording: Recording) -> None:
@@ -126,15 +125,20 @@ class _Player:
     """The publishers of one replay."""
 
     def __init__(
-        self, node: Node, topics: Iterable[Topic], rate: float, clock: bool, stop: _StopFlag
+        self,
+        node: Node,
+        topics: Iterable[Topic],
+        rate: float,
+        clock: bool,
+        stop: _StopFlag,
+        max_gap_s: float,
     ) -> None:
-        self._node, self._rate, self._stop = node, rate, stop
+        self._node, self._rate, self._stop, self._max_gap_s = node, rate, stop, max_gap_s
         self._publishers = {
             (topic.name, topic.type_name): _create_publisher(node, topic) for topic in topics
         }
         self._clock = _Clock(node) if clock else None
         self._period_s = 1.0
-        self.last_ns = -1  # when the last message was recorded
         self.published = dict.fromkeys((topic.name for topic in topics), 0)
 
     def wait_for_subscribers(self, longest_s: float) -> None:
@@ -155,23 +159,25 @@ class _Player:
 
     def play(self, messages: Iterable[BagMessage]) -> bool:
         """Publish the messages when they are due; False after a signal or without messages."""
-        begin = first_ns = None
-        moments = set()
+        begin, last_ns = time.monotonic(), None
+        played_ns = steps = 0  # since the first message, without gaps that are skipped
         for message in messages:
-            if begin is None or first_ns is None:
-                begin, first_ns = time.monotonic(), message.timestamp_ns
-            self.last_ns = message.timestamp_ns
-            moments.add(message.timestamp_ns)
+            step_ns = 0 if last_ns is None else message.timestamp_ns - last_ns
+            begin = time.monotonic() if last_ns is None else begin
+            last_ns = message.timestamp_ns
+            if to_seconds(step_ns) > self._max_gap_s:
+                _say(f"skipped {to_seconds(step_ns):.1f} s without a message, see --max-gap")
+            elif step_ns:
+                played_ns, steps = played_ns + step_ns, steps + 1
             # Counted from the beginning, so that delays do not add up.
-            due = begin + to_seconds(message.timestamp_ns - first_ns) / self._rate
-            self._wait(due, message.timestamp_ns)
+            self._wait(begin + to_seconds(played_ns) / self._rate, message.timestamp_ns)
             if self._stop:
                 return False
             self._publishers[message.topic, message.type_name].publish(message.data)
             self.published[message.topic] += 1
-        if len(moments) > 1:
-            self._period_s = to_seconds(max(moments) - min(moments)) / (len(moments) - 1)
-        return begin is not None
+        if steps:
+            self._period_s = to_seconds(played_ns) / steps
+        return last_ns is not None
 
     def pause(self) -> None:
         """Wait one mean interval between the bag's messages; 1 s where all have one time."""

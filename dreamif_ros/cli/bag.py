@@ -26,7 +26,7 @@ MAKE_EXAMPLES = """examples:
 REPLAY_EXAMPLES = """examples:
   dreamif bag replay pairs_bag
   dreamif bag replay pairs_bag --rate 0.5 --loop
-  dreamif bag replay drive.mcap --clock --wait 30"""
+  dreamif bag replay drive.mcap --clock --wait 30 --max-gap 60"""
 
 
 def add_parser(verbs: Any) -> None:
@@ -140,6 +140,14 @@ def _add_replay(actions: Any) -> None:
         help="longest wait at the start until each image topic has a subscriber; then it begins "
         "anyway (default: %(default)g s)",
     )
+    parser.add_argument(
+        "--max-gap",
+        type=float,
+        default=10.0,
+        metavar="SECONDS",
+        help="skip the time without any message where it is longer than that, as where a clock was "
+        "set while recording (default: %(default)g s; inf: wait always)",
+    )
     parser.set_defaults(run=run_replay)
 
 
@@ -191,6 +199,7 @@ def run_replay(options: argparse.Namespace) -> int:
         loop=options.loop,
         clock=options.clock,
         wait_s=options.wait,
+        max_gap_s=options.max_gap,
     )
     for topic, count in published.items():
         print(f"{topic}: {count} message{'' if count == 1 else 's'} published")

@@ -79,6 +79,9 @@ def advise_on_evaluation(
     yield from _on_rhythm(found.cameras)
     for camera, count in frames.blank.items():
         yield from _blank(camera, count, found.fused)
+    for remark, count in frames.remarks.values():
+        if count > BLANK_SHARE * found.fused:
+            yield f"the thermal images, in {count} of {found.fused} frames: {remark}"
     yield from _pumping(found, frames.gain_jumps)
     if frames.unmeasured:
         yield f"there are no metrics of some frames: {frames.unmeasured}"

@@ -10,7 +10,7 @@ from typing import Any
 from dreamif_model.cameras import Both
 from dreamif_ros.bag.camera_topics import IMAGE_TYPES
 from dreamif_ros.bag.recorded_pairs import PairingOptions, camera_topics
-from dreamif_ros.bag.recording import DamagedBagError, Recording, read_recording
+from dreamif_ros.bag.recording import Recording
 from dreamif_ros.bag.storage import BagError, BagMessage, Topic, files_of
 from dreamif_ros.evaluation.evaluation_results import CameraRecord, PairingSummary, Recorded
 from dreamif_ros.evaluation.survey import CamerasSurvey, ImageSurvey, TopicSurvey
@@ -57,6 +57,7 @@ class CamerasInfo:
     visible: TopicInfo
     refusals: Both[str]  # why the node refuses the first image; empty where it does not
     kinds: Both[str]  # what the node makes of it: uint8, uint16, float32, colour
+    remarks: tuple[str, ...]  # on the first infrared image, see ThermalNormalizer
     pairing: PairingSummary
     clock_offset_s: float | None  # as in Recorded
     pairing_with_offset: PairingSummary | None
@@ -117,7 +118,8 @@ def inspect_bag(
         BagError: the bag cannot be read, or has no images on a topic that was named.
     """
     named = Both(infrared, visible)
-    return read_recording(bag, lambda recording: _inspect(recording, named, progress))
+    with Recording(bag) as recording:
+        return _inspect(recording, named, progress)
 
 
 def _inspect(recording: Recording, named: Both[str | None], progress: ShowProgress) -> BagInfo:
@@ -166,7 +168,7 @@ def _read(
     if cameras:
         cameras.finish()
     if not any(survey.messages for survey in surveys.values()):
-        raise DamagedBagError(f"no message of the bag {recording.path} can be read: damaged")
+        raise BagError(f"no message of the bag {recording.path} can be read: damaged")
     for survey in surveys.values():
         if not survey.messages:  # the index knows more than can be read
             recording.say(f"no message of {survey.topic.name} can be read: damaged")
@@ -210,6 +212,7 @@ def _cameras_info(survey: CamerasSurvey, topics: dict[tuple[str, str], TopicInfo
         visible=topics[_key(both.visible.topic)],
         refusals=both.map(lambda camera: camera.node_refusal),
         kinds=both.map(lambda camera: camera.kind),
+        remarks=both.infrared.remarks,
         pairing=found.pairing,
         clock_offset_s=found.clock_offset_s,
         pairing_with_offset=found.pairing_with_offset,

@@ -27,7 +27,8 @@ from dreamif_ros.bag.recorded_pairs import (
     pair_images,
     read_images,
 )
-from dreamif_ros.bag.recording import DamagedBagError, Recording, open_recording, salvage
+from dreamif_ros.bag.recording import Recording
+from dreamif_ros.bag.storage import Topic
 from dreamif_ros.detection.detector import Detector, DetectorConfig
 from dreamif_ros.evaluation.advice import advise_on_evaluation
 from dreamif_ros.evaluation.camera_check import CameraCheck, check_cameras, complete
@@ -161,12 +162,8 @@ class _BagRun:
         # As the node adds the calibration's offset to its own.
         infrared_s = settings.pairing.infrared_offset_s + self.infos.clock_offset_s
         self._pairing = replace(settings.pairing, infrared_offset_s=infrared_s)
-        self._recording: Recording = stack.enter_context(open_recording(bag))
-        try:
-            self._chosen, self._survey = self._look()
-        except DamagedBagError as error:
-            self._recording = stack.enter_context(salvage(bag, error))
-            self._chosen, self._survey = self._look()
+        self._recording = stack.enter_context(Recording(bag))
+        self._chosen, self._survey = self._look()
         self._topics = self._chosen.topics
         self._calibration: Calibration | None = complete(self.infos, self._recording, self._topics)
 
@@ -179,16 +176,26 @@ class _BagRun:
         for message in self._progress(messages, "message", None):
             found.add(message)
         found.finish()
-        if settings.start_s and not any(camera.recorded_ns for camera in found.cameras):
-            self._check_start(settings.start_s)
+        if not any(camera.recorded_ns for camera in found.cameras):
+            self._check_extent(chosen.topics)
         return chosen, found
 
-    def _check_start(self, start_s: float) -> None:
-        long_s = to_seconds(self._recording.end_ns - self._recording.start_ns)
-        if start_s > long_s:
+    def _check_extent(self, topics: Both[Topic]) -> None:
+        """ConfigError where the start or the stop leaves out all images."""
+        recording, settings = self._recording, self._settings
+        long_s = to_seconds(recording.end_ns - recording.start_ns)
+        if settings.start_s > long_s:
             raise ConfigError(
-                f"the start is {start_s:g} s, but the bag is only {long_s:.1f} s long: begin "
-                "earlier"
+                f"the start is {settings.start_s:g} s, but the bag is only {long_s:.1f} s long: "
+                "begin earlier"
+            )
+        firsts = [first for topic in topics if (first := recording.first(topic))]
+        first_ns = min((first.timestamp_ns for first in firsts), default=recording.start_ns)
+        first_s = to_seconds(first_ns - recording.start_ns)
+        if settings.stop_s is not None and first_s >= settings.stop_s:
+            raise ConfigError(
+                f"the stop is {settings.stop_s:g} s, but the first image was recorded at "
+                f"{first_s:.1f} s: both count from the bag's first message"
             )
 
     def check(self) -> CameraCheck:

@@ -15,15 +15,17 @@ from dreamif_ros.pictures import CODEC, Picture
 
 WIDTH = 480  # pixels of a picture of the film
 QUALITY = 85  # of its JPEG
+MAX_TALL = 4
+VIDEO_SIDES = (2, 65_500)  # pixels of the sides that the codec can write
 MAX_WAITING = 4  # frames of the video
 MIN_HZ, MAX_HZ = 1.0, 120.0  # of the video; stamps may claim any rate
 
 
 def small_jpeg(picture: Picture, width: int = WIDTH) -> bytes:
-    """A JPEG of the picture, shrunk where it is wider than ``width`` pixels."""
-    height = picture.shape[0]
-    if picture.shape[1] > width:
-        size = width, max(1, round(height * width / picture.shape[1]))
+    """A JPEG of the picture, shrunk to at most ``width`` pixels, and MAX_TALL times that high."""
+    scale = min(width / picture.shape[1], MAX_TALL * width / picture.shape[0])
+    if scale < 1:
+        size = tuple(max(1, round(side * scale)) for side in picture.shape[1::-1])
         picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
     return compress_jpeg(picture, QUALITY)
 
@@ -60,10 +62,19 @@ class FusedVideo:
 
     def _open(self, frame: Picture) -> cv2.VideoWriter:
         self._size = frame.shape[1], frame.shape[0]
+        if not all(VIDEO_SIDES[0] <= side <= VIDEO_SIDES[1] for side in self._size):
+            raise DreamIFError(
+                f"the fused images have a width of {self._size[0]} and a height of "
+                f"{self._size[1]} pixels, and a video takes {VIDEO_SIDES[0]} to {VIDEO_SIDES[1]} "
+                "of each: give --no-video"
+            )
         codec = cv2.VideoWriter.fourcc(*CODEC)
         writer = cv2.VideoWriter(str(self.path), codec, self._rate_hz, self._size)
         if not writer.isOpened():
-            raise DreamIFError(f"this OpenCV build cannot write {CODEC} video: give --no-video")
+            raise DreamIFError(
+                f"this OpenCV build cannot write {CODEC} video of {self._size[0]}x{self._size[1]} "
+                "pixels: give --no-video"
+            )
         return writer
 
     def _encode(self, writer: cv2.VideoWriter, frame: Picture) -> None:

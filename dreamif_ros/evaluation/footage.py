@@ -20,13 +20,14 @@ from dreamif_model.registration.geometry import Homography
 from dreamif_model.registration.warp import Calibration, Registrar
 from dreamif_model.thermal import ThermalConfig, ThermalNormalizer, finite_degrees
 from dreamif_ros.bag.recorded_pairs import camera_topics, read_images
-from dreamif_ros.bag.recording import Recording, read_recording
+from dreamif_ros.bag.recording import Recording
 from dreamif_ros.bag.storage import BagError, Topic
 from dreamif_ros.stamps import from_seconds, to_seconds
 
 MAX_SPAN_S = 60.0  # of the recording that is looked at
 MAX_DISTANCE_S = 0.05  # between the stamps of a pair, once the offset is known
 SMALL_WIDTH = 128  # pixels, for the offset: motion needs no more
+MAX_TALL = 4  # times as high as wide: what is higher is squeezed
 ROUGH_WIDTH = 320  # pixels, for the alignment before the offset is known
 TOPIC_OPTIONS = Both("--ir-topic", "--vi-topic")  # of `dreamif calibrate`
 
@@ -80,13 +81,10 @@ def read_bag(bag: Path, infrared: str | None = None, visible: str | None = None)
     Raises:
         BagError: the bag cannot be read, or there are no pairs.
     """
-
-    def read(recording: Recording) -> Footage:
+    with Recording(bag) as recording:
         chosen = camera_topics(recording, Both(infrared, visible), TOPIC_OPTIONS)
         footage = read_footage(recording, chosen.topics)
         return replace(footage, faults=(*recording.faults, *chosen.faults))
-
-    return read_recording(bag, read)
 
 
 def read_footage(recording: Recording, topics: Both[Topic], start_s: float = 0.0) -> Footage:
@@ -143,7 +141,8 @@ class _Motion:
     def add(self, stamp_ns: int, image: NDArray[Any]) -> None:
         height, width = image.shape
         self.size = width, height
-        small = (SMALL_WIDTH, max(1, round(SMALL_WIDTH * height / width)))
+        small_height = min(max(1, round(SMALL_WIDTH * height / width)), MAX_TALL * SMALL_WIDTH)
+        small = (SMALL_WIDTH, small_height)
         shrunk = cv2.resize(image.astype(np.float32), small, interpolation=cv2.INTER_AREA)
         self.stamps_ns.append(stamp_ns)
         self.small.append(np.asarray(shrunk, np.float32))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from array import array
 from collections import defaultdict
@@ -38,6 +39,7 @@ SCORE_PERIOD_S = 1.0  # between two frames whose alignment is judged, as in the 
 GAIN_STEP = 16.0  # gray levels; an end of the 8-bit range that moves further at once is a jump
 GAIN_SAMPLE = 8  # every eighth row and column tells
 GAIN_PERCENTILES = (5, 95)
+_NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 
 @dataclass
@@ -62,10 +64,19 @@ class FramesFound:
     )
     confidences: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     blank: Both[int] = field(default_factory=lambda: Both(0, 0))  # frames of one gray level
+    # On the thermal images, by their text without numbers: the first one, and in how many frames.
+    remarks: dict[str, tuple[str, int]] = field(default_factory=dict)
     gain_jumps: int = 0  # of the 8-bit infrared range
     sizes_changed: Both[int] = field(default_factory=lambda: Both(0, 0))
     couples: int = 0  # of successive frames in ``flicker``
     unmeasured: str = ""  # why the first frame without metrics has none
+
+    def note_remarks(self, remarks: tuple[str, ...]) -> None:
+        """Count the remarks on one frame."""
+        for remark in remarks:
+            kind = _NUMBER.sub("", remark)
+            first, count = self.remarks.get(kind, (remark, 0))
+            self.remarks[kind] = first, count + 1
 
 
 @dataclass(frozen=True)
@@ -178,6 +189,7 @@ class FramePass:
         except ImageError as error:  # counts as infrared's: the node shows visible alone
             survey.cameras.infrared.refuse(str(error))
             return None
+        self.found.note_remarks(self._normalizer.remarks)
         if score:
             self._scored_s = pair.time_s
         seconds = {"decode": decoded - started, **result.timings}

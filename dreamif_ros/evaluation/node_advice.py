@@ -14,6 +14,8 @@ from dreamif_ros.evaluation.bag_info import BagInfo, CamerasInfo, TopicInfo
 
 MAX_MEGAPIXELS = 8.5  # the default of the node's parameter max_megapixels
 SAME_SHAPE = 1.01  # ratio of two shapes (width to height) that count as one
+SENSOR_SHAPES = (4 / 3, 5 / 4)  # width to height of thermal sensors
+ROWS_BESIDE = 0.04  # of the height that are no picture, such as telemetry
 
 _TOPICS = Both(INFRARED_TOPIC, VISIBLE_TOPIC)
 _INFRARED_KINDS = {
@@ -33,6 +35,7 @@ def advise(info: BagInfo) -> list[str]:
         return [f"nothing can be fused: {info.no_cameras}"]
     return [
         *_decoding(cameras),
+        *(f"infrared: {remark}" for remark in cameras.remarks),
         *_transport(cameras),
         *advise_on_recording(cameras.facts),
         *_sizes(info.bag, cameras),
@@ -89,9 +92,16 @@ def _sizes(bag: str, cameras: CamerasInfo) -> Iterator[str]:
     for camera, topic in cameras.topics.items():
         if any(width * height > MAX_MEGAPIXELS * 1e6 for width, height in sizes[camera]):
             yield f"{topic.name} is refused: above max_megapixels ({MAX_MEGAPIXELS:g})"
-    if not all(sizes):
+    if not all(width and height for camera in sizes for width, height in camera[:1] or [(0, 0)]):
         return
     infrared, visible = sizes.infrared[0], sizes.visible[0]
+    if _is_double(infrared):
+        half = infrared[1] // 2
+        yield (
+            f"infrared {_size(infrared)} looks like two pictures on each other, as a USB camera "
+            "sends a picture above its temperatures: publish one of them alone, or set "
+            f"thermal.crop to [0, {half}, 0, 0] for the upper, [{half}, 0, 0, 0] for the lower one"
+        )
     calibrate = _calibrate(bag, cameras)
     if infrared == visible:
         yield (
@@ -105,6 +115,12 @@ def _sizes(bag: str, cameras: CamerasInfo) -> Iterator[str]:
         f"infrared {_size(infrared)} is resized to {_size(visible)}{distorted}, unless "
         f"registration.file is set ({calibrate})"
     )
+
+
+def _is_double(size: tuple[int, int]) -> bool:
+    """Whether a half of the height would be the shape of a thermal sensor."""
+    width, height = size
+    return any(1 <= height / (2 * width / shape) <= 1 + ROWS_BESIDE for shape in SENSOR_SHAPES)
 
 
 def _calibrate(bag: str, cameras: CamerasInfo) -> str:

@@ -6,7 +6,8 @@ its numbers. The definitions:
 - stamp: of the header; where that is zero, the time of recording.
 - rate: 1 / median distance of two stamps; of messages other than images, of two times of recording.
 - gap: no message is recorded for more than MIN_SPELL_S and GAP_PERIODS median distances.
-- freeze: one picture is repeated for MIN_SPELL_S or longer.
+- freeze: one picture is repeated for MIN_SPELL_S or longer, and the other camera's picture changes
+  meanwhile: a scene that stands still is repeated too, where a camera has no noise.
 - skew: infrared minus visible stamp of a pair, offsets added. Pairs are those of the fusion node.
 """
 
@@ -22,9 +23,11 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dreamif_model.cameras import Both, Camera
 from dreamif_model.errors import ImageError
+from dreamif_model.thermal import ThermalNormalizer
 from dreamif_ros.bag.recorded_pairs import (
     MAX_OFFSET_S,
     Pairer,
@@ -32,9 +35,10 @@ from dreamif_ros.bag.recorded_pairs import (
     RecordedImage,
     read_image,
 )
-from dreamif_ros.bag.storage import BagMessage, Topic
+from dreamif_ros.bag.storage import BagMessage, Topic, printable
 from dreamif_ros.codec.decode import DECODERS, decode, encoding_of
 from dreamif_ros.evaluation.evaluation_results import CameraRecord, PairingSummary, Recorded, Spell
+from dreamif_ros.evaluation.picture_change import changed_clearly
 from dreamif_ros.stamps import NANOSECONDS, to_seconds
 
 MIN_SPELL_S = 0.25  # of a gap or a freeze
@@ -117,6 +121,7 @@ class ImageSurvey(TopicSurvey):
         first_refusal: why it cannot be decoded.
         kind: what the node makes of it: uint8, uint16, float32, colour.
         node_refusal: why the node refuses it.
+        remarks: what is wrong with it as a thermal image.
         refused: messages that are no image that can be fused, the damaged ones among them.
     """
 
@@ -134,6 +139,10 @@ class ImageSurvey(TopicSurvey):
         self._claimed: tuple[int, int] | None = None
         self._freezes: list[Spell] = []
         self._picture, self._shown_ns = b"", 0  # the last picture, and since when it is shown
+        self.remarks: tuple[str, ...] = ()
+        self.other: ImageSurvey | None = None  # the other camera
+        self._last: RecordedImage | None = None
+        self._beside: RecordedImage | None = None  # of the other camera when the picture came
         self._newest_ns = 0  # the last stamp of a header
 
     def add(self, message: BagMessage) -> None:
@@ -148,20 +157,22 @@ class ImageSurvey(TopicSurvey):
             self.refuse(image.refusal)
             return None
         self._watch_picture(image)
+        self._last = image
         super().add(message)
         self.headers_ns.append(image.header_ns)
         self._watch_stamp(image.header_ns)
         if not self.encodings:
             self._look_at_first(image.message)
-        if encoding_of(image.message) not in self.encodings:
-            self.encodings.append(encoding_of(image.message))
+        encoding = printable(encoding_of(image.message))
+        if encoding not in self.encodings:
+            self.encodings.append(encoding)
         self._watch_size(image.message)
         return image
 
     def refuse(self, reason: str) -> None:
         """Count a message that is no image that can be fused."""
         self.refused += 1
-        self.refusal = self.refusal or reason
+        self.refusal = self.refusal or printable(reason)
 
     @property
     def stamps_ns(self) -> Iterator[int]:
@@ -201,14 +212,17 @@ class ImageSurvey(TopicSurvey):
         picture = bytes(image.message.data)
         if picture != self._picture or not picture:
             self._end_freeze()
-            self._picture, self._shown_ns = picture, image.recorded_ns
+            self._picture, self._shown_ns, self._beside = picture, image.recorded_ns, None
+        if self.other and self._beside is None:
+            self._beside = self.other._last
 
     def _end_freeze(self) -> None:
-        """Note how long the last picture was repeated."""
+        """Note how long the last picture was repeated, where that is a freeze."""
         if not self._picture or not self.recorded_ns:
             return
         seconds = to_seconds(self.recorded_ns[-1] - self._shown_ns)
-        if seconds >= MIN_SPELL_S:
+        now = self.other._last if self.other else None
+        if seconds >= MIN_SPELL_S and self._beside and now and changed_clearly(self._beside, now):
             self._freezes.append(Spell(self._since(self._shown_ns), seconds))
         self._picture = b""
 
@@ -234,20 +248,26 @@ class ImageSurvey(TopicSurvey):
             self.size = width, height
 
     def _look_at_first(self, message: Any) -> None:
-        self.frame_id = message.header.frame_id
+        self.frame_id = printable(message.header.frame_id)
         try:
             image = decode(message)
         except ImageError as error:
-            self.first_refusal = self.node_refusal = str(error)
+            self.first_refusal = self.node_refusal = printable(str(error))
             return
         self.first = f"{image.dtype} {' × '.join(map(str, image.shape))}"
         self.kind = "colour" if image.ndim == 3 else str(image.dtype)
         self.node_refusal = ""
         if self.camera:
             try:
-                DECODERS[self.camera](message)
+                self._look_as_node(DECODERS[self.camera](message))
             except ImageError as error:
-                self.kind, self.node_refusal = "", str(error)
+                self.kind, self.node_refusal = "", printable(str(error))
+
+    def _look_as_node(self, image: NDArray[Any]) -> None:
+        if self.camera == Camera.INFRARED:
+            normalizer = ThermalNormalizer()
+            normalizer.normalize(image)
+            self.remarks = normalizer.remarks
 
     def _jumps(self) -> Iterator[Spell]:
         stamps = zip(self.stamps_ns, self.recorded_ns, strict=True)
@@ -269,6 +289,8 @@ class CamerasSurvey:
 
     def __init__(self, topics: Both[Topic], options: PairingOptions, start_ns: int) -> None:
         self.cameras = Both.make(lambda camera: ImageSurvey(topics[camera], start_ns, camera))
+        for camera, survey in self.cameras.items():
+            survey.other = self.cameras[camera.other]
         self.tally = PairTally(options)
         self.events: Counter[tuple[str, int]] = Counter()
         self._options, self._start_ns = options, start_ns

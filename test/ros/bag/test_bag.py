@@ -35,7 +35,7 @@ from sensor_msgs.msg import Image
 
 from dreamif_model.errors import ConfigError, ImageError
 from dreamif_model.image_files import find_pairs, read_gray, read_rgb
-from dreamif_ros.bag.recording import open_recording, read_recording
+from dreamif_ros.bag.recording import Recording
 from dreamif_ros.bag.storage import BagError, Topic
 from dreamif_ros.cli import main
 from dreamif_ros.codec.decode import decode_infrared, decode_visible
@@ -187,13 +187,13 @@ class TestRead:
             path = write_bag(tmp_path / plugin.name, written, plugin)
             ordered = sorted(written, key=lambda message: message[2])
             assert read(path) == ordered
-            with open_recording(path) as recording:
+            with Recording(path) as recording:
                 assert list(recording.messages([Topic("/b", kind)])) == [written[1]]
             file = next(p for p in path.iterdir() if p.suffix in (".mcap", ".db3"))
             assert read(file) == ordered
 
     def test_topics(self, bag):
-        with open_recording(bag) as recording:
+        with Recording(bag) as recording:
             assert [topic.name for topic in recording.topics] == TOPICS
             assert (recording.start_ns, recording.end_ns) == (1_000_000_000, 1_900_000_000)
 
@@ -210,7 +210,7 @@ class TestRead:
                 "/a", kind, typestore=store, offered_qos_profiles=[qos]
             )
             writer.write(connection, 1, b"\0\1\0\0")
-        with open_recording(tmp_path / "bag") as recording:
+        with Recording(tmp_path / "bag") as recording:
             assert recording.topics == [Topic("/a", kind, latched=True)]
 
     def test_what_is_no_bag_is_refused(self, tmp_path):
@@ -221,13 +221,13 @@ class TestRead:
             (tmp_path / "text.txt", "is no bag"),
         ):
             with pytest.raises(BagError, match=reason):
-                open_recording(path)
+                Recording(path)
 
     def test_a_bag_without_messages_is_refused(self, tmp_path):
         with Writer(tmp_path / "bag", version=8, storage_plugin=StoragePlugin.MCAP):
             pass
         with pytest.raises(BagError, match="holds no messages"):
-            open_recording(tmp_path / "bag")
+            Recording(tmp_path / "bag")
 
     @pytest.mark.parametrize("plugin", StoragePlugin)
     def test_damage_anywhere_is_a_bag_error(self, tmp_path, plugin):
@@ -248,19 +248,21 @@ class TestRead:
             read_or_refuse(path)
         file.unlink()
         with pytest.raises(BagError, match=r"no \.mcap or \.db3 file"):
-            open_recording(path)
+            Recording(path)
 
     @pytest.mark.parametrize("text", ["", "x", "{", "rosbag2_bagfile_information: {version: 8}"])
     def test_damaged_metadata_is_a_fault(self, bag, tmp_path, text):
         shutil.copytree(bag, tmp_path / "bag")
         (tmp_path / "bag" / "metadata.yaml").write_text(text)
-        with open_recording(tmp_path / "bag") as recording:
-            assert "cannot read the bag" in recording.faults[0]
+        with Recording(tmp_path / "bag") as recording:
+            (fault,) = recording.faults
+            assert fault.startswith("metadata.yaml ")
+            assert "the files" in fault
             assert len(list(recording.messages(recording.topics))) == 3 * FRAMES
 
 
 def read(path):
-    with open_recording(path) as recording:
+    with Recording(path) as recording:
         return list(recording.messages(recording.topics))
 
 
@@ -444,6 +446,21 @@ class TestReplay:
         assert len(times) > 160  # 100 Hz for 3.6 s, on a busy machine
         assert np.median(np.diff(times)) < 0.25 * 30_000_000
 
+    def test_a_clock_that_was_set_is_not_waited_for(self, tmp_path, environment):
+        """The first messages are of 1970, the others of 2025, 55 years later."""
+        late_ns = 1_750_000_000_000_000_000
+        times = [0, 100_000_000, late_ns, late_ns + 100_000_000, late_ns + 12_100_000_000]
+        messages = [("/text", "std_msgs/msg/String", time_ns, b"\0\1\0\0") for time_ns in times]
+        path = write_bag(tmp_path / "bag", messages)
+        with replaying(environment, path, "--wait", 0, "--rate", 10) as process:
+            out = finish(process)
+        assert "/text: 5 messages published" in out
+        assert "skipped 1749999999.9 s without a message, see --max-gap\n" in out
+        assert "skipped 12.0 s" in out
+        with replaying(environment, path, "--rate", 10, "--wait", 0, "--max-gap", 13) as process:
+            out = finish(process)
+        assert out.count("skipped") == 1
+
     def test_types_that_are_not_installed_are_skipped_in_one_line(self, tmp_path, environment):
         store = get_typestore(Stores.ROS2_HUMBLE)
         data = store.serialize_cdr(
@@ -477,7 +494,7 @@ class TestReplay:
         half = len(content) // 2
         content[half : half + 20_000] = bytes(20_000)
         (path / "bag.db3").write_bytes(content)
-        left = read_recording(path, lambda recording: list(recording.messages(recording.topics)))
+        left = read(path)
         assert left[-1].timestamp_ns == 99
         with replaying(environment, path) as process:
             out = finish(process)
@@ -522,6 +539,8 @@ class TestCommand:
             ("--rate", "nan", "rate is nan, expected more than 0"),
             ("--rate", "inf", "rate is inf, expected more than 0 and finite"),
             ("--wait", "-1", "wait is -1 s, expected 0 s or more"),
+            ("--max-gap", "0", "longest gap is 0 s, expected more than 0 s"),
+            ("--max-gap", "nan", "longest gap is nan s, expected more than 0 s"),
             ("--wait", "inf", "wait is inf s, expected 0 s or more and finite"),
         ],
     )

@@ -240,7 +240,7 @@ class TestFrames:
         fixed = ("--thermal-mode", "fixed", "--thermal-low", 29000, "--thermal-high", 31000)
         assert run(bag, "--out", tmp_path / "out", *QUICK, *fixed, "--thermal-hot-black") == 0
         settings = json.loads((tmp_path / "out" / "metrics.json").read_text())["settings"]
-        values = ["fixed", 29000, 31000, 0.03, 100, True, False]
+        values = ["fixed", 29000, 31000, 0.03, 0, True, False, "auto", [0, 0, 0, 0]]
         assert {n: v for n, v in settings.items() if "thermal." in n} == dict(
             zip(names, values, strict=True)
         )
@@ -467,6 +467,55 @@ class TestTopics:
     def test_sixteen_bits_look_infrared(self):
         names = ["/a/image", "/b/image"]
         assert self.choose(names, encodings={"/b/image": "mono16"}) == ("/b/image", "/a/image")
+
+    @pytest.mark.parametrize(
+        ("other", "kind", "pair"),
+        [
+            ("/a70/image", "mono8", None),
+            ("/lwir/image", "mono8", ("/lwir/image", "/flir_camera/image")),
+            ("/a70/image", "mono16", ("/a70/image", "/flir_camera/image")),
+            ("/boson/image", "mono8", ("/boson/image", "/flir_camera/image")),
+            ("/cam/image", "bgr8; jpeg compressed bgr8", ("/flir_camera/image", "/cam/image")),
+        ],
+    )
+    def test_a_brand_is_no_infrared_camera_in_colour(self, other, kind, pair):
+        names, encodings = ["/flir_camera/image", other], {other: kind}
+        if pair:
+            assert self.choose(names, encodings=encodings) == pair
+            return
+        with pytest.raises(BagError, match=f"such as --ir {other} --vi /flir_camera/image$"):
+            self.choose(names, encodings=encodings)
+
+    def test_what_is_proposed_fits_the_encodings(self):
+        with pytest.raises(BagError, match=r"such as --ir /a/image --vi /thermal/image$"):
+            self.choose(["/a/image", "/thermal/image"], encodings={"/a/image": "16UC1"})
+
+    def test_many_topics_are_not_all_listed(self):
+        with pytest.raises(BagError, match="and 988 more; name them") as refusal:
+            self.choose([f"/cam{number}/image" for number in range(1000)])
+        assert len(str(refusal.value)) < 1000
+
+    @pytest.mark.parametrize("raw", [True, False])
+    def test_transports_are_no_cameras(self, raw):
+        cameras = "/boson/image_raw", "/camera/image_raw"
+        forms = ("compressed", "compressedDepth", "zstd", "odd")
+        names = [f"{camera}/{form}" for camera in cameras for form in forms]
+        kinds = dict.fromkeys((*cameras, *names), "rgb8") | {"/boson/image_raw": "16UC1"}
+        found = self.choose([*cameras, *names] if raw else names, encodings=kinds)
+        assert found == (cameras if raw else tuple(f"{camera}/compressed" for camera in cameras))
+
+    @pytest.mark.parametrize(
+        ("name", "kind"),
+        [
+            ("/cam/image/ffmpeg", "ffmpeg_image_transport_msgs/msg/FFMPEGPacket"),
+            ("/cam/h264", "foxglove_msgs/msg/CompressedVideo"),
+            ("/cam/image/zstd", "sensor_msgs/msg/CompressedImage"),
+        ],
+    )
+    def test_video_is_told(self, name, kind):
+        topics = [Topic("/thermal/image", self.IMAGE), Topic(name, kind)]
+        with pytest.raises(BagError, match=f"two cameras are needed: .* republish {name} as"):
+            choose_topics(topics, lambda _: "rgb8", Both(None, None))
 
     def test_named_topics_win(self):
         names = ["/a/image", "/b/image", "/thermal/image"]

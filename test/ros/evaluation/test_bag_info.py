@@ -244,7 +244,7 @@ class TestAdvice:
             (INFRARED, {}, "infrared is mono16: 16-bit counts, shown by their 1st"),
             (INFRARED.astype(np.uint8), {}, "infrared is mono8: 8 bit, shown as it is"),
             (VISIBLE, {}, "infrared is rgb8: a colour palette"),
-            (INFRARED, {"encoding": "odd16"}, "infrared is refused: encoding 'odd16' is not one"),
+            (INFRARED, {"encoding": "odd16"}, "infrared is refused: encoding 'odd16' is unknown"),
             (INFRARED, {"step": 3}, "infrared is refused: mono16 image of 32×24 needs a step"),
             (np.zeros((24, 64), np.uint16), {"encoding": "32FC1", "width": 32}, "32FC1: °C"),
         ],
@@ -371,7 +371,7 @@ class TestCommandLine:
         assert main(["bag", "info", bag, *swapped]) == 0
         out = capfd.readouterr().out
         assert "infrared: /camera/image_raw; visible: /thermal/image_raw" in out
-        assert "visible is refused: the visible image is mono16, expected 8 bit" in out
+        assert "visible is mono16: gray, and so fused" in out
         assert main(["bag", "info", bag, "--ir", "/absent"]) == 1
         error = capfd.readouterr().err
         assert "there are no images on /absent" in error
