@@ -93,4 +93,4 @@ def _camera_status(
         "publishers": subscription.describe_publishers(),
     }
     warnings = [f"{fault.kind}: {fault.text}"] if fault else []
-    return status(f"{node}: {camera}", values, warnings)
+    return status(f"{node}: {camera}", values, warnings, hardware_id=subscription.topic)
