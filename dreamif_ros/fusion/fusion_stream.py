@@ -41,6 +41,7 @@ from dreamif_ros.fusion.fusion_outputs import FusionOutputs, Listener
 from dreamif_ros.fusion.parameters import FusionSettings
 from dreamif_ros.fusion.partners import CameraFrame, Frames, Partners
 from dreamif_ros.node.accounting import record_age, survive
+from dreamif_ros.node.executor import one_line
 from dreamif_ros.node.node_statistics import Statistics
 from dreamif_ros.node.transport import (
     QUIET_SUBSCRIPTION,
@@ -58,7 +59,6 @@ class _VisibleCamera:
     """What is known of the visible camera; used while infrared alone is published."""
 
     info: CameraInfo | None = None
-    shape: tuple[int, int] | None = None
     frame_id: str = ""
 
 
@@ -81,6 +81,7 @@ class FusionStream:
         self._infos, self._listener = infos, listener
         codec.use_one_thread()
         self.statistics, self._visible, self._jumps = Statistics(), _VisibleCamera(), 0
+        self._shapes: Both[tuple[int, int] | None] = Both(None, None)  # of the newest images
         self.watches = Both.make(lambda _: CameraWatch(time.monotonic()))
         self.partners = Partners(settings.sync, self.watches, self.statistics)
         self.fuser = Fuser(pipeline, infos, self.watches, self._refuse)
@@ -144,8 +145,15 @@ class FusionStream:
         if not stamp_ns:  # the driver sets no stamp: take the time of arrival
             self.statistics.count(f"{camera} unstamped")
             stamp_ns = self._node.get_clock().now().nanoseconds
+        if self._is_too_large(message):  # it is refused when it is decoded
+            message.data = []  # nothing is kept of it while it waits
         self.watches[camera].received(now_s, stamp_ns, message.data)
         return CameraFrame(camera, message, stamp_ns + self._offsets_ns[camera], now_s)
+
+    def _is_too_large(self, message: codec.ImageMessage) -> bool:
+        """Whether a raw image is above max_megapixels."""
+        pixels = getattr(message, "width", 0) * getattr(message, "height", 0)
+        return pixels > self._settings.max_megapixels * 1e6
 
     def use_lone_frames(self) -> None:
         """Publish alone what has waited for a partner in vain; call it every tenth of a second."""
@@ -172,7 +180,7 @@ class FusionStream:
             self.statistics.count("unwatched")
             self.fuser.accept(images)
             return
-        result = self.fuser.fuse(images, self._visible.shape)
+        result = self.fuser.fuse(images, self._shapes.visible)
         if result is None:  # neither image is usable; each camera's reason was logged
             self.statistics.count("refused")
             return
@@ -198,8 +206,8 @@ class FusionStream:
             self._refuse(camera, str(error))
             return None
         self.watches[camera].seen(time.monotonic(), is_blank(image))
+        self._shapes[camera] = image.shape[:2]
         if camera is Camera.VISIBLE:
-            self._visible.shape = image.shape[:2]
             self._visible.frame_id = frame.message.header.frame_id
         return image
 
@@ -220,15 +228,18 @@ class FusionStream:
     def _on_camera_info(self, camera: Camera, message: CameraInfo) -> None:
         if camera is Camera.VISIBLE:
             self._visible.info = message
+        limit = self._settings.max_megapixels
         try:
-            calibration = self._infos.take(camera, message)
+            calibration = self._infos.take(camera, message, self._shapes[camera], limit)
             if calibration:
                 self._infos.use(calibration, self._pipeline.register)
         except ConfigError as error:
-            self._refuse(Camera.INFRARED, str(error))
+            topic = self._node.resolve_topic_name(f"{camera}/camera_info")
+            self._refuse(Camera.INFRARED, f"registration cannot use {topic}: {error}")
 
     def _refuse(self, camera: Camera, reason: str) -> None:
         """Count, log and remember that a camera's images cannot be used."""
+        reason = one_line(reason)
         self.statistics.count(f"{camera} refused")
         self.watches[camera].refused(reason)
         self._node.get_logger().error(f"{camera}: {reason}", throttle_duration_sec=1.0)

@@ -13,7 +13,7 @@ from rclpy.service import Service
 from rclpy.subscription import Subscription
 
 LOG_PERIOD_S = 1.0  # between two lines about one source
-MAX_REASON = 300  # characters; what comes from outside may be of any length
+MAX_REASON = 500  # characters; what comes from outside may be of any length
 
 
 class SurvivingExecutor(SingleThreadedExecutor):
