@@ -79,7 +79,7 @@ def _warnings(stream: FusionStream) -> list[str]:
     rates = stream.statistics.rate_hz
     warnings = ["fusion fails: see the node's log"] if rates("failed") else []
     warnings += [f"{camera} stamps are unset" for camera in Camera if rates(f"{camera} unstamped")]
-    return warnings
+    return [*warnings, stream.mixup] if stream.mixup else warnings
 
 
 def _camera_status(

@@ -19,7 +19,6 @@ from typing import Any
 
 from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
-from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
@@ -43,15 +42,24 @@ from dreamif_ros.fusion.partners import CameraFrame, Frames, Partners
 from dreamif_ros.node.accounting import record_age, survive
 from dreamif_ros.node.executor import one_line
 from dreamif_ros.node.node_statistics import Statistics
-from dreamif_ros.node.transport import (
-    QUIET_SUBSCRIPTION,
-    FollowingSubscription,
-    subscribe_images,
-)
+from dreamif_ros.node.transport import FollowingSubscription, subscribe_images
 from dreamif_ros.node.worker import NewestWorker
 from dreamif_ros.stamps import from_seconds, split_ns, to_ns
 
 _DECODE = Both(codec.decode_infrared, codec.decode_visible)
+_COLOURS = ("rgb", "bgr", "bayer", "yuv", "uyvy", "yuyv", "nv12", "nv21", "nv24", "8UC3", "8UC4")
+_COUNTS = ("mono16", "16UC1", "16SC1", "32FC1")
+
+
+def mixup(encodings: Both[str]) -> str:
+    """Why the cameras seem exchanged; empty if they do not, or if it is not known."""
+    infrared, visible = encodings.map(one_line)
+    if not (infrared.startswith(_COLOURS) and visible.startswith(_COUNTS)):
+        return ""
+    return (
+        f"the cameras seem exchanged: infrared images are {infrared}, visible images are "
+        f"{visible}; exchange the topics"
+    )
 
 
 @dataclass
@@ -81,6 +89,8 @@ class FusionStream:
         self._infos, self._listener = infos, listener
         codec.use_one_thread()
         self.statistics, self._visible, self._jumps = Statistics(), _VisibleCamera(), 0
+        self._encodings: Both[str] = Both("", "")
+        self.mixup = ""  # why the cameras seem exchanged; empty if they do not
         self._shapes: Both[tuple[int, int] | None] = Both(None, None)  # of the newest images
         self.watches = Both.make(lambda _: CameraWatch(time.monotonic()))
         self.partners = Partners(settings.sync, self.watches, self.statistics)
@@ -90,6 +100,8 @@ class FusionStream:
             self._worker = NewestWorker(self._process, "fusion-worker")
             undo.callback(self._worker.stop)
             self.inputs = Both.make(partial(self._subscribe, undo))
+            self._refuse_one_topic()
+            self._info_inputs: list[FollowingSubscription] = []
             for camera in {Camera.VISIBLE, *infos.missing}:
                 self._subscribe_info(camera, undo)
             self._undo = undo.pop_all()
@@ -98,21 +110,30 @@ class FusionStream:
         subscription = subscribe_images(
             self._node,
             f"{camera}/image_raw",
-            self._settings.image_transport,
+            self._settings.transport(camera),
             partial(self._on_image, camera),
+            f"set {camera}.image_transport to {{}}",
         )
         undo.callback(subscription.destroy)
         return subscription
 
+    def _refuse_one_topic(self) -> None:
+        infrared, visible = (subscription.topic for subscription in self.inputs)
+        if infrared == visible:
+            raise ConfigError(
+                f"both cameras' images are {infrared}: give each camera its own topic"
+            )
+
     def _subscribe_info(self, camera: Camera, undo: ExitStack) -> None:
-        subscription = self._node.create_subscription(
+        subscription = FollowingSubscription(
+            self._node,
             CameraInfo,
             f"{camera}/camera_info",
             partial(self._on_camera_info, camera),
-            qos_profile_sensor_data,
-            event_callbacks=QUIET_SUBSCRIPTION,
+            follows_durability=True,  # some drivers publish it once
         )
-        undo.callback(self._node.destroy_subscription, subscription)
+        undo.callback(subscription.destroy)
+        self._info_inputs.append(subscription)
 
     def apply(self, settings: FusionSettings) -> None:
         """Take the settings that are live."""
@@ -132,6 +153,7 @@ class FusionStream:
 
     def _on_image(self, camera: Camera, message: codec.ImageMessage) -> None:
         frame = self._receive(camera, message)
+        self._compare_encodings(camera, message)
         self._offer(self.partners.take(frame))
         if self.partners.counts.jumps != self._jumps:
             self._jumps = self.partners.counts.jumps
@@ -149,6 +171,16 @@ class FusionStream:
             message.data = []  # nothing is kept of it while it waits
         self.watches[camera].received(now_s, stamp_ns, message.data)
         return CameraFrame(camera, message, stamp_ns + self._offsets_ns[camera], now_s)
+
+    def _compare_encodings(self, camera: Camera, message: codec.ImageMessage) -> None:
+        """Say it if each camera sends what the other should."""
+        encoding = str(message.format if hasattr(message, "format") else message.encoding)
+        if encoding == self._encodings[camera]:
+            return
+        self._encodings[camera] = encoding
+        self.mixup = mixup(self._encodings)
+        if self.mixup:
+            self._node.get_logger().warning(self.mixup)
 
     def _is_too_large(self, message: codec.ImageMessage) -> bool:
         """Whether a raw image is above max_megapixels."""
@@ -245,8 +277,8 @@ class FusionStream:
         self._node.get_logger().error(f"{camera}: {reason}", throttle_duration_sec=1.0)
 
     def follow_publishers(self) -> None:
-        """Subscribe with the reliability of the cameras' publishers."""
-        for subscription in self.inputs:
+        """Subscribe as the cameras' publishers offer it."""
+        for subscription in (*self.inputs, *self._info_inputs):
             subscription.follow()
 
     def clock_jumped(self) -> None:

@@ -91,7 +91,7 @@ def test_messages_that_cannot_be_used_together_are_not_tried_again(tmp_path):
 def test_an_uncalibrated_camera_is_refused(tmp_path):
     infos = CameraInfos(write(tmp_path))
     message = CameraInfo(width=64, height=48)  # k is zero: never calibrated
-    with pytest.raises(ConfigError, match="k needs focal lengths above 0 px.* calibrate it"):
+    with pytest.raises(ConfigError, match=r"k needs focal lengths above 0 px.* calibrate it"):
         infos.take(Camera.INFRARED, message)
     assert infos.missing == ["infrared", "visible"]
 
