@@ -93,4 +93,6 @@ def _camera_status(
         "publishers": subscription.describe_publishers(),
     }
     warnings = [f"{fault.kind}: {fault.text}"] if fault else []
+    if camera is Camera.INFRARED:
+        warnings += stream.remarks
     return status(f"{node}: {camera}", values, warnings, hardware_id=subscription.topic)

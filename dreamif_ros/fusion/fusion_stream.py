@@ -10,6 +10,7 @@ The steps stand below in this order; each calls the next.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -25,6 +26,7 @@ from std_msgs.msg import Header
 from dreamif_model import ConfigError, FusionPipeline, ImageError
 from dreamif_model.blank import is_blank
 from dreamif_model.cameras import Both, Camera
+from dreamif_model.thermal.unmeasured import EDGE_ROWS, MIN_ROWS
 from dreamif_ros import codec
 from dreamif_ros.fusion.camera_health import (
     CameraWatch,
@@ -48,6 +50,7 @@ from dreamif_ros.stamps import from_seconds, split_ns, to_ns
 
 _DECODE = Both(codec.decode_infrared, codec.decode_visible)
 _COLOURS = ("rgb", "bgr", "bayer", "yuv", "uyvy", "yuyv", "nv12", "nv21", "nv24", "8UC3", "8UC4")
+_NUMBERS = re.compile(r"[\d.]+")
 _COUNTS = ("mono16", "16UC1", "16SC1", "32FC1")
 
 
@@ -60,6 +63,14 @@ def mixup(encodings: Both[str]) -> str:
         f"the cameras seem exchanged: infrared images are {infrared}, visible images are "
         f"{visible}; exchange the topics"
     )
+
+
+def _picture(message: codec.ImageMessage) -> Any:
+    """The bytes of an image less the rows where a camera may count its frames (telemetry)."""
+    height, step = getattr(message, "height", 0), getattr(message, "step", 0)
+    if height < MIN_ROWS:
+        return message.data
+    return message.data[EDGE_ROWS * step : (height - EDGE_ROWS) * step]
 
 
 @dataclass
@@ -89,6 +100,7 @@ class FusionStream:
         self._infos, self._listener = infos, listener
         codec.use_one_thread()
         self.statistics, self._visible, self._jumps = Statistics(), _VisibleCamera(), 0
+        self._remarked: set[str] = set()  # remarks on thermal images that were logged
         self._encodings: Both[str] = Both("", "")
         self.mixup = ""  # why the cameras seem exchanged; empty if they do not
         self._shapes: Both[tuple[int, int] | None] = Both(None, None)  # of the newest images
@@ -169,7 +181,7 @@ class FusionStream:
             stamp_ns = self._node.get_clock().now().nanoseconds
         if self._is_too_large(message):  # it is refused when it is decoded
             message.data = []  # nothing is kept of it while it waits
-        self.watches[camera].received(now_s, stamp_ns, message.data)
+        self.watches[camera].received(now_s, stamp_ns, picture_bytes(message))
         return CameraFrame(camera, message, stamp_ns + self._offsets_ns[camera], now_s)
 
     def _compare_encodings(self, camera: Camera, message: codec.ImageMessage) -> None:
@@ -216,6 +228,7 @@ class FusionStream:
         if result is None:  # neither image is usable; each camera's reason was logged
             self.statistics.count("refused")
             return
+        self._report_remarks()
         header = self._header(frames)
         if listener:
             listener.take_fused(result, header)
@@ -228,6 +241,19 @@ class FusionStream:
         )
         record_age(self._node, self.statistics, header.stamp)
 
+    def _report_remarks(self) -> None:
+        """Log what is wrong with thermal images, each kind once: the numbers in it may change."""
+        for remark in self.remarks:
+            kind = _NUMBERS.sub("", remark)
+            if kind not in self._remarked:
+                self._remarked.add(kind)
+                self._node.get_logger().warning(f"infrared: {one_line(remark)}")
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is wrong with the last thermal image, or with how it is shown."""
+        return self._pipeline.normalizer.remarks
+
     def _decode(self, camera: Camera, frame: CameraFrame | None) -> NDArray[Any] | None:
         """The image of a frame; None if it holds none."""
         if frame is None:
@@ -237,7 +263,7 @@ class FusionStream:
         except ImageError as error:
             self._refuse(camera, str(error))
             return None
-        self.watches[camera].seen(time.monotonic(), is_blank(image))
+        self.watches[camera].seen(time.monotonic(), is_blank(image), image)
         self._shapes[camera] = image.shape[:2]
         if camera is Camera.VISIBLE:
             self._visible.frame_id = frame.message.header.frame_id
