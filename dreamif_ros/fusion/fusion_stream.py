@@ -65,7 +65,7 @@ def mixup(encodings: Both[str]) -> str:
     )
 
 
-def _picture(message: codec.ImageMessage) -> Any:
+def picture_bytes(message: codec.ImageMessage) -> Any:
     """The bytes of an image less the rows where a camera may count its frames (telemetry)."""
     height, step = getattr(message, "height", 0), getattr(message, "step", 0)
     if height < MIN_ROWS:
