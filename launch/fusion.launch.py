@@ -59,7 +59,7 @@ OVERRIDES = {
     ),
     "use_sim_time": (
         "use_sim_time",
-        "true".__eq__,
+        lambda text: text == "true",
         "true: take the time from /clock. Empty: as in params_file.",
     ),
 }

@@ -41,6 +41,7 @@ from dreamif_ros.fusion.fuser import DecodedImages, Fuser
 from dreamif_ros.fusion.fusion_outputs import FusionOutputs, Listener
 from dreamif_ros.fusion.parameters import FusionSettings
 from dreamif_ros.fusion.partners import CameraFrame, Frames, Partners
+from dreamif_ros.fusion.synchronizers import STAMP_LIMIT_NS
 from dreamif_ros.node.accounting import record_age, survive
 from dreamif_ros.node.executor import one_line
 from dreamif_ros.node.node_statistics import Statistics
@@ -278,6 +279,7 @@ class FusionStream:
         own = frames.infrared.message.header.frame_id
         header = Header(frame_id=self._visible.frame_id or own)
         stamp_ns = frames.infrared.stamp_ns - self._offsets_ns.visible
+        stamp_ns = min(max(0, stamp_ns), STAMP_LIMIT_NS - 1)  # what a ROS time can hold
         header.stamp.sec, header.stamp.nanosec = split_ns(stamp_ns)
         return header
 

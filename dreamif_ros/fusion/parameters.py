@@ -16,6 +16,8 @@ from dreamif_ros.node.settings import NodeSettings
 from dreamif_ros.node.transport import TRANSPORTS
 from dreamif_ros.stamps import from_seconds
 
+MAX_OFFSET_S = 1e10  # stamps that count from the start of a device are 1.8e9 s behind
+
 
 @dataclass(frozen=True)
 class SyncSettings:
@@ -39,16 +41,16 @@ class SyncSettings:
     infrared_offset_s: float = parameter(
         0.0,
         "Added to infrared stamps, in addition to the clock offset of the calibration.",
-        -3600.0,
-        3600.0,
+        -MAX_OFFSET_S,
+        MAX_OFFSET_S,
         unit="s",
         live=True,
     )
     visible_offset_s: float = parameter(
         0.0,
         "Added to visible stamps for pairing; the output keeps the camera's stamp.",
-        -3600.0,
-        3600.0,
+        -MAX_OFFSET_S,
+        MAX_OFFSET_S,
         unit="s",
         live=True,
     )
