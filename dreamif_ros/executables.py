@@ -37,8 +37,17 @@ def simulated_cameras() -> int:
 def _run(module: str) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave)
-    status: int = importlib.import_module(module).main()
+    try:
+        status: int = importlib.import_module(module).main()
+    finally:
+        ignore_signals()
     return status
+
+
+def ignore_signals() -> None:
+    """The process ends: a second signal would end Python with a signal's status meanwhile."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:

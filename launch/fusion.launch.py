@@ -4,13 +4,14 @@
 in the parameter files.
 """
 
+import atexit
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import yaml
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, Shutdown
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
@@ -82,7 +83,7 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription([*arguments, OpaqueFunction(function=nodes)])
 
 
-def nodes(context: LaunchContext) -> list[Node]:
+def nodes(context: LaunchContext) -> list[LogInfo | Node]:
     """Return the nodes; it is a function because only given arguments become parameters."""
     given = {name: LaunchConfiguration(name).perform(context) for name in [*GENERAL, *OVERRIDES]}
     fusion = {
@@ -90,8 +91,13 @@ def nodes(context: LaunchContext) -> list[Node]:
         for name, (parameter, kind, _) in OVERRIDES.items()
         if (text := given[name])
     }
+    _check_file("params_file", given["params_file"])
     if not given["detector_model"]:
-        return [_node("fusion_node", [given["params_file"], _typed(fusion)])]
+        alone = _node("fusion_node", [given["params_file"], _typed(fusion)])
+        if given["one_process"] == "true":
+            return [LogInfo(msg="one_process has no effect without detector_model"), alone]
+        return [alone]
+    _check_file("detector_params_file", given["detector_params_file"])
     detector = {"model": given["detector_model"]}
     if "use_sim_time" in fusion:
         detector["use_sim_time"] = fusion["use_sim_time"]
@@ -107,6 +113,11 @@ def nodes(context: LaunchContext) -> list[Node]:
     ]
 
 
+def _check_file(argument: str, path: str) -> None:
+    if not Path(path).is_file():  # launch would only warn of it
+        raise FileNotFoundError(f"{argument}: there is no file {path}")
+
+
 def _typed(values: dict[str, Any]) -> dict[str, ParameterValue]:
     """Keep text as text: launch would turn a file name like 12 into a number."""
     return {name: ParameterValue(value, value_type=type(value)) for name, value in values.items()}
@@ -116,7 +127,7 @@ def _file_of_one_node(node: str, path: str, overrides: dict[str, Any]) -> str:
     """Write a parameter file that is for one node only, with ``overrides``.
 
     In one process both nodes read a file for ``/**``, so that the second file would change the
-    parameters of the first node as well.
+    parameters of the first node as well. The file goes away when the launch ends.
     """
     values: dict[str, Any] = {}
     entries = read_yaml(Path(path)) or {}
@@ -131,6 +142,7 @@ def _file_of_one_node(node: str, path: str, overrides: dict[str, Any]) -> str:
             values |= entry["ros__parameters"]
     with tempfile.NamedTemporaryFile("w", prefix=f"{node}_", suffix=".yaml", delete=False) as file:
         yaml.safe_dump({f"/**/{node}": {"ros__parameters": values | overrides}}, file)
+    atexit.register(Path(file.name).unlink, missing_ok=True)
     return file.name
 
 
@@ -147,4 +159,5 @@ def _node(executable: str, parameters: list) -> Node:
         ],
         ros_arguments=["--log-level", LaunchConfiguration("log_level")],
         output="screen",
+        on_exit=Shutdown(reason=f"{executable} has ended"),  # it refused to start, or was stopped
     )

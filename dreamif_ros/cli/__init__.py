@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from dreamif_model import ConfigError, DreamIFError
 from dreamif_model.device import is_out_of_memory
 from dreamif_model.errors import MAX_SHOWN
+from dreamif_ros.executables import ignore_signals
 
 VERBS = (  # each a module of this package; only the one that is called is imported
     "demo",
@@ -96,8 +97,8 @@ def main(arguments: list[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal of ASCII shows … and ≥ as ?
     given = sys.argv[1:] if arguments is None else arguments
-    options = build_parser(given[0] if given else None).parse_args(given)
     try:
+        options = build_parser(given[0] if given else None).parse_args(given)
         status: int = options.run(options)
     except BrokenPipeError:  # `dreamif … | head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor does the exit complain
@@ -120,6 +121,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+    finally:
+        if arguments is None:  # the process ends: Python would end by a second signal meanwhile
+            ignore_signals()
     return status
 
 

@@ -6,13 +6,18 @@ A :class:`CameraWatch` takes notice of every message of its camera and names wha
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 from statistics import median
+from typing import Any
+
+from numpy.typing import NDArray
 
 from dreamif_model.cameras import Both
+from dreamif_ros.fusion.motion import Motion
 from dreamif_ros.stamps import to_seconds
 
 MIN_REPEATS = 3  # messages that tell a frozen or blank camera from a chance repetition
@@ -61,7 +66,7 @@ def find_faults(watches: Both[CameraWatch], now_s: float) -> Both[Fault | None]:
     is the visible camera's, with its header. If the stamps of one camera stand still, that camera
     is to blame instead.
     """
-    faults = watches.map(lambda watch: watch.fault(now_s))
+    faults = Both.make(lambda c: watches[c].fault(now_s, watches[c.other].moved_s))
     pairs_are_due = all(watch.is_heard(now_s) and not watch.stands_still() for watch in watches)
     if pairs_are_due and all(watch.lacks_partners(now_s) for watch in watches):
         ahead_s = watches.infrared.ahead_of(watches.visible)
@@ -136,6 +141,8 @@ class CameraWatch:
         self._ahead_s = 0.0  # newest stamp minus the time at which it came
         self._same_picture, self._same_stamp, self._blank = _Streak(), _Streak(), _Streak()
         self._refusal = ""
+        self._motion = Motion()
+        self.moved_s = -math.inf  # when its picture last changed by more than noise
 
     def received(self, now_s: float, stamp_ns: int, content: object) -> None:
         """A message came; ``content`` is its bytes, which are compared with the last message's."""
@@ -155,10 +162,13 @@ class CameraWatch:
         with self._lock:
             self._paired_s = now_s
 
-    def seen(self, now_s: float, blank: bool) -> None:
+    def seen(self, now_s: float, blank: bool, image: NDArray[Any] | None = None) -> None:
         """A message was an image; ``blank``: it has one gray level everywhere."""
+        moved = image is not None and self._motion.look(image)
         with self._lock:
             self._blank.note(blank, now_s)
+            if moved:
+                self.moved_s = now_s
 
     def accepted(self) -> None:
         """An image could be used."""
@@ -179,8 +189,12 @@ class CameraWatch:
         """How long the node has waited for the first message; 0 once it came."""
         return now_s - self._started_s if self._received_s is None else 0.0
 
-    def fault(self, now_s: float) -> Fault | None:
-        """The worst that is wrong with the camera now."""
+    def fault(self, now_s: float, other_moved_s: float = math.inf) -> Fault | None:
+        """The worst that is wrong with the camera now.
+
+        other_moved_s: When the other camera's picture last changed. A camera that repeats one
+        picture is frozen only if the other one has seen a change meanwhile.
+        """
         with self._lock:
             if self._is_silent(now_s):
                 return Fault("silent", self._silence(now_s))
@@ -188,12 +202,12 @@ class CameraWatch:
                 return Fault("broken", self._refusal)
             if self._same_stamp.lasts(now_s, self._patience_s()):
                 return Fault("stale", "its stamps stand still")
-            return self._doubt(now_s)
+            return self._doubt(now_s, other_moved_s)
 
-    def doubt(self, now_s: float) -> Fault | None:
+    def doubt(self, now_s: float, other_moved_s: float = math.inf) -> Fault | None:
         """What is wrong with its pictures, whether or not they still come."""
         with self._lock:
-            return self._doubt(now_s)
+            return self._doubt(now_s, other_moved_s)
 
     def lacks_partners(self, now_s: float) -> bool:
         """Whether its messages have found no partner for too long."""
@@ -209,8 +223,9 @@ class CameraWatch:
         """How many seconds its stamps are ahead of the other camera's, at equal arrival."""
         return self._ahead_s - other._ahead_s
 
-    def _doubt(self, now_s: float) -> Fault | None:
-        if self._same_picture.lasts(now_s, self.config.frozen_s):
+    def _doubt(self, now_s: float, other_moved_s: float) -> Fault | None:
+        same = self._same_picture
+        if same.lasts(now_s, self.config.frozen_s) and other_moved_s >= same.since_s:
             return Fault("frozen", "it repeats one picture")
         if self._blank.lasts(now_s, self.config.blank_s):
             return Fault("blank", "it shows one gray level everywhere")

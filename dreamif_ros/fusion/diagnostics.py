@@ -79,7 +79,7 @@ def _warnings(stream: FusionStream) -> list[str]:
     rates = stream.statistics.rate_hz
     warnings = ["fusion fails: see the node's log"] if rates("failed") else []
     warnings += [f"{camera} stamps are unset" for camera in Camera if rates(f"{camera} unstamped")]
-    return warnings
+    return [*warnings, stream.mixup] if stream.mixup else warnings
 
 
 def _camera_status(
@@ -93,4 +93,6 @@ def _camera_status(
         "publishers": subscription.describe_publishers(),
     }
     warnings = [f"{fault.kind}: {fault.text}"] if fault else []
-    return status(f"{node}: {camera}", values, warnings)
+    if camera is Camera.INFRARED:
+        warnings += stream.remarks
+    return status(f"{node}: {camera}", values, warnings, hardware_id=subscription.topic)

@@ -69,7 +69,8 @@ class Fuser:
     def _severity(self, camera: Camera, images: DecodedImages) -> Severity:
         if images[camera] is None:
             return Severity.UNUSABLE
-        return severity(self._watches[camera].doubt(time.monotonic()))
+        moved_s = self._watches[camera.other].moved_s
+        return severity(self._watches[camera].doubt(time.monotonic(), moved_s))
 
     def _fuse_both(self, infrared: NDArray[Any], visible: NDArray[Any]) -> FusionResult:
         """Fuse both, or take the visible image alone if they do not fit each other."""

@@ -10,6 +10,7 @@ The steps stand below in this order; each calls the next.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -19,13 +20,13 @@ from typing import Any
 
 from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
-from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
 from dreamif_model import ConfigError, FusionPipeline, ImageError
 from dreamif_model.blank import is_blank
 from dreamif_model.cameras import Both, Camera
+from dreamif_model.thermal.unmeasured import EDGE_ROWS, MIN_ROWS
 from dreamif_ros import codec
 from dreamif_ros.fusion.camera_health import (
     CameraWatch,
@@ -40,17 +41,37 @@ from dreamif_ros.fusion.fuser import DecodedImages, Fuser
 from dreamif_ros.fusion.fusion_outputs import FusionOutputs, Listener
 from dreamif_ros.fusion.parameters import FusionSettings
 from dreamif_ros.fusion.partners import CameraFrame, Frames, Partners
+from dreamif_ros.fusion.synchronizers import STAMP_LIMIT_NS
 from dreamif_ros.node.accounting import record_age, survive
+from dreamif_ros.node.executor import one_line
 from dreamif_ros.node.node_statistics import Statistics
-from dreamif_ros.node.transport import (
-    QUIET_SUBSCRIPTION,
-    FollowingSubscription,
-    subscribe_images,
-)
+from dreamif_ros.node.transport import FollowingSubscription, subscribe_images
 from dreamif_ros.node.worker import NewestWorker
 from dreamif_ros.stamps import from_seconds, split_ns, to_ns
 
 _DECODE = Both(codec.decode_infrared, codec.decode_visible)
+_COLOURS = ("rgb", "bgr", "bayer", "yuv", "uyvy", "yuyv", "nv12", "nv21", "nv24", "8UC3", "8UC4")
+_NUMBERS = re.compile(r"[\d.]+")
+_COUNTS = ("mono16", "16UC1", "16SC1", "32FC1")
+
+
+def mixup(encodings: Both[str]) -> str:
+    """Why the cameras seem exchanged; empty if they do not, or if it is not known."""
+    infrared, visible = encodings.map(one_line)
+    if not (infrared.startswith(_COLOURS) and visible.startswith(_COUNTS)):
+        return ""
+    return (
+        f"the cameras seem exchanged: infrared images are {infrared}, visible images are "
+        f"{visible}; exchange the topics"
+    )
+
+
+def picture_bytes(message: codec.ImageMessage) -> Any:
+    """The bytes of an image less the rows where a camera may count its frames (telemetry)."""
+    height, step = getattr(message, "height", 0), getattr(message, "step", 0)
+    if height < MIN_ROWS:
+        return message.data
+    return message.data[EDGE_ROWS * step : (height - EDGE_ROWS) * step]
 
 
 @dataclass
@@ -58,7 +79,6 @@ class _VisibleCamera:
     """What is known of the visible camera; used while infrared alone is published."""
 
     info: CameraInfo | None = None
-    shape: tuple[int, int] | None = None
     frame_id: str = ""
 
 
@@ -81,6 +101,10 @@ class FusionStream:
         self._infos, self._listener = infos, listener
         codec.use_one_thread()
         self.statistics, self._visible, self._jumps = Statistics(), _VisibleCamera(), 0
+        self._remarked: set[str] = set()  # remarks on thermal images that were logged
+        self._encodings: Both[str] = Both("", "")
+        self.mixup = ""  # why the cameras seem exchanged; empty if they do not
+        self._shapes: Both[tuple[int, int] | None] = Both(None, None)  # of the newest images
         self.watches = Both.make(lambda _: CameraWatch(time.monotonic()))
         self.partners = Partners(settings.sync, self.watches, self.statistics)
         self.fuser = Fuser(pipeline, infos, self.watches, self._refuse)
@@ -89,6 +113,8 @@ class FusionStream:
             self._worker = NewestWorker(self._process, "fusion-worker")
             undo.callback(self._worker.stop)
             self.inputs = Both.make(partial(self._subscribe, undo))
+            self._refuse_one_topic()
+            self._info_inputs: list[FollowingSubscription] = []
             for camera in {Camera.VISIBLE, *infos.missing}:
                 self._subscribe_info(camera, undo)
             self._undo = undo.pop_all()
@@ -97,21 +123,30 @@ class FusionStream:
         subscription = subscribe_images(
             self._node,
             f"{camera}/image_raw",
-            self._settings.image_transport,
+            self._settings.transport(camera),
             partial(self._on_image, camera),
+            f"set {camera}.image_transport to {{}}",
         )
         undo.callback(subscription.destroy)
         return subscription
 
+    def _refuse_one_topic(self) -> None:
+        infrared, visible = (subscription.topic for subscription in self.inputs)
+        if infrared == visible:
+            raise ConfigError(
+                f"both cameras' images are {infrared}: give each camera its own topic"
+            )
+
     def _subscribe_info(self, camera: Camera, undo: ExitStack) -> None:
-        subscription = self._node.create_subscription(
+        subscription = FollowingSubscription(
+            self._node,
             CameraInfo,
             f"{camera}/camera_info",
             partial(self._on_camera_info, camera),
-            qos_profile_sensor_data,
-            event_callbacks=QUIET_SUBSCRIPTION,
+            follows_durability=True,  # some drivers publish it once
         )
-        undo.callback(self._node.destroy_subscription, subscription)
+        undo.callback(subscription.destroy)
+        self._info_inputs.append(subscription)
 
     def apply(self, settings: FusionSettings) -> None:
         """Take the settings that are live."""
@@ -131,6 +166,7 @@ class FusionStream:
 
     def _on_image(self, camera: Camera, message: codec.ImageMessage) -> None:
         frame = self._receive(camera, message)
+        self._compare_encodings(camera, message)
         self._offer(self.partners.take(frame))
         if self.partners.counts.jumps != self._jumps:
             self._jumps = self.partners.counts.jumps
@@ -144,8 +180,25 @@ class FusionStream:
         if not stamp_ns:  # the driver sets no stamp: take the time of arrival
             self.statistics.count(f"{camera} unstamped")
             stamp_ns = self._node.get_clock().now().nanoseconds
-        self.watches[camera].received(now_s, stamp_ns, message.data)
+        if self._is_too_large(message):  # it is refused when it is decoded
+            message.data = []  # nothing is kept of it while it waits
+        self.watches[camera].received(now_s, stamp_ns, picture_bytes(message))
         return CameraFrame(camera, message, stamp_ns + self._offsets_ns[camera], now_s)
+
+    def _compare_encodings(self, camera: Camera, message: codec.ImageMessage) -> None:
+        """Say it if each camera sends what the other should."""
+        encoding = str(message.format if hasattr(message, "format") else message.encoding)
+        if encoding == self._encodings[camera]:
+            return
+        self._encodings[camera] = encoding
+        self.mixup = mixup(self._encodings)
+        if self.mixup:
+            self._node.get_logger().warning(self.mixup)
+
+    def _is_too_large(self, message: codec.ImageMessage) -> bool:
+        """Whether a raw image is above max_megapixels."""
+        pixels = getattr(message, "width", 0) * getattr(message, "height", 0)
+        return pixels > self._settings.max_megapixels * 1e6
 
     def use_lone_frames(self) -> None:
         """Publish alone what has waited for a partner in vain; call it every tenth of a second."""
@@ -172,10 +225,11 @@ class FusionStream:
             self.statistics.count("unwatched")
             self.fuser.accept(images)
             return
-        result = self.fuser.fuse(images, self._visible.shape)
+        result = self.fuser.fuse(images, self._shapes.visible)
         if result is None:  # neither image is usable; each camera's reason was logged
             self.statistics.count("refused")
             return
+        self._report_remarks()
         header = self._header(frames)
         if listener:
             listener.take_fused(result, header)
@@ -188,6 +242,19 @@ class FusionStream:
         )
         record_age(self._node, self.statistics, header.stamp)
 
+    def _report_remarks(self) -> None:
+        """Log what is wrong with thermal images, each kind once: the numbers in it may change."""
+        for remark in self.remarks:
+            kind = _NUMBERS.sub("", remark)
+            if kind not in self._remarked:
+                self._remarked.add(kind)
+                self._node.get_logger().warning(f"infrared: {one_line(remark)}")
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is wrong with the last thermal image, or with how it is shown."""
+        return self._pipeline.normalizer.remarks
+
     def _decode(self, camera: Camera, frame: CameraFrame | None) -> NDArray[Any] | None:
         """The image of a frame; None if it holds none."""
         if frame is None:
@@ -197,9 +264,9 @@ class FusionStream:
         except ImageError as error:
             self._refuse(camera, str(error))
             return None
-        self.watches[camera].seen(time.monotonic(), is_blank(image))
+        self.watches[camera].seen(time.monotonic(), is_blank(image), image)
+        self._shapes[camera] = image.shape[:2]
         if camera is Camera.VISIBLE:
-            self._visible.shape = image.shape[:2]
             self._visible.frame_id = frame.message.header.frame_id
         return image
 
@@ -212,6 +279,7 @@ class FusionStream:
         own = frames.infrared.message.header.frame_id
         header = Header(frame_id=self._visible.frame_id or own)
         stamp_ns = frames.infrared.stamp_ns - self._offsets_ns.visible
+        stamp_ns = min(max(0, stamp_ns), STAMP_LIMIT_NS - 1)  # what a ROS time can hold
         header.stamp.sec, header.stamp.nanosec = split_ns(stamp_ns)
         return header
 
@@ -220,22 +288,25 @@ class FusionStream:
     def _on_camera_info(self, camera: Camera, message: CameraInfo) -> None:
         if camera is Camera.VISIBLE:
             self._visible.info = message
+        limit = self._settings.max_megapixels
         try:
-            calibration = self._infos.take(camera, message)
+            calibration = self._infos.take(camera, message, self._shapes[camera], limit)
             if calibration:
                 self._infos.use(calibration, self._pipeline.register)
         except ConfigError as error:
-            self._refuse(Camera.INFRARED, str(error))
+            topic = self._node.resolve_topic_name(f"{camera}/camera_info")
+            self._refuse(Camera.INFRARED, f"registration cannot use {topic}: {error}")
 
     def _refuse(self, camera: Camera, reason: str) -> None:
         """Count, log and remember that a camera's images cannot be used."""
+        reason = one_line(reason)
         self.statistics.count(f"{camera} refused")
         self.watches[camera].refused(reason)
         self._node.get_logger().error(f"{camera}: {reason}", throttle_duration_sec=1.0)
 
     def follow_publishers(self) -> None:
-        """Subscribe with the reliability of the cameras' publishers."""
-        for subscription in self.inputs:
+        """Subscribe as the cameras' publishers offer it."""
+        for subscription in (*self.inputs, *self._info_inputs):
             subscription.follow()
 
     def clock_jumped(self) -> None:

@@ -6,14 +6,17 @@ from dataclasses import dataclass
 
 from dreamif_model import VARIANTS, ThermalConfig
 from dreamif_model.backends import BACKENDS
-from dreamif_model.cameras import Both
+from dreamif_model.cameras import Both, Camera
 from dreamif_model.device import PRECISIONS
 from dreamif_model.thermal import BYTE_ORDERS, THERMAL_MODES, ByteOrder, ThermalMode
 from dreamif_ros.fusion.camera_health import HealthConfig
 from dreamif_ros.fusion.synchronizers import POLICIES
 from dreamif_ros.node.parameters import parameter, table
 from dreamif_ros.node.settings import NodeSettings
+from dreamif_ros.node.transport import TRANSPORTS
 from dreamif_ros.stamps import from_seconds
+
+MAX_OFFSET_S = 1e10  # stamps that count from the start of a device are 1.8e9 s behind
 
 
 @dataclass(frozen=True)
@@ -38,16 +41,16 @@ class SyncSettings:
     infrared_offset_s: float = parameter(
         0.0,
         "Added to infrared stamps, in addition to the clock offset of the calibration.",
-        -3600.0,
-        3600.0,
+        -MAX_OFFSET_S,
+        MAX_OFFSET_S,
         unit="s",
         live=True,
     )
     visible_offset_s: float = parameter(
         0.0,
         "Added to visible stamps for pairing; the output keeps the camera's stamp.",
-        -3600.0,
-        3600.0,
+        -MAX_OFFSET_S,
+        MAX_OFFSET_S,
         unit="s",
         live=True,
     )
@@ -174,6 +177,17 @@ class HealthSettings(HealthConfig):
 
 
 @dataclass(frozen=True)
+class CameraSettings:
+    """What differs between the cameras."""
+
+    image_transport: str = parameter(
+        "",
+        "Transport of the images of this camera; empty: as image_transport.",
+        choices=("", *TRANSPORTS),
+    )
+
+
+@dataclass(frozen=True)
 class FusionSettings(NodeSettings):
     """All parameters of the fusion node."""
 
@@ -194,11 +208,18 @@ class FusionSettings(NodeSettings):
     cpu_threads: int = parameter(
         0, "Threads of the network on the CPU; 0: one per usable core.", 0, 256
     )
+    infrared: CameraSettings = CameraSettings()
+    visible: CameraSettings = CameraSettings()
     sync: SyncSettings = SyncSettings()
     registration: RegistrationSettings = RegistrationSettings()
     thermal: ThermalSettings = ThermalSettings()
     dominance: DominanceSettings = DominanceSettings()
     health: HealthSettings = HealthSettings()
+
+    def transport(self, camera: Camera) -> str:
+        """Transport of the images of a camera."""
+        own = self.infrared if camera is Camera.INFRARED else self.visible
+        return own.image_transport or self.image_transport
 
 
 FUSION_PARAMETERS = table(FusionSettings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -15,6 +16,7 @@ from dreamif_ros.node.node_statistics import Statistics
 from dreamif_ros.pairing import Pair, PairingCounts, Synchronizer
 from dreamif_ros.stamps import to_seconds
 
+MAX_WAITING_BYTES = 256_000_000  # of both cameras' messages that wait; the oldest are dropped
 PARTNERLESS = ("silent", "stale")  # faults of a camera that brings no partners
 
 
@@ -44,6 +46,8 @@ class Partners:
         self, settings: SyncSettings, watches: Both[CameraWatch], statistics: Statistics
     ) -> None:
         self._watches, self._statistics = watches, statistics
+        self._queue_size = settings.queue_size
+        self._sizes: deque[int] = deque(maxlen=settings.queue_size)  # of the newest messages
         self._synchronizer: Synchronizer[CameraFrame] = make_synchronizer(
             settings.policy, settings.slop_s, settings.queue_size
         )
@@ -52,16 +56,24 @@ class Partners:
     def apply(self, settings: SyncSettings) -> None:
         """Take the settings that are live."""
         self._synchronizer.slop_s = settings.slop_s
-        self._synchronizer.queue_size = settings.queue_size
+        self._queue_size = settings.queue_size
+        self._sizes = deque(self._sizes, maxlen=settings.queue_size)
 
     def take(self, frame: CameraFrame) -> list[Frames]:
         """Take one frame; return what can be fused now."""
         ready: list[Frames] = self._use_alone(frame.camera)  # no partner came before this frame
+        self._synchronizer.queue_size = self._room_for(frame)
         pairs = self._synchronizer.add(frame.camera, frame.stamp_ns, frame)
         ready += [pair for pair in pairs if self._is_wanted(pair)]
         if not pairs and self._is_alone(frame.camera):
             self._lone[frame.camera] = frame
         return ready
+
+    def _room_for(self, frame: CameraFrame) -> int:
+        """How many messages of each camera may wait, by their number and by their bytes."""
+        self._sizes.append(len(frame.message.data))
+        fitting = MAX_WAITING_BYTES // (2 * max(1, *self._sizes))
+        return max(1, min(self._queue_size, fitting))
 
     def waited_in_vain(self) -> list[Frames]:
         """The lone frames that have waited for longer than a partner may take."""

@@ -18,16 +18,18 @@ def status(
     *,
     message: str = "ok",
     is_error: bool = False,
+    hardware_id: str = "",
 ) -> DiagnosticStatus:
     """The status of a node or of one of its cameras: OK, or WARN with warnings as its message.
 
     name: ``<full name of the node>`` or ``<node>: <camera>``. message: Without warnings.
-    is_error: Whether the level is ERROR instead.
+    is_error: Whether the level is ERROR instead. hardware_id: Empty for this computer.
     """
     level = DiagnosticStatus.WARN if warnings else DiagnosticStatus.OK
     return DiagnosticStatus(
         level=DiagnosticStatus.ERROR if is_error else level,
         name=name,
+        hardware_id=hardware_id,
         message="; ".join(warnings) or message,
         values=[KeyValue(key=key, value=_text(value)) for key, value in values.items()],
     )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import platform
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import (  # type: ignore[attr-defined]  # Humble has no rclpy.clock_type
     Clock,
@@ -51,6 +52,7 @@ class ManagedNode(LifecycleNode, ABC, Generic[S]):
         self.settings = declare(self, settings, also_known=also_known)
         self.check(self.settings)
         self._is_configured = False
+        self._failed_callbacks = 0
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)  # ROS time stops with its bag
         self._diagnostics = self.create_publisher(
             DiagnosticArray, "/diagnostics", DIAGNOSTICS_QOS, event_callbacks=QUIET_PUBLISHER
@@ -78,6 +80,10 @@ class ManagedNode(LifecycleNode, ABC, Generic[S]):
     def stop(self) -> None:
         """Finish the frame at work and end the threads."""
         self.deactivate()
+
+    def callback_failed(self) -> None:
+        """The executor passed over an error out of a callback, and has logged it."""
+        self._failed_callbacks += 1
 
     @property
     def state(self) -> str:
@@ -190,5 +196,9 @@ class ManagedNode(LifecycleNode, ABC, Generic[S]):
 
     def _publish_diagnostics(self) -> None:
         array = DiagnosticArray(status=self.describe())
+        failed = KeyValue(key="callbacks failed", value=str(self._failed_callbacks))
+        array.status[0].values = [*array.status[0].values, failed]
+        for item in array.status:
+            item.hardware_id = item.hardware_id or platform.node()
         array.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(array)

@@ -49,7 +49,7 @@ class Parameter:
             )
         if self.choices and value not in self.choices:
             raise ConfigError(
-                f"parameter {self.name} is {value!r}: choose one of {', '.join(self.choices)}"
+                f"parameter {self.name} is {value!r}: choose one of {self.range_text}"
             )
         if not isinstance(value, str) and not self._in_range(value):
             raise ConfigError(f"parameter {self.name} is {value!r}, expected {self.range_text}")
@@ -76,7 +76,7 @@ class Parameter:
     def range_text(self) -> str:
         """The accepted values in words, with their unit; empty if anything is accepted."""
         if self.choices:
-            return ", ".join(self.choices)
+            return ", ".join(filter(None, self.choices))
         if self.minimum is None or self.maximum is None:
             return ""
         return f"{self.minimum:g} to {self.maximum:g} {self.unit}".strip()

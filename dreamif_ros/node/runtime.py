@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 
 import rclpy
 from rclpy.exceptions import ParameterException
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.impl.implementation_singleton import rclpy_implementation
+from rclpy.executors import ExternalShutdownException
 from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.utilities import remove_ros_args
 
 from dreamif_model import DreamIFError
+from dreamif_ros.node.executor import SurvivingExecutor
 from dreamif_ros.node.transport import choose_dds_settings
 
 HELP = (
@@ -49,7 +49,7 @@ def run_nodes(create: Sequence[Callable[[], Node]], args: list[str] | None = Non
         print(f"unknown arguments: {' '.join(unknown)}; {HELP}", file=sys.stderr)
         return 2
     nodes: list[Node] = []
-    executor = SingleThreadedExecutor()
+    executor = SurvivingExecutor()
     try:
         get_logger("dreamif_ros").info(dds)
         for make in create:
@@ -58,7 +58,7 @@ def run_nodes(create: Sequence[Callable[[], Node]], args: list[str] | None = Non
         for node in nodes:
             if hasattr(node, "start"):
                 node.start()
-        _spin(executor)
+        executor.spin()  # until the context ends: it raises, or returns if a callback was at work
     except RefusedError:
         return 1 if rclpy.ok() else 0  # a signal during the start is no refusal
     except (DreamIFError, ParameterException) as error:
@@ -77,13 +77,3 @@ def run_nodes(create: Sequence[Callable[[], Node]], args: list[str] | None = Non
             node.destroy_node()
         rclpy.try_shutdown()
     return 0
-
-
-def _spin(executor: SingleThreadedExecutor) -> None:
-    """Spin until the context ends: then spin() raises, or returns if a callback was at work."""
-    while rclpy.ok():
-        try:
-            executor.spin()
-        except rclpy_implementation.RCLError as error:  # Jazzy's answer to an impossible transition
-            if rclpy.ok():
-                get_logger("dreamif_ros").error(str(error))

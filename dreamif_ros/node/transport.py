@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, QoSReliabilityPolicy
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from rclpy.subscription import Subscription
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 from sensor_msgs.msg import CompressedImage, Image
@@ -33,6 +33,7 @@ PROFILES_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILE
 MESSAGE_TYPES: dict[str, type[Any]] = {"raw": Image, "compressed": CompressedImage}
 TRANSPORTS = tuple(MESSAGE_TYPES)  # with the names of image_transport
 RELIABLE, BEST_EFFORT = QoSReliabilityPolicy.RELIABLE, QoSReliabilityPolicy.BEST_EFFORT
+LATCHED, VOLATILE = QoSDurabilityPolicy.TRANSIENT_LOCAL, QoSDurabilityPolicy.VOLATILE
 NUMBERS_MESSAGES = hasattr(Subscription, "CallbackType")  # not Humble
 INPUT_DEPTH = 10  # messages; the callbacks only store, so this covers a stall of 0.3 s at 30 Hz
 # These switch off rclpy's warnings: its executor looks at each event at each message, which costs
@@ -83,11 +84,22 @@ def input_topic(node: Node, base: str, transport: str) -> str:
 
 
 def subscribe_images(
-    node: Node, base: str, transport: str, callback: Callable[[Any], None]
+    node: Node,
+    base: str,
+    transport: str,
+    callback: Callable[[Any], None],
+    advice: str = "set image_transport to {}",
 ) -> FollowingSubscription:
-    """Subscribe to images: ``Image`` or ``CompressedImage`` messages, by transport."""
+    """Subscribe to images: ``Image`` or ``CompressedImage`` messages, by transport.
+
+    advice: How the user takes another transport, which is filled in.
+    """
     topic = input_topic(node, base, transport)
-    return FollowingSubscription(node, MESSAGE_TYPES[transport], topic, callback)
+    subscription = FollowingSubscription(node, MESSAGE_TYPES[transport], topic, callback)
+    other = next(name for name in TRANSPORTS if name != transport)
+    other_topic = node.resolve_topic_name(input_topic(node, base, other))
+    subscription.instead = other_topic, advice.format(other)
+    return subscription
 
 
 def has_lost_shared_memory() -> bool:
@@ -111,41 +123,57 @@ class FollowingSubscription:
     The user's parameters ``qos_overrides.<topic>.subscription.reliability``, ``depth`` and
     ``history`` take precedence; ConfigError for bad values. A reliability that is given stays.
 
+    follows_durability: Whether it asks for messages from before, if every publisher keeps its own
+    (transient local), as one does that is published once.
     lost: Messages that were lost on their way, or that found a full queue.
+    instead: Another topic that may have the publisher, and how to subscribe to that.
     """
 
     def __init__(
-        self, node: Node, message_type: type[Any], topic: str, callback: Callable[[Any], None]
+        self,
+        node: Node,
+        message_type: type[Any],
+        topic: str,
+        callback: Callable[[Any], None],
+        follows_durability: bool = False,
     ) -> None:
         self._node, self._type, self._callback = node, message_type, callback
+        self._follows_durability = follows_durability
         self.lost = LostMessages()
+        self.instead: tuple[str, str] | None = None
         self._name = topic  # before remapping, which every subscription does again
         self.topic: str = node.resolve_topic_name(topic)  # remapped, too
         overrides = qos_overrides(node, self.topic, "subscription")
         self._follows = "reliability" not in overrides
         policies = {"depth": INPUT_DEPTH, "reliability": BEST_EFFORT}
+        self._destroyed = False
         self._qos = QoSProfile(**(policies | overrides))
         self._subscription = self._subscribe()
 
     def follow(self) -> None:
-        """Subscribe again if the publishers' reliability has changed."""
+        """Subscribe again if what the publishers offer has changed."""
         publishers = [p for p in self._publishers() if p.topic_type == self._type_name]
-        if not self._follows or not publishers:
+        if not publishers or self._destroyed:
             return
-        all_reliable = all(p.qos_profile.reliability == RELIABLE for p in publishers)
-        wanted = RELIABLE if all_reliable else BEST_EFFORT
-        if wanted != self._qos.reliability:
-            self._qos.reliability = wanted
+        before = self._qos.reliability, self._qos.durability
+        if self._follows:
+            all_reliable = all(p.qos_profile.reliability == RELIABLE for p in publishers)
+            self._qos.reliability = RELIABLE if all_reliable else BEST_EFFORT
+        if self._follows_durability:
+            all_latched = all(p.qos_profile.durability == LATCHED for p in publishers)
+            self._qos.durability = LATCHED if all_latched else VOLATILE
+        if before != (self._qos.reliability, self._qos.durability):
             self._node.destroy_subscription(self._subscription)
             self._subscription = self._subscribe()
-            self._node.get_logger().info(f"{self.topic}: subscribed {wanted.name.lower()}")
+            how = self._qos.reliability.name.lower()
+            self._node.get_logger().info(f"{self.topic}: subscribed {how}")
 
     def describe_publishers(self) -> str:
         """Which nodes publish the topic and how, for a line about a silent input."""
         publishers = self._publishers()
-        compressed = f"{self.topic}/compressed"
-        if not publishers and self._type is Image and self._node.count_publishers(compressed):
-            return f"it has no publisher, but {compressed} has: set image_transport to compressed"
+        if not publishers and self.instead and self._node.count_publishers(self.instead[0]):
+            topic, what_to_do = self.instead
+            return f"it has no publisher, but {topic} has: {what_to_do}"
         if not publishers:
             return "it has no publisher"
         return f"{len(publishers)} publisher(s): {', '.join(map(self._describe, publishers))}"
@@ -162,7 +190,7 @@ class FollowingSubscription:
 
     def destroy(self) -> None:
         """End the subscription; it does not follow any more."""
-        self._follows = False
+        self._destroyed = True
         self._node.destroy_subscription(self._subscription)
 
     def _subscribe(self) -> Subscription[Any]:
@@ -190,7 +218,14 @@ class FollowingSubscription:
         offered = publisher.qos_profile.reliability
         text = f"{name} ({offered.name.lower()}, {publisher.topic_type})"
         if publisher.topic_type != self._type_name:
-            return f"{text}, expected {self._type_name}"
+            return f"{text}, expected {self._type_name}{self._hint()}"
         if offered == BEST_EFFORT and self._qos.reliability == RELIABLE:
             return f"{text}, which this reliable subscription does not match"
         return text
+
+    def _hint(self) -> str:
+        """What to do if the topic of compressed images was given as that of raw ones."""
+        base, compressed, _ = self.topic.rpartition("/compressed")
+        if not compressed or self._type is not Image or not self.instead:
+            return ""
+        return f": give {base} as the topic and {self.instead[1]}"

@@ -72,7 +72,7 @@ class Browser:
         """Follow one message of the page; False if it is not one that the class describes."""
         try:
             request = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):  # the second of brackets in brackets
             return False
         if not isinstance(request, dict):
             return False

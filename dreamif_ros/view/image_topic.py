@@ -15,7 +15,10 @@ from dreamif_ros.node.node_statistics import Statistics
 from dreamif_ros.node.transport import FollowingSubscription, input_topic, subscribe_images
 from dreamif_ros.stamps import to_ns, to_seconds
 
-HINTS = ("set image_transport to compressed", "start with --compressed")  # a node's hint, ours
+ADVICE = {
+    "raw": "start with --compressed",
+    "compressed": "start without --compressed",
+}  # by transport
 SILENT_S = 2.0  # after this time without an image the page shows the reason
 LATENCY = "stamp to arrival"
 
@@ -58,7 +61,7 @@ class ImageTopic:
         if self._wanted and not self._subscription:
             self._statistics, self._since_s = Statistics(), time.monotonic()
             self._subscription = subscribe_images(
-                self._node, self._name, self._transport, self._take
+                self._node, self._name, self._transport, self._take, ADVICE[self._transport]
             )
             self.follow()
         elif self._subscription and not self._wanted:
@@ -69,7 +72,7 @@ class ImageTopic:
         """Follow the publishers' reliability, and note which nodes they are."""
         if self._subscription:
             self._subscription.follow()
-            self._publishers = self._subscription.describe_publishers().replace(*HINTS)
+            self._publishers = self._subscription.describe_publishers()
 
     def report(self) -> TopicReport:
         """How the images come now."""

@@ -17,7 +17,6 @@ from rclpy.exceptions import (
     InvalidTopicNameException,
     ParameterException,
 )
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.impl.logging_severity import LoggingSeverity
 from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
@@ -25,6 +24,7 @@ from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import String
 
 from dreamif_model.errors import ConfigError
+from dreamif_ros.node.executor import SurvivingExecutor
 from dreamif_ros.node.transport import QUIET_SUBSCRIPTION, choose_dds_settings
 from dreamif_ros.view.image_topic import ImageTopic, publishing_nodes
 from dreamif_ros.view.node_health import Health, HealthLine, NodeStatus
@@ -162,7 +162,7 @@ def _initialize(context: Context, ros_args: Sequence[str]) -> None:
 
 
 def _spin(node: ViewNode, stop: threading.Event, on_failure: Callable[[Exception], object]) -> None:
-    executor = SingleThreadedExecutor(context=node.context)
+    executor = SurvivingExecutor(context=node.context)
     executor.add_node(node)
     try:
         while not stop.is_set():

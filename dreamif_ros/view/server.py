@@ -109,16 +109,33 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _names_of_this_machine() -> set[str]:
+    """The host's name, alone, in its domain and in the local network (mDNS), in lower case."""
+    name = socket.gethostname().lower()
+    short = name.partition(".")[0]
+    return {name, short, f"{short}.local", socket.getfqdn().lower()}
+
+
 class View:
     """Paints the streams and sends them to the browsers.
 
-    local: Only this machine can connect. A request must then have a name of this machine: another
-    name belongs to a web site that made its own name resolve to this machine (DNS rebinding).
+    A request must have a name of this machine, or be by an address: another name belongs to a web
+    site that made its own name resolve to this machine (DNS rebinding).
+    local: Only this machine can connect; addresses of other interfaces are then none of its names.
     """
 
     def __init__(self, config: ViewConfig, local: bool) -> None:
         codec.use_one_thread()
         self._config, self._local = config, local
+        self._names = set() if local else _names_of_this_machine()
         self._node: ViewNode | None = None
         self._streams = [PictureStream() for _ in config.names]
         self._painters = [Painter(config.width, n.endswith(SHARES)) for n in config.names]
@@ -160,8 +177,9 @@ class View:
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Refuse requests that another web site made the browser send."""
         host, origin = request.headers.get("Host", ""), request.headers.get("Origin")
-        if self._local and not self._is_own(_hostname(host)):
-            return web.Response(status=403, text=f"{host[:100]} is no name of this machine\n")
+        if not self._is_own(_hostname(host)):
+            text = f"{host[:100]} is no name of this machine: open its address instead\n"
+            return web.Response(status=403, text=text)
         if origin is not None and origin != f"{request.scheme}://{host}":
             return web.Response(status=403, text="another site sent this request\n")
         response = await handler(request)
@@ -170,7 +188,9 @@ class View:
         return response
 
     def _is_own(self, name: str) -> bool:
-        return is_loopback(name) or name == self._config.host
+        if is_loopback(name) or name == self._config.host:
+            return True
+        return not self._local and (_is_address(name) or name in self._names)
 
     async def _live(self, request: web.Request) -> web.StreamResponse:
         connection = web.WebSocketResponse(

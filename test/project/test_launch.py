@@ -1,8 +1,10 @@
 """What the launch file hands to its nodes; launch itself comes with a ROS installation only."""
 
+import atexit
 import importlib.util
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from unittest import mock
 
 import pytest
@@ -22,6 +24,59 @@ def launch_file(monkeypatch):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def launched(launch_file, tmp_path, **arguments):
+    """What the launch file returns for these arguments: executables of nodes, and texts."""
+    (tmp_path / "params.yaml").write_text("/**: {ros__parameters: {}}")
+    path = str(tmp_path / "params.yaml")
+    values = dict.fromkeys([*launch_file.GENERAL, *launch_file.OVERRIDES], "")
+    values |= {"params_file": path, "detector_params_file": path, **arguments}
+    launch_file.LaunchConfiguration = lambda name: SimpleNamespace(perform=lambda _: values[name])
+    launch_file.LogInfo = lambda msg: msg
+    launch_file.Node = lambda **options: options
+    launch_file.ParameterValue = lambda value, value_type: value_type(value)
+    launch_file.Shutdown = lambda reason: reason
+    return launch_file.nodes(None)
+
+
+def test_a_node_that_ends_ends_the_launch(launch_file, tmp_path):
+    nodes = launched(launch_file, tmp_path, detector_model="best.onnx")
+    ends = {node["executable"]: node["on_exit"] for node in nodes}
+    assert ends == {
+        "fusion_node": "fusion_node has ended",
+        "detector_node": "detector_node has ended",
+    }
+
+
+@pytest.mark.parametrize("argument", ["params_file", "detector_params_file"])
+def test_a_parameter_file_that_is_missing_is_an_error(launch_file, tmp_path, argument):
+    given = {argument: "/nowhere.yaml", "detector_model": "best.onnx"}
+    with pytest.raises(FileNotFoundError, match=f"^{argument}: there is no file /nowhere.yaml"):
+        launched(launch_file, tmp_path, **given)
+
+
+def test_one_process_without_a_detector_is_said(launch_file, tmp_path):
+    text, node = launched(launch_file, tmp_path, one_process="true")
+    assert text == "one_process has no effect without detector_model"
+    assert node["executable"] == "fusion_node"
+
+
+def test_use_sim_time_is_true_or_false(launch_file, tmp_path):
+    assert launch_file.CHOICES["use_sim_time"] == ["true", "false", ""]
+    for text, value in (("true", True), ("false", False)):
+        (node,) = launched(launch_file, tmp_path, use_sim_time=text)
+        assert node["parameters"][1] == {"use_sim_time": value}
+
+
+def test_files_of_one_node_go_away_with_the_launch(launch_file, tmp_path, monkeypatch):
+    at_exit = []
+    monkeypatch.setattr(atexit, "register", lambda call, **how: at_exit.append((call, how)))
+    (node,) = launched(launch_file, tmp_path, detector_model="best.onnx", one_process="true")
+    assert all(Path(path).is_file() for path in node["parameters"])
+    for call, how in at_exit:
+        call(**how)
+    assert not any(Path(path).exists() for path in node["parameters"])
 
 
 @pytest.fixture

@@ -1,8 +1,11 @@
 """What is wrong with a camera, when, and what is fused then."""
 
+import numpy as np
 import pytest
+from std_msgs.msg import Header
 
 from dreamif_model.cameras import Both, Camera
+from dreamif_ros.codec.ros_messages import ROS_MESSAGES
 from dreamif_ros.fusion.camera_health import (
     FAULTS,
     CameraWatch,
@@ -13,6 +16,7 @@ from dreamif_ros.fusion.camera_health import (
     find_faults,
     severity,
 )
+from dreamif_ros.fusion.fusion_stream import mixup, picture_bytes
 from dreamif_ros.stamps import NANOSECONDS as SECOND
 
 
@@ -181,3 +185,55 @@ def test_the_better_camera_is_used_and_equals_are_fused(infrared, visible, mode)
 
 def test_no_fault_has_no_severity():
     assert severity(None) is Severity.NONE
+
+
+def picture(x):
+    image = np.full((48, 64), 100, np.uint8)
+    image[10:30, x : x + 20] = 200
+    return image
+
+
+@pytest.mark.parametrize("visible_moves", [True, False])
+def test_a_camera_that_repeats_a_scene_at_rest_is_not_frozen(visible_moves):
+    """Frozen needs the other camera's word: a simulated thermal camera has no noise."""
+    watches = Both.make(lambda _: CameraWatch(0.0))
+    for k in range(60):
+        now_s = k / 30
+        watches.infrared.received(now_s, k, b"same")
+        watches.infrared.seen(now_s, False, picture(0))
+        watches.visible.received(now_s, k, k)  # its noise differs
+        watches.visible.seen(now_s, False, picture(k % 30 if visible_moves else 0))
+        for watch in watches:
+            watch.paired(now_s)
+    faults = find_faults(watches, now_s)
+    assert faults.visible is None
+    assert (faults.infrared and faults.infrared.kind) == ("frozen" if visible_moves else None)
+
+
+def test_rows_of_telemetry_do_not_hide_a_frozen_camera():
+    def message(counter, scene=7):
+        pixels = np.full((48, 64), scene, np.uint16)
+        pixels[:2], pixels[-1] = counter, counter
+        return ROS_MESSAGES.image(pixels, "mono16", Header())
+
+    assert picture_bytes(message(1)) == picture_bytes(message(2))
+    assert picture_bytes(message(1)) != picture_bytes(message(1, scene=8))
+    small = ROS_MESSAGES.image(np.zeros((8, 8), np.uint16), "mono16", Header())
+    assert len(picture_bytes(small)) == 128  # too small to have such rows
+
+
+@pytest.mark.parametrize(
+    ("infrared", "visible", "said"),
+    [
+        ("mono16", "rgb8", False),
+        ("rgb8", "mono16", True),
+        ("bgr8; jpeg compressed bgr8", "16UC1; png compressed ", True),
+        ("rgb8", "rgb8", False),
+        ("rgb8", "", False),
+        ("mono8", "mono16", False),
+    ],
+)
+def test_exchanged_cameras_are_recognized_by_their_encodings(infrared, visible, said):
+    text = mixup(Both(infrared, visible))
+    assert bool(text) == said
+    assert text.startswith("the cameras seem exchanged: infrared images are") == said

@@ -27,7 +27,10 @@ CALIBRATION = {
 
 def info(**changes):
     return CameraInfo(
-        width=64, height=48, distortion_model="plumb_bob", d=[0.0] * 5, k=K, **changes
+        **(
+            {"width": 64, "height": 48, "distortion_model": "plumb_bob", "d": [0.0] * 5, "k": K}
+            | changes
+        )
     )
 
 
@@ -64,17 +67,66 @@ def test_a_calibration_that_cannot_be_used_stays_the_fault(tmp_path):
     with pytest.raises(ConfigError, match=r"the lenses do not fit: correct .*calibration\.yaml"):
         infos.use(calibration, refuse)
     assert infos.fault.startswith("the lenses do not fit")
-    used = []
-    infos.use(calibration, used.append)
-    assert (used, infos.fault) == ([calibration], "")
+    assert infos.missing == ["infrared", "visible"]  # other messages may be better
+
+
+def test_messages_that_cannot_be_used_together_are_not_tried_again(tmp_path):
+    infos, tried = CameraInfos(write(tmp_path)), []
+
+    def register(calibration):
+        tried.append(calibration)
+        if len(tried) == 1:
+            raise ConfigError("the lenses do not fit")
+
+    for _ in range(3):
+        infos.take(Camera.INFRARED, info())
+        with pytest.raises(ConfigError, match="the lenses do not fit"):
+            infos.use(infos.take(Camera.VISIBLE, info()), register)
+    assert len(tried) == 1
+    infos.take(Camera.INFRARED, info())
+    infos.use(infos.take(Camera.VISIBLE, info(width=128, height=96)), register)
+    assert (len(tried), infos.fault, infos.missing) == (2, "", [])
 
 
 def test_an_uncalibrated_camera_is_refused(tmp_path):
     infos = CameraInfos(write(tmp_path))
     message = CameraInfo(width=64, height=48)  # k is zero: never calibrated
-    with pytest.raises(ConfigError, match="camera_info of the infrared camera: "):
+    with pytest.raises(ConfigError, match=r"k needs focal lengths above 0 px.* calibrate it"):
         infos.take(Camera.INFRARED, message)
     assert infos.missing == ["infrared", "visible"]
+
+
+def changed_k(**places):
+    k = list(K)
+    for place, value in places.items():
+        k[int(place[1:])] = value
+    return {"k": k}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"width": 0}, "width and height are 0 and 48"),
+        ({"width": 2**32 - 1, "height": 2**32 - 1}, "4294967295, more than max_megapixels, 8.5"),
+        ({"width": 640, "height": 640}, "640 and 640, but the images are 64x48"),
+        ({"width": 3200, "height": 2400}, "3200 and 2400, but the images are 64x48"),
+        (changed_k(_0=float("nan")), "k must be 9 finite numbers"),
+        (changed_k(_0=-64.0), "k needs focal lengths above 0 px"),
+        (changed_k(_1=64.0, _3=64.0), "k has no inverse"),
+        ({"d": [1e300] * 5}, "d must be the coefficients of a lens"),
+        ({"d": [float("inf")] * 5}, "d must be the coefficients of a lens"),
+        ({"d": [0.0] * 1000}, "d has 1000 coefficients, expected 14 or fewer"),
+    ],
+)
+def test_what_no_camera_can_have_is_refused_by_its_field(tmp_path, changes, reason):
+    infos = CameraInfos(write(tmp_path))
+    message = info()
+    for name, value in changes.items():
+        setattr(message, name, value)
+    with pytest.raises(ConfigError, match=reason):
+        infos.take(Camera.INFRARED, message, (48, 64), 8.5)
+    assert infos.take(Camera.INFRARED, info(), (48, 64), 8.5) is None
+    assert infos.missing == ["visible"]
 
 
 def test_what_else_is_wrong_with_the_file_is_said_at_once(tmp_path):
@@ -88,7 +140,7 @@ def test_no_file_no_registration():
 
 
 def test_other_commands_say_that_only_the_node_has_topics(tmp_path):
-    with pytest.raises(ConfigError, match="is a topic and only the fusion node has it"):
+    with pytest.raises(ConfigError, match="a topic that only the fusion node can read"):
         read_calibration(write(tmp_path))
 
 

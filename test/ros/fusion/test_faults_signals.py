@@ -151,3 +151,27 @@ def test_while_it_fuses(start):
             process.popen.send_signal(SIGNALS[space])
             send_until(rig, lambda process=process: process.popen.poll() is not None)
     assert_ended(processes)
+
+
+@pytest.mark.parametrize("delay_s", [0.02, 0.05, 0.1, 0.2])
+@pytest.mark.parametrize(
+    ("command", "arguments", "words"),
+    [
+        ("fusion_node", parameters(variant="average"), "fusing with average"),
+        ("dreamif", ["view", "--port", "0"], "look at http"),
+    ],
+)
+def test_a_second_signal_does_not_disturb_the_end(tmp_path, command, arguments, words, delay_s):
+    """The first is always SIGINT, as of Ctrl-C, which ros2 launch passes on as well."""
+    with ExitStack() as stack:
+        processes = {
+            name: stack.enter_context(running(command, *arguments, log=tmp_path / name))
+            for name in SIGNALS
+        }
+        for process in processes.values():
+            process.wait_for_output(words)
+            process.popen.send_signal(signal.SIGINT)
+        time.sleep(delay_s)
+        for name, process in processes.items():
+            process.popen.send_signal(SIGNALS[name])
+        assert_ended(processes)

@@ -12,7 +12,7 @@ import pytest
 from helpers import ROOT
 from helpers.ros_processes import client, parameters, running, spin_until, wait_until_heard
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, QoSReliabilityPolicy, qos_profile_sensor_data
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from dreamif_model import ConfigError
@@ -356,16 +356,53 @@ def test_a_publisher_of_another_type_is_named_and_not_followed():
         )
 
 
-def test_a_camera_that_only_compresses_is_found():
+@pytest.mark.parametrize(
+    ("transport", "published", "words"),
+    [
+        ("raw", "/cam/image/compressed", "set infrared.image_transport to compressed"),
+        ("compressed", "/cam/image", "set infrared.image_transport to raw"),
+    ],
+)
+def test_a_camera_that_publishes_by_the_other_transport_only_is_found(transport, published, words):
+    kind = CompressedImage if transport == "raw" else Image
     with client() as node, listener(node, *REMAP) as listening:
-        subscription = FollowingSubscription(listening, Image, "infrared/image_raw", print)
-        node.create_publisher(CompressedImage, "/cam/image/compressed", QoSProfile(depth=1))
-        expected = (
-            "it has no publisher, but /cam/image/compressed has: set image_transport to compressed"
-        )
+        advice = "set infrared.image_transport to {}"
+        subscription = subscribe_images(listening, "infrared/image_raw", transport, print, advice)
+        node.create_publisher(kind, published, QoSProfile(depth=1))
+        expected = f"it has no publisher, but {published} has: {words}"
         assert comes_true(
             node, subscription, lambda: subscription.describe_publishers() == expected
         )
+
+
+def test_the_topic_of_compressed_images_given_as_that_of_raw_ones_is_explained():
+    remap = ("-r", f"{TOPIC}:=/cam/compressed")
+    with client() as node, listener(node, *remap) as listening, client("camera") as camera:
+        subscription = subscribe_images(listening, "infrared/image_raw", "raw", print)
+        camera.create_publisher(CompressedImage, "/cam/compressed", QoSProfile(depth=1))
+        words = "give /cam as the topic and set image_transport to compressed"
+        assert comes_true(node, subscription, lambda: words in subscription.describe_publishers())
+
+
+def test_a_message_that_was_published_once_before_is_heard():
+    heard = []
+    latched = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+    with client() as node, listener(node) as listening, client("camera") as camera:
+        publisher = camera.create_publisher(CameraInfo, "/camera_info", latched)
+        publisher.publish(CameraInfo(width=64))
+        subscription = FollowingSubscription(
+            listening, CameraInfo, "/camera_info", heard.append, follows_durability=True
+        )
+        assert comes_true(node, subscription, lambda: heard)
+        camera.create_publisher(CameraInfo, "/camera_info", 1)  # one that keeps nothing
+        volatile = [QoSDurabilityPolicy.VOLATILE]
+
+        def durability():
+            found = node.get_subscriptions_info_by_topic("/camera_info")
+            return [s.qos_profile.durability for s in found if s.node_name == "listener"]
+
+        assert comes_true(node, subscription, lambda: durability() == volatile)
+    assert [message.width for message in heard] == [64]
 
 
 def test_what_is_destroyed_stays_so():
