@@ -8,8 +8,12 @@ messages of ROS and of rosbags have the same fields.
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
 from typing import Any, TypeAlias
 
 import cv2
@@ -160,6 +164,9 @@ def _decode_with_cv_bridge(message: ImageMessage) -> NDArray[Any]:
     """Encodings that are not decoded here, with cv_bridge where it is installed."""
     name = message.encoding[:60]
     best = f"publish {BEST.infrared} as infrared, {BEST.visible} as visible"
+    fault = _cv_bridge_fault()
+    if fault:
+        raise ImageError(f"encoding {name!r} is unknown, and {fault}; or {best}")
     try:
         from cv_bridge import CvBridge
     except ImportError as error:
@@ -174,3 +181,20 @@ def _decode_with_cv_bridge(message: ImageMessage) -> NDArray[Any]:
             f"encoding {name!r} is unknown, and cv_bridge cannot convert it ({error}): {best}"
         ) from None
     return image
+
+
+@cache
+def _cv_bridge_fault() -> str:
+    """Why cv_bridge must not be imported; empty where it may be, or is not there.
+
+    One that was built for NumPy 1 ends a process that has NumPy 2, so another process tries first.
+    """
+    if "cv_bridge" in sys.modules or find_spec("cv_bridge") is None:
+        return ""
+    command = [sys.executable, "-c", "from cv_bridge import CvBridge; CvBridge()"]
+    if not subprocess.run(command, capture_output=True, check=False).returncode:
+        return ""
+    return (
+        f"the installed cv_bridge cannot be used with NumPy {np.__version__} and OpenCV "
+        f"{cv2.__version__}: remove the copies that pip installed beside those of ROS"
+    )

@@ -176,6 +176,19 @@ def test_what_cv_bridge_cannot_convert_is_refused(monkeypatch):
         codec.decode_visible(message(GRAY8, "custom"))
 
 
+def test_a_cv_bridge_that_would_end_the_process_is_named(monkeypatch, tmp_path):
+    """As one that was built for NumPy 1 does beside NumPy 2."""
+    (tmp_path / "cv_bridge.py").write_text("import os; os.abort()")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.delitem(sys.modules, "cv_bridge", raising=False)
+    sys.modules["dreamif_ros.codec.decode"]._cv_bridge_fault.cache_clear()
+    for _ in range(2):
+        with pytest.raises(ImageError, match=r"cannot be used with NumPy .*: remove the copies"):
+            codec.decode_visible(message(GRAY8, "custom"))
+    sys.modules["dreamif_ros.codec.decode"]._cv_bridge_fault.cache_clear()
+
+
 def test_the_real_cv_bridge_converts_what_we_do_not():
     pytest.importorskip("cv_bridge", reason="cv_bridge comes with a ROS installation only")
     decoded = codec.decode_visible(message(RGB, "8SC3"))
