@@ -12,12 +12,8 @@ from collections import deque
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 from statistics import median
-from typing import Any
-
-from numpy.typing import NDArray
 
 from dreamif_model.cameras import Both
-from dreamif_ros.fusion.motion import Motion
 from dreamif_ros.stamps import to_seconds
 
 MIN_REPEATS = 3  # messages that tell a frozen or blank camera from a chance repetition
@@ -141,7 +137,6 @@ class CameraWatch:
         self._ahead_s = 0.0  # newest stamp minus the time at which it came
         self._same_picture, self._same_stamp, self._blank = _Streak(), _Streak(), _Streak()
         self._refusal = ""
-        self._motion = Motion()
         self.moved_s = -math.inf  # when its picture last changed by more than noise
 
     def received(self, now_s: float, stamp_ns: int, content: object) -> None:
@@ -162,9 +157,11 @@ class CameraWatch:
         with self._lock:
             self._paired_s = now_s
 
-    def seen(self, now_s: float, blank: bool, image: NDArray[Any] | None = None) -> None:
-        """A message was an image; ``blank``: it has one gray level everywhere."""
-        moved = image is not None and self._motion.look(image)
+    def seen(self, now_s: float, blank: bool, moved: bool = False) -> None:
+        """A message was an image.
+
+        blank: It has one gray level everywhere. moved: It shows another scene than before.
+        """
         with self._lock:
             self._blank.note(blank, now_s)
             if moved:

@@ -39,6 +39,7 @@ from dreamif_ros.fusion.camera_health import (
 from dreamif_ros.fusion.camera_infos import CameraInfos
 from dreamif_ros.fusion.fuser import DecodedImages, Fuser
 from dreamif_ros.fusion.fusion_outputs import FusionOutputs, Listener
+from dreamif_ros.fusion.motion import Motion
 from dreamif_ros.fusion.parameters import FusionSettings
 from dreamif_ros.fusion.partners import CameraFrame, Frames, Partners
 from dreamif_ros.fusion.synchronizers import STAMP_LIMIT_NS
@@ -101,6 +102,7 @@ class FusionStream:
         self._infos, self._listener = infos, listener
         codec.use_one_thread()
         self.statistics, self._visible, self._jumps = Statistics(), _VisibleCamera(), 0
+        self._motions = Both(Motion(), Motion())
         self._remarked: set[str] = set()  # remarks on thermal images that were logged
         self._encodings: Both[str] = Both("", "")
         self.mixup = ""  # why the cameras seem exchanged; empty if they do not
@@ -264,7 +266,8 @@ class FusionStream:
         except ImageError as error:
             self._refuse(camera, str(error))
             return None
-        self.watches[camera].seen(time.monotonic(), is_blank(image), image)
+        moved = self._motions[camera].look(image)
+        self.watches[camera].seen(time.monotonic(), is_blank(image), moved)
         self._shapes[camera] = image.shape[:2]
         if camera is Camera.VISIBLE:
             self._visible.frame_id = frame.message.header.frame_id

@@ -187,12 +187,6 @@ def test_no_fault_has_no_severity():
     assert severity(None) is Severity.NONE
 
 
-def picture(x):
-    image = np.full((48, 64), 100, np.uint8)
-    image[10:30, x : x + 20] = 200
-    return image
-
-
 @pytest.mark.parametrize("visible_moves", [True, False])
 def test_a_camera_that_repeats_a_scene_at_rest_is_not_frozen(visible_moves):
     """Frozen needs the other camera's word: a simulated thermal camera has no noise."""
@@ -200,9 +194,9 @@ def test_a_camera_that_repeats_a_scene_at_rest_is_not_frozen(visible_moves):
     for k in range(60):
         now_s = k / 30
         watches.infrared.received(now_s, k, b"same")
-        watches.infrared.seen(now_s, False, picture(0))
+        watches.infrared.seen(now_s, blank=False)
         watches.visible.received(now_s, k, k)  # its noise differs
-        watches.visible.seen(now_s, False, picture(k % 30 if visible_moves else 0))
+        watches.visible.seen(now_s, blank=False, moved=visible_moves and k % 10 == 0)
         for watch in watches:
             watch.paired(now_s)
     faults = find_faults(watches, now_s)

@@ -1,7 +1,9 @@
 """The fusion node as a managed node: transitions, refusals, parameters at run time."""
 
 import gc
+import platform
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 import rclpy
@@ -205,6 +207,27 @@ def test_after_an_unforeseen_error_the_node_can_be_configured_again(monkeypatch)
             assert node.trigger_configure() == TransitionCallbackReturn.ERROR
         assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
         assert node.trigger_activate() == TransitionCallbackReturn.SUCCESS
+    finally:
+        node.stop()
+        node.destroy_node()
+        rclpy.try_shutdown()
+
+
+def test_callbacks_that_failed_are_counted_and_the_statuses_name_their_hardware(monkeypatch):
+    rclpy.init(args=parameters(variant="average"))
+    node = fusion_node.FusionNode()
+    try:
+        node.start()
+        for _ in range(3):
+            node.callback_failed()
+        arrays = []
+        monkeypatch.setattr(node, "_diagnostics", SimpleNamespace(publish=arrays.append))
+        node._publish_diagnostics()
+        whole, infrared, visible = arrays[0].status
+        assert {item.key: item.value for item in whole.values}["callbacks failed"] == "3"
+        assert whole.hardware_id == platform.node()
+        assert infrared.hardware_id == "/infrared/image_raw"
+        assert visible.hardware_id == "/visible/image_raw"
     finally:
         node.stop()
         node.destroy_node()
