@@ -63,8 +63,8 @@ def test_one_process_without_a_detector_is_said(launch_file, tmp_path):
 
 
 def test_use_sim_time_is_true_or_false(launch_file, tmp_path):
-    assert launch_file.CHOICES["use_sim_time"] == ["true", "false", ""]
-    for text, value in (("true", True), ("false", False)):
+    assert launch_file.CHOICES["use_sim_time"] == ["", "true", "false", "True", "False"]
+    for text, value in (("true", True), ("False", False)):
         (node,) = launched(launch_file, tmp_path, use_sim_time=text)
         assert node["parameters"][1] == {"use_sim_time": value}
 
