@@ -177,7 +177,7 @@ class HealthSettings(HealthConfig):
 
 
 @dataclass(frozen=True)
-class InputSettings:
+class CameraInputSettings:
     """What differs between the cameras."""
 
     image_transport: str = parameter(
@@ -208,8 +208,8 @@ class FusionSettings(NodeSettings):
     cpu_threads: int = parameter(
         0, "Threads of the network on the CPU; 0: one per usable core.", 0, 256
     )
-    infrared: InputSettings = CameraSettings()
-    visible: InputSettings = CameraSettings()
+    infrared: CameraInputSettings = CameraSettings()
+    visible: CameraInputSettings = CameraSettings()
     sync: SyncSettings = SyncSettings()
     registration: RegistrationSettings = RegistrationSettings()
     thermal: ThermalSettings = ThermalSettings()
