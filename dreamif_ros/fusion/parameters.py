@@ -208,8 +208,8 @@ class FusionSettings(NodeSettings):
     cpu_threads: int = parameter(
         0, "Threads of the network on the CPU; 0: one per usable core.", 0, 256
     )
-    infrared: CameraInputSettings = CameraSettings()
-    visible: CameraInputSettings = CameraSettings()
+    infrared: CameraInputSettings = CameraInputSettings()
+    visible: CameraInputSettings = CameraInputSettings()
     sync: SyncSettings = SyncSettings()
     registration: RegistrationSettings = RegistrationSettings()
     thermal: ThermalSettings = ThermalSettings()
