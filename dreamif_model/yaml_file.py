@@ -8,6 +8,7 @@ are settings: mappings, lists, text, numbers, true, false and null, as YAML 1.2 
 from __future__ import annotations
 
 import re
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ MAX_DEPTH = 20  # of lists and mappings within each other
 MAX_NODES = 20_000
 MAX_NUMBER_LENGTH = 40  # characters
 _TAG = "tag:yaml.org,2002:"
+_DATE = re.compile(r"\d{4}-\d\d?-\d\d?")
 
 
 def read_yaml(path: Path) -> Any:
@@ -81,9 +83,20 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]
 
 def _text(loader: _Loader, node: yaml.ScalarNode) -> str:
     text = str(loader.construct_scalar(node))
+    if node.style is None and _DATE.fullmatch(text) and not _is_date(text):
+        problem = f"{text} is no date, where other programs would read one: quote it"
+        raise ConstructorError(None, None, problem, node.start_mark)
     if any("\ud800" <= letter <= "\udfff" for letter in text):
         raise ConstructorError(None, None, "half of a surrogate pair in a text", node.start_mark)
     return text
+
+
+def _is_date(text: str) -> bool:
+    try:
+        date(*map(int, text.split("-")))
+    except ValueError:
+        return False
+    return True
 
 
 def _whole(loader: _Loader, node: yaml.ScalarNode) -> int:
