@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dreamif_model.backends.interface import NetworkBackend
-from dreamif_model.device import cpu_threads
+from dreamif_model.device import bf16_is_fast, cpu_threads
 from dreamif_model.errors import ConfigError, DeviceError, WeightsError
 from dreamif_model.model_files.graph_info import GRAPH_KEY, GraphInfo
 from dreamif_model.model_files.model_source import ModelSource
@@ -55,7 +55,7 @@ class OpenVINOBackend(NetworkBackend):
     def _resolve(self, precision: str) -> str:
         has_bf16 = "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if precision == "auto":
-            return "bf16" if has_bf16 else "fp32"
+            return "bf16" if has_bf16 and bf16_is_fast() else "fp32"
         if precision not in HINTS:
             raise ConfigError(
                 f"backend openvino has no precision {precision}: choose {', '.join(HINTS)} or auto"

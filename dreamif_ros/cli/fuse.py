@@ -122,7 +122,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         choices=PRECISIONS,
         default="auto",
         help="numeric precision of the network (default: auto: fp16 on CUDA; on a CPU bf16 where "
-        "the processor has it, else fp32)",
+        "it is faster than fp32, else fp32)",
     )
 
 

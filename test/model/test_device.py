@@ -72,6 +72,21 @@ class TestCpu:
         path.write_text(text)
         assert devices.cpu_has_bf16(path) == expected
 
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            ("vendor_id\t: AuthenticAMD\nflags\t\t: fpu avx512_bf16\n", True),
+            ("vendor_id\t: GenuineIntel\nflags\t\t: fpu avx512_bf16 amx_bf16\n", True),
+            ("vendor_id\t: GenuineIntel\nflags\t\t: fpu avx512_bf16\n", False),
+            ("Features\t: fp asimd bf16\n", True),
+            ("vendor_id\t: AuthenticAMD\nflags\t\t: fpu avx2\n", False),
+        ],
+    )
+    def test_bf16_is_chosen_where_it_is_fast(self, text, expected, tmp_path):
+        path = tmp_path / "cpuinfo"
+        path.write_text(text)
+        assert devices.bf16_is_fast(path) == expected
+
     def test_what_has_settled_is_left_out_of_collections_until_memory_is_freed(self):
         devices.settle_memory()
         try:
