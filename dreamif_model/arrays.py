@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 GrayImage: TypeAlias = NDArray[np.uint8]  # (H, W) gray levels
 RgbImage: TypeAlias = NDArray[np.uint8]  # (H, W, 3)
 ByteImage: TypeAlias = NDArray[np.uint8]  # (H, W) or (H, W, 3)
-# Of a file: (H, W) or (H, W, 3); float32 is (H, W), °C.
+# As read from a file: (H, W) or (H, W, 3); float32 holds °C and is (H, W).
 StoredImage: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
 FloatImage: TypeAlias = NDArray[np.float32]  # (H, W), in [0, 1] where nothing else is said
 DoubleImage: TypeAlias = NDArray[np.float64]  # (H, W) gray levels

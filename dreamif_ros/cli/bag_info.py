@@ -23,7 +23,7 @@ EXAMPLES = """examples:
   dreamif bag info drive_bag --json drive.json
 
 Pairs are those that the node makes with its defaults (sync.slop_s 0.05 s, sync.queue_size 10) of
-the stamps in the headers. Skew is the infrared minus the visible stamp; p95 and greatest are of its
+the stamps in the headers. Skew is the infrared minus the visible stamp; p95 and max are of its
 absolute value. The rate is 1 / median distance of two stamps."""
 
 
@@ -107,7 +107,7 @@ def _pairing(cameras: CamerasInfo) -> Iterator[str]:
     yield f"infrared: {cameras.infrared.name}; visible: {cameras.visible.name}"
     skew = (
         f"; skew median {pairing.skew_median_ms:+.1f} ms, p95 {pairing.distance_p95_ms:.1f} ms, "
-        f"greatest {pairing.distance_greatest_ms:.1f} ms"
+        f"max {pairing.distance_greatest_ms:.1f} ms"
     )
     yield (
         f"pairs: {pairing.pairs} of {cameras.infrared.messages} infrared and "

@@ -58,7 +58,7 @@ class FramesFound:
     rows: list[FrameRow] = field(default_factory=list)
     film: list[FilmFrame] = field(default_factory=list)
     flicker: FlickerSums = field(default_factory=FlickerSums)
-    # Of each frame, by stage.
+    # The time that each frame took, by stage.
     seconds: defaultdict[str, array[float]] = field(
         default_factory=lambda: defaultdict(lambda: array("d"))
     )

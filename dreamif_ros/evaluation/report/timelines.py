@@ -85,7 +85,7 @@ def _skew(evaluation: Evaluation) -> Chart:
     skew = evaluation.skew_ms
     figures = [
         f"{name} {milliseconds(skew[key])}"
-        for key, name in (("median", "median"), ("p95", "95 % below"), ("greatest", "greatest"))
+        for key, name in (("median", "median"), ("p95", "95 % below"), ("greatest", "max"))
         if key in skew
     ]
     caption = "Infrared minus visible stamp of each pair; 0 is best."

@@ -236,7 +236,7 @@ def _skew_fact(evaluation: Evaluation) -> Fact:
         return Fact("skew", milliseconds(skew["median"]), "of the one pair")
     rest = [
         f"{name} {milliseconds(skew[key])}"
-        for key, name in (("p95", "95 % below"), ("greatest", "greatest"))
+        for key, name in (("p95", "95 % below"), ("greatest", "max"))
         if key in skew
     ]
     return Fact("skew", milliseconds(skew["median"]), "; ".join(["median", *rest]))
