@@ -274,7 +274,7 @@ def read_or_refuse(path):
 
 @pytest.fixture(scope="module")
 def environment():
-    """Of the replaying process."""
+    """The variables of the replaying process."""
     return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
