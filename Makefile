@@ -13,6 +13,9 @@ SLOW := test/model/backends test/model/training/test_training.py test/project/te
     test/ros/detection/test_evaluate_detection.py test/ros/evaluation test/ros/view
 
 BIN := .venv/bin
+# One module on each core. A process of pytest that is lost ends the run: after a restart xdist 3.8
+# may wait for ever.
+PYTEST := $(BIN)/pytest -n auto --dist loadfile --max-worker-restart 0
 PIP_INSTALL := $(BIN)/python -m pip install --constraint constraints.txt --editable
 
 # .venv holds a ROS of its own, as wheels. One that is sourced in this shell would be mixed with it:
@@ -33,14 +36,13 @@ demo: .venv/.installed-demo  ## fuse simulated cameras through real ROS topics, 
 	@$(BIN)/dreamif demo --out $(OUT)
 
 test: lint vision_msgs  ## lint, then all tests (some of them: make test PYTEST_ARGS="-k pairing")
-	@# One test on each core first, then alone those whose processes keep time. 5: none was chosen.
-	@# A process of pytest that is lost ends the run: after a restart xdist 3.8 may wait for ever.
-	$(BIN)/pytest -n auto --dist loadfile --max-worker-restart 0 -m 'not realtime' $(PYTEST_ARGS) || [ $$? -eq 5 ]
-	$(BIN)/pytest -m realtime $(PYTEST_ARGS) || [ $$? -eq 5 ]
+	@# First the tests that keep the cores busy. Then, two modules at a time, those whose processes
+	@# keep time: most of theirs is waiting. 5: none was chosen.
+	$(PYTEST) -m 'not realtime' $(PYTEST_ARGS) || [ $$? -eq 5 ]
+	$(PYTEST) --maxprocesses 2 -m realtime $(PYTEST_ARGS) || [ $$? -eq 5 ]
 
 test-fast: .venv/.installed-test  ## two minutes: what starts no process and trains nothing
-	$(BIN)/pytest -n auto --dist loadfile -m 'not realtime and not slow' \
-	    $(SLOW:%=--ignore=%) $(PYTEST_ARGS)
+	$(PYTEST) -m 'not realtime and not slow' $(SLOW:%=--ignore=%) $(PYTEST_ARGS)
 
 vision_msgs: .venv/.installed-messages  ## the detector's messages, where no ROS installation has them
 	@$(BIN)/python interfaces/build.py || [ $$? -eq 77 ]  # 77: it cannot here, and said why

@@ -70,14 +70,14 @@ def test_another_middleware_is_left_alone():
 
 
 @pytest.mark.parametrize("discovery", ["SUBNET", "LOCALHOST"])
-def test_300_of_300_best_effort_images_arrive_at_30_hz(tmp_path, monkeypatch, discovery):
+def test_150_of_150_best_effort_images_arrive_at_30_hz(tmp_path, monkeypatch, discovery):
     """0.9 MB each; with Fast DDS defaults nearly all of them would be lost."""
     for name in ("FASTDDS_BUILTIN_TRANSPORTS", *PROFILES_VARIABLES):
         monkeypatch.delenv(name, raising=False)  # as for a user who has set nothing
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", discovery)
     cameras = "dreamif_ros.simulation.node"
     images, sent = [], []  # stamps; every frame has a camera_info, small enough to arrive anyhow
-    qos = QoSProfile(depth=400, reliability=BEST_EFFORT)  # it is not for us to be held up, either
+    qos = QoSProfile(depth=200, reliability=BEST_EFFORT)  # it is not for us to be held up, either
     with running(cameras, *parameters(), log=tmp_path / "log") as process, client() as node:
         for message_type, topic, stamps in (
             (Image, "visible/image_raw", images),
@@ -92,18 +92,20 @@ def test_300_of_300_best_effort_images_arrive_at_30_hz(tmp_path, monkeypatch, di
         process.wait_for_output("mono16 at 30 Hz")
 
         def enough():
-            return images and sum(stamp >= images[0] for stamp in sent) > 310
+            return images and sum(stamp >= images[0] for stamp in sent) > 160
 
         assert spin_until(node, enough, 60.0), (len(images), len(sent))
-    expected = [stamp for stamp in sent if stamp >= images[0]][:300]
-    assert len(expected) == 300
+    expected = [stamp for stamp in sent if stamp >= images[0]][:150]
+    assert len(expected) == 150
     assert [stamp for stamp in expected if stamp not in images] == []
-    assert np.median(np.diff(expected)) < 1.2e9 / 30  # at 30 Hz, but for a stalled machine
+    assert np.diff(expected).min() == pytest.approx(
+        1e9 / 30, abs=2
+    )  # a busy machine leaves some out
 
 
 # What each camera needs of its own side: nothing when it is reliable, large buffers when it is not.
 CAMERA_TRANSPORTS = {"reliable": "DEFAULT", "best_effort": BUILTIN_TRANSPORTS}
-COUNTED = 100  # images of 0.9 MB, 3.3 s at 30 Hz
+COUNTED = 60  # images of 0.9 MB, 2 s at 30 Hz
 
 
 @contextmanager
@@ -154,7 +156,7 @@ def test_every_image_arrives_when_a_camera_comes_back(tmp_path, monkeypatch, bef
         with camera(now, tmp_path / "now"):
             hear(node, subscription, numbers, 30)  # until the subscription has settled
             heard = hear(node, subscription, numbers, COUNTED)
-    assert len(heard) >= 0.99 * COUNTED, sorted(set(range(heard[0], heard[-1])) - set(heard))
+    assert len(heard) >= COUNTED - 1, sorted(set(range(heard[0], heard[-1])) - set(heard))
 
 
 LISTENING = """
@@ -230,7 +232,7 @@ def comes_true(node, subscription, condition, timeout_s=30.0):
 
 
 def stays_true(node, subscription, condition):
-    return not comes_true(node, subscription, lambda: not condition(), timeout_s=1.5)
+    return not comes_true(node, subscription, lambda: not condition(), timeout_s=0.8)
 
 
 def test_one_best_effort_publisher_decides_and_the_last_choice_stays():
