@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.bag_files import Street, street_messages, write_bag
+from helpers.deadly_task import deadly
 
 from dreamif_model.device import cpu_quota
 from dreamif_model.errors import ConfigError, DreamIFError
@@ -371,13 +372,6 @@ class TestTask:
         work = task(streets[0], tmp_path)
         shutil.rmtree(tmp_path)
         assert f"does not see {tmp_path}:" in evaluate_task_on_node(work)
-
-
-def deadly(number):
-    """In a process: ends it by a signal for numbers below 0."""
-    if number < 0:
-        os.kill(os.getpid(), -number)
-    return str(number)
 
 
 class TestProcesses:
