@@ -231,7 +231,7 @@ class TestMessages:
         assert (gap.start_s, gap.duration_s) == pytest.approx((1.4, 0.9))
         assert "is silent for 0.9 s at t = 1.4 s" in warned(found, "is silent")
         assert found.drops == {"no partner": 8}
-        # Of the rarer camera's messages none is lost.
+        # None of the rarer camera's messages is lost.
         assert not [warning for warning in found.warnings if "in no pair" in warning]
 
     def test_messages_without_partners_are_told(self, tmp_path):
