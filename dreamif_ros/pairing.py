@@ -6,8 +6,8 @@ Two messages are a pair when each is the other's nearest among those still unpai
 are no more than the slop apart. The messages that a pair leaves before it are paired by the same
 rule, because pairs come in order of time. The rhythm of a stream tells whether a nearer message
 may still come: the next one is not expected before the shortest recent interval has passed. Where
-the transport lately changed the order of a stream, pairs wait for as long as its messages were late,
-so that they still come out in order of time.
+the transport lately changed the order of a stream, pairs wait for as long as its messages were
+late, so that they still come out in order of time.
 
 Unless the streams' rates differ, a later message must be clearly nearer to win over an earlier
 one. Otherwise, for cameras that are half a period apart, jitter would change the choice from frame
@@ -78,7 +78,7 @@ class _Rhythm:
     late: deque[int] = field(default_factory=lambda: deque(maxlen=ORDERED_RUN))
 
     def add(self, stamp_ns: int, slop_ns: int) -> None:
-        """Take the stamp of a message; if it is late by more than the slop, no pair waits for it."""
+        """Take the stamp of a message; a lateness of more than the slop does not count."""
         if self.newest_ns is None:
             self.newest_ns = stamp_ns
             return
