@@ -8,7 +8,8 @@ MODEL ?= ../shared/data/yolo11n_int8_openvino_model
 PYTEST_ARGS ?=
 # What `make test-fast` leaves out besides the tests with a marker: it starts processes, trains, or
 # compiles and runs whole networks.
-SLOW := test/model/backends test/model/training/test_training.py test/project/test_gpu_kit.py \
+SLOW := test/model/backends test/model/model_files/test_graph_export.py \
+    test/model/training/test_training.py test/project/test_gpu_kit.py \
     test/project/test_packaging.py test/ros/cli/test_cli.py test/ros/detection/test_detector.py \
     test/ros/detection/test_detector_files.py test/ros/detection/test_openvino_yolo.py \
     test/ros/detection/test_tracker.py test/ros/detection/test_ultralytics.py \
