@@ -70,14 +70,14 @@ def test_another_middleware_is_left_alone():
 
 
 @pytest.mark.parametrize("discovery", ["SUBNET", "LOCALHOST"])
-def test_150_of_150_best_effort_images_arrive_at_30_hz(tmp_path, monkeypatch, discovery):
+def test_300_of_300_best_effort_images_arrive_at_30_hz(tmp_path, monkeypatch, discovery):
     """0.9 MB each; with Fast DDS defaults nearly all of them would be lost."""
     for name in ("FASTDDS_BUILTIN_TRANSPORTS", *PROFILES_VARIABLES):
         monkeypatch.delenv(name, raising=False)  # as for a user who has set nothing
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", discovery)
     cameras = "dreamif_ros.simulation.node"
     images, sent = [], []  # stamps; every frame has a camera_info, small enough to arrive anyhow
-    qos = QoSProfile(depth=200, reliability=BEST_EFFORT)  # it is not for us to be held up, either
+    qos = QoSProfile(depth=400, reliability=BEST_EFFORT)  # it is not for us to be held up, either
     with running(cameras, *parameters(), log=tmp_path / "log") as process, client() as node:
         for message_type, topic, stamps in (
             (Image, "visible/image_raw", images),
@@ -92,15 +92,14 @@ def test_150_of_150_best_effort_images_arrive_at_30_hz(tmp_path, monkeypatch, di
         process.wait_for_output("mono16 at 30 Hz")
 
         def enough():
-            return images and sum(stamp >= images[0] for stamp in sent) > 160
+            return images and sum(stamp >= images[0] for stamp in sent) > 310
 
         assert spin_until(node, enough, 60.0), (len(images), len(sent))
-    expected = [stamp for stamp in sent if stamp >= images[0]][:150]
-    assert len(expected) == 150
+    expected = [stamp for stamp in sent if stamp >= images[0]][:300]
+    assert len(expected) == 300
     assert [stamp for stamp in expected if stamp not in images] == []
-    assert np.diff(expected).min() == pytest.approx(
-        1e9 / 30, abs=2
-    )  # a busy machine leaves some out
+    # A busy machine leaves some out.
+    assert np.diff(expected).min() == pytest.approx(1e9 / 30, abs=2)
 
 
 # What each camera needs of its own side: nothing when it is reliable, large buffers when it is not.
