@@ -23,8 +23,9 @@ class Kind(NamedTuple):
 
 
 # In the order of the imaging chain: scene, optics, exposure, sensor, compression. Noise has 30 of
-# the 50 shares of each camera.
+# the 54 shares of visible images and of the 50 of infrared ones.
 DEGRADATIONS: dict[str, Kind] = {
+    "haze": Kind((0.5, 4.0), (0.01, 50), 4, VISIBLE, "optical depth of the farthest point"),
     "rain": Kind((0.1, 1.0), (0.01, 1), 4, VISIBLE, "density"),
     "blur": Kind((0.5, 3.0), (0.1, 50), 4, BOTH, "σ in pixels"),
     "low_light": Kind((1.0, 4.0), (0.1, 10), 4, VISIBLE, "stops of light lost"),

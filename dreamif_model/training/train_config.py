@@ -18,6 +18,7 @@ from dreamif_model.yaml_file import read_yaml
 DEFAULT_LOSS_WEIGHTS = {
     "pixel": 3.0,
     "gradient": 6.0,
+    "detail": 8.0,
     "edge": 10.0,
     "ssim": 1.5,
     "information": 0.02,
