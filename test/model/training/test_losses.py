@@ -44,11 +44,11 @@ def waves(seed, side=64):
 
 
 def test_pixel_loss():
-    """Infrared counts where it is the brighter one, by its salience."""
+    """Infrared counts where it is the brighter one: half, or more by its salience."""
     infrared, visible = image([[0.2, 0.8, 0.8]]), image([[0.6, 0.4, 0.4]])
-    sources = infrared, visible, image([[1.0, 1.0, 0.25]])
-    assert losses.pixel_loss(image([[0.6, 0.8, 0.5]]), *sources).item() == pytest.approx(0)
-    assert losses.pixel_loss(image([[0.5, 0.5, 0.5]]), *sources).item() == pytest.approx(0.4 / 3)
+    sources = infrared, visible, image([[1.0, 1.0, 0.0]])
+    assert losses.pixel_loss(image([[0.6, 0.8, 0.6]]), *sources).item() == pytest.approx(0)
+    assert losses.pixel_loss(image([[0.5, 0.5, 0.5]]), *sources).item() == pytest.approx(0.5 / 3)
 
 
 def test_sobel_of_a_ramp():
