@@ -1,5 +1,6 @@
 """What several tests share."""
 
+import importlib.util
 import os
 import runpy
 import signal
@@ -14,6 +15,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pytest
 import torch
+from helpers.detectors import MODEL
 from hypothesis import settings
 
 from dreamif_model.model_files.checkpoints import save_weights
@@ -36,6 +38,17 @@ def pairs_root():
     if not folder.is_dir():
         pytest.skip(f"needs image pairs in {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def model(pairs_root):
+    """The path of a real YOLO model for OpenVINO."""
+    if importlib.util.find_spec("openvino") is None:
+        pytest.skip("needs openvino")
+    folder = pairs_root.parent / MODEL
+    if not folder.is_dir():
+        pytest.skip(f"needs {folder}")
+    return str(folder)
 
 
 @pytest.fixture(scope="session")

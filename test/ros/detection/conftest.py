@@ -1,11 +1,10 @@
-"""The real model and picture, and detectors, for all modules of this folder."""
+"""The real picture, and detectors, for all modules of this folder."""
 
 import importlib.util
 
 import cv2
 import pytest
 import torch
-from helpers.detectors import MODEL
 
 from dreamif_ros.detection import yolo
 from dreamif_ros.detection.detector import Detector, DetectorConfig
@@ -18,17 +17,6 @@ def torchvision():
         importlib.import_module("torchvision")
     except (ImportError, RuntimeError, OSError):
         pytest.skip("needs a torchvision for this build of torch")
-
-
-@pytest.fixture(scope="session")
-def model(pairs_root):
-    """The path of a real YOLO model for OpenVINO."""
-    if importlib.util.find_spec("openvino") is None:
-        pytest.skip("needs openvino")
-    folder = pairs_root.parent / MODEL
-    if not folder.is_dir():
-        pytest.skip(f"needs {folder}")
-    return str(folder)
 
 
 @pytest.fixture(scope="session")
