@@ -10,7 +10,8 @@ PYTEST_ARGS ?=
 # compiles and runs whole networks.
 SLOW := test/model/backends test/model/model_files/test_graph_export.py \
     test/model/training/test_training.py test/project/test_gpu_kit.py \
-    test/project/test_packaging.py test/project/test_sros2_policies.py test/ros/cli/test_cli.py test/ros/detection/test_detector.py \
+    test/project/test_packaging.py test/project/test_fuzz.py test/project/test_sros2_policies.py \
+    test/ros/cli/test_cli.py test/ros/detection/test_detector.py \
     test/ros/detection/test_detector_files.py test/ros/detection/test_openvino_yolo.py \
     test/ros/detection/test_tracker.py test/ros/detection/test_ultralytics.py \
     test/ros/detection/test_evaluate_detection.py test/ros/evaluation test/ros/view
@@ -30,7 +31,7 @@ endif
 
 .NOTPARALLEL:  # one pip at a time in .venv; what gains from several cores takes them by itself
 .PHONY: help demo test test-fast lint format docs vision_msgs benchmark gpu-kit benchmark-metrics \
-    benchmark-node benchmark-detection benchmark-pairing soak ablation clean
+    benchmark-node benchmark-detection benchmark-pairing soak ablation fuzz clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile
@@ -82,6 +83,9 @@ benchmark-node: .venv/.installed-test  ## the node without its model: CPU beside
 
 soak: .venv/.installed-test  ## ten minutes of the fusion node at 30 Hz: memory, and every image counted
 	$(BIN)/python benchmarks/soak.py
+
+fuzz: .venv/.installed-test  ## damaged files of each kind that we read, a minute each
+	$(BIN)/python fuzz/run.py
 
 ablation: .venv/.installed-test  ## 21 short trainings on DATA (ir/, vi/ in folders), then Table 4
 	$(BIN)/python benchmarks/ablation.py --data-root $(DATA)

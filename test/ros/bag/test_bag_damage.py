@@ -104,6 +104,15 @@ class TestDamagedFiles:
             with suppress(BagError):
                 assert evaluated(bag, tmp_path).fused <= 10
 
+    def test_an_index_that_counts_the_messages_of_a_damaged_chunk(self, tmp_path):
+        """Found by `make fuzz`."""
+        file = storage_file(street_bag(tmp_path / "bag", "mcap, chunks"))
+        length, name = b"\x04\0\0\0", b"zstd"  # of the compression, in the head of the chunk
+        damaged = file.read_bytes().replace(length + name, b"\xff" * 4 + name, 1)
+        file.write_bytes(damaged)
+        with pytest.raises(BagError, match="holds no messages: .* has damaged records"):
+            evaluated(file, tmp_path)
+
     @pytest.mark.parametrize("text", ["", "x", "{", "rosbag2_bagfile_information: {version: 8}"])
     def test_broken_metadata(self, text, tmp_path):
         bag = street_bag(tmp_path / "bag")
