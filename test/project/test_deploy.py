@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -56,7 +57,7 @@ def check_command(words, commands):
     assert PurePosixPath(name).name in commands
     if name == "dreamif":
         build_parser().parse_args(arguments)
-    for word, value in zip(arguments, arguments[1:], strict=False):
+    for word, value in pairwise(arguments):
         if word == "--params-file":
             assert value.startswith(f"{SHARE}/config/")
             assert (ROOT / value.removeprefix(f"{SHARE}/")).is_file()

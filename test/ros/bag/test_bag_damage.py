@@ -110,7 +110,7 @@ class TestDamagedFiles:
         length, name = b"\x04\0\0\0", b"zstd"  # of the compression, in the head of the chunk
         damaged = file.read_bytes().replace(length + name, b"\xff" * 4 + name, 1)
         file.write_bytes(damaged)
-        with pytest.raises(BagError, match="holds no messages: .* has damaged records"):
+        with pytest.raises(BagError, match=r"holds no messages: .* has damaged records"):
             evaluated(file, tmp_path)
 
     @pytest.mark.parametrize("text", ["", "x", "{", "rosbag2_bagfile_information: {version: 8}"])
