@@ -30,17 +30,18 @@ READ_NOISE = 2 / 255  # σ in low light
 def haze(image: Tensor, depth: float, generator: Generator) -> Tensor:
     """Haze or smoke, y = t · x + (1 − t) · A with t = exp(−depth · d), Koschmieder's law.
 
-    ``depth`` is the optical depth of the farthest point. The distance d in [0, 1] grows from the
-    bottom of the image to its top, as over ground, or changes smoothly, as smoke does; which of
-    both, and the airlight A in [0.6, 0.95], is drawn.
+    ``depth`` is the optical depth of the farthest point. The distance d in [0, 1] mixes one that
+    grows from the bottom of the image to its top, as over ground, with a smooth random one, as in
+    smoke. Their shares and the airlight A in [0.6, 0.95] are drawn.
     """
     clouds = _uniform((1, 1, 4, 4), generator)
     smoke = F.interpolate(clouds, image.shape[-2:], mode="bicubic", align_corners=True)[0, 0]
     ground = torch.linspace(1, 0, image.shape[-2]).unsqueeze(1)
-    of_ground, airlight = _uniform(2, generator).tolist()
-    distance = (of_ground * ground + (1 - of_ground) * smoke).clamp(0, 1)
+    share, airlight = _uniform(2, generator).tolist()
+    distance = (share * ground + (1 - share) * smoke).clamp(0, 1)
     transmission = (-depth * distance).exp()
-    return transmission * image + (1 - transmission) * (0.6 + 0.35 * airlight)
+    hazy: Tensor = transmission * image + (1 - transmission) * (0.6 + 0.35 * airlight)
+    return hazy
 
 
 def rain(image: Tensor, density: float, generator: Generator) -> Tensor:

@@ -25,12 +25,14 @@ VIF_FLAT = 0.1 / 255**2  # variance added to a source's, so that flat regions ha
 
 
 def pixel_loss(fused: Tensor, infrared: Tensor, visible: Tensor, salience: Tensor) -> Tensor:
-    """Mean |F - V - s · max(I - V, 0)|, with the salience s of infrared in [0, 1].
+    """Mean |F - V - a · max(I - V, 0)| with a = (1 + s) / 2 and the salience s in [0, 1].
 
     The paper takes max(I, V), which paints a dark road gray wherever the thermal image is gray.
-    Here infrared brightens the visible image only where something is warmer than what surrounds it.
+    Here infrared brightens the visible image in full only where something is warmer than what
+    surrounds it, and by half elsewhere.
     """
-    return F.l1_loss(fused, visible + salience * (infrared - visible).clamp(min=0))
+    share = (1 + salience) / 2
+    return F.l1_loss(fused, visible + share * (infrared - visible).clamp(min=0))
 
 
 def gradient_loss(fused: Tensor, infrared: Tensor, visible: Tensor) -> Tensor:

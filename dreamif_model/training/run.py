@@ -237,8 +237,13 @@ class _Run:
         with torch.autocast(self.device.type, precision, enabled=precision != torch.float32):
             output = self.model(*shown)
         output = output.float()
-        targets = [image.to(self.device) for image in (infrared, visible, salience)]
-        loss, parts = total_loss(output, *targets, self.config.loss_weights)
+        loss, parts = total_loss(
+            output,
+            infrared.to(self.device),
+            visible.to(self.device),
+            salience.to(self.device),
+            self.config.loss_weights,
+        )
         if self.teacher is not None and self.config.teacher is not None:
             distilled = distillation_loss(output, teach(self.teacher, *shown))
             loss = loss + self.config.teacher.weight * distilled

@@ -15,7 +15,7 @@ from dreamif_model.degradations.degrade import degrade
 from dreamif_model.image_files import PairPaths, read_gray, read_rgb
 from dreamif_model.network import Network, NetworkOutput
 from dreamif_model.tensor_images import luma, to_image, to_tensor
-from dreamif_model.training.data import salience
+from dreamif_model.training import data
 from dreamif_model.training.losses import total_loss
 from dreamif_model.training.train_config import TrainConfig
 
@@ -55,8 +55,9 @@ class Validation:
             for name, shown in zip(losses, (clean, noisy), strict=True):
                 device = network.output.weight.device
                 output = network(shown[0][None].to(device), shown[1][None].to(device)).float()
-                targets = [image[None].to(device) for image in (*clean, salient)]
-                losses[name].append(float(total_loss(output, *targets, self.loss_weights)[0]))
+                gray, color, salience = (t[None].to(device) for t in (*clean, salient))
+                total, _ = total_loss(output, gray, color, salience, self.loss_weights)
+                losses[name].append(float(total))
                 rows.append(_row(*shown, output))
         means = {name: float(np.mean(values)) for name, values in losses.items()}
         return means, np.concatenate(rows)
@@ -65,7 +66,7 @@ class Validation:
 def _crops(pair: PairPaths, side: int) -> tuple[Tensor, Tensor, Tensor]:
     """The middle of a pair, and the salience of its infrared image there."""
     infrared = cast("NDArray[np.uint8]", read_gray(pair.infrared))
-    images = infrared[..., None], read_rgb(pair.visible), salience(infrared)[..., None]
+    images = infrared[..., None], read_rgb(pair.visible), data.salience(infrared)[..., None]
     gray, color, salient = (_middle(image, side) for image in images)
     return gray, color, salient
 
