@@ -26,7 +26,7 @@ class DataSet(NamedTuple):
     project: str  # on GitHub, or its title
     terms: str
     folders: tuple[str, ...]  # under which the training configurations look for it
-    permissive: bool = False  # commercial use is allowed in so many words
+    permissive: bool = False  # its terms expressly allow commercial use
 
 
 SETS = (

@@ -42,7 +42,7 @@ def total_variation(image: GrayImage) -> GrayImage:
 def block_matching(image: GrayImage) -> GrayImage:
     """BM3D, joint filtering of similar patches (Dabov et al. 2007), by its authors' package.
 
-    It takes many seconds an image, and its terms allow no commercial use.
+    It is slow, and its terms allow no commercial use.
     """
     bm3d, restoration = import_bm3d(), import_scikit_image()
     gray = image / 255.0

@@ -103,7 +103,7 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument(
         "--bm3d",
         action="store_true",
-        help="restore by BM3D too: minutes a pair; not for commercial use (extra `bm3d`)",
+        help="restore by BM3D too: slow, and not for commercial use (extra `bm3d`)",
     )
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="write tables.md and contact sheets here"
