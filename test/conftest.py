@@ -2,7 +2,10 @@
 
 import os
 import runpy
+import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from unittest import mock
 
@@ -19,6 +22,11 @@ from hypothesis import settings
 from dreamif_model.model_files.checkpoints import save_weights
 from dreamif_model.network import make_network
 from dreamif_model.variants import network_config
+
+INSTALLED = (
+    *("setup.py", "setup.cfg", "package.xml", "pyproject.toml", "resource", "config", "launch"),
+    *("dreamif_model", "dreamif_ros"),
+)
 
 # A shell that runs us in the background has interrupts ignored, by us and by all that we start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -45,6 +53,23 @@ def description():
         patch.chdir(ROOT)
         runpy.run_path("setup.py")
     return setup.call_args.kwargs
+
+
+@pytest.fixture(scope="session")
+def prefix(tmp_path_factory):
+    """A folder into which colcon has installed a copy of the sources."""
+    pytest.importorskip("colcon_core", reason="needs colcon: pip install colcon-common-extensions")
+    workspace = tmp_path_factory.mktemp("workspace")
+    source = workspace / "src"
+    source.mkdir()
+    for name in INSTALLED:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copyfile
+        copy(ROOT / name, source / name)
+    build = subprocess.run(
+        [sys.executable, "-m", "colcon", "build"], cwd=workspace, capture_output=True, text=True
+    )
+    assert build.returncode == 0, build.stdout + build.stderr
+    return workspace / "install" / "dreamif_ros"
 
 
 @pytest.fixture(scope="session", autouse=True)

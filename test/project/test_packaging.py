@@ -3,7 +3,6 @@
 import os
 import pkgutil
 import re
-import shutil
 import subprocess
 import sys
 from importlib import metadata
@@ -16,7 +15,6 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 PACKAGES = ("dreamif_model", "dreamif_ros")
-SOURCES = ("setup.py", "setup.cfg", "package.xml", "pyproject.toml", "resource", "config", "launch")
 
 
 @pytest.fixture(scope="module")
@@ -30,23 +28,6 @@ def pinned():
     """The names in constraints.txt."""
     pins = re.findall(r"^([\w.-]+)==", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
     return {canonicalize_name(name) for name in pins}
-
-
-@pytest.fixture(scope="module")
-def prefix(tmp_path_factory):
-    """A folder into which colcon has installed a copy of the sources."""
-    pytest.importorskip("colcon_core", reason="needs colcon: pip install colcon-common-extensions")
-    workspace = tmp_path_factory.mktemp("workspace")
-    source = workspace / "src"
-    source.mkdir()
-    for name in SOURCES + PACKAGES:
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copyfile
-        copy(ROOT / name, source / name)
-    build = subprocess.run(
-        [sys.executable, "-m", "colcon", "build"], cwd=workspace, capture_output=True, text=True
-    )
-    assert build.returncode == 0, build.stdout + build.stderr
-    return workspace / "install" / "dreamif_ros"
 
 
 @pytest.fixture(scope="module")
