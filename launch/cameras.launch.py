@@ -33,11 +33,12 @@ def visible(given: Given) -> Node:
     parameters = parameters_of(VISIBLE_CAMERA, given) | {"frame_id": "visible_optical"}
     if given["visible_driver"] == "usb_cam":
         return camera_driver("visible", "usb_cam", "usb_cam_node_exe", given, parameters)
-    # v4l2_camera has other names for the same.
-    names = {"video_device": "video_device", "frame_id": "camera_frame_id"}
-    renamed = {other: parameters[name] for name, other in names.items()}
-    renamed["image_size"] = [parameters["image_width"], parameters["image_height"]]
-    return camera_driver("visible", "v4l2_camera", "v4l2_camera_node", given, renamed)
+    theirs = {  # v4l2_camera has other names for the same
+        "video_device": given["visible_device"],
+        "camera_frame_id": parameters["frame_id"],
+        "image_size": [parameters["image_width"], parameters["image_height"]],
+    }
+    return camera_driver("visible", "v4l2_camera", "v4l2_camera_node", given, theirs)
 
 
 def infrared(given: Given) -> Node:
