@@ -6,6 +6,7 @@ arguments.
 
 import re
 import urllib.request
+from itertools import count
 
 import numpy as np
 import pytest
