@@ -17,15 +17,12 @@ from dreamif_ros.launching.arguments import (
     VISIBLE_CAMERA,
     parameters_of,
 )
-from dreamif_ros.launching.processes import Given, camera_driver, describe, extras, fusion_nodes
+from dreamif_ros.launching.processes import Given, camera_driver, describe, fusion_nodes
 
 
 def generate_launch_description() -> LaunchDescription:
     """Declare the arguments, then start the drivers and the nodes."""
-    return describe(
-        CAMERAS,
-        lambda given: [visible(given), infrared(given), *fusion_nodes(given), *extras(given)],
-    )
+    return describe(CAMERAS, lambda given: [visible(given), infrared(given), *fusion_nodes(given)])
 
 
 def visible(given: Given) -> Node:

@@ -7,11 +7,9 @@ ros2 launch dreamif_ros demo.launch.py rviz:=true misalignment:=1.0
 from launch import LaunchDescription
 
 from dreamif_ros.launching.arguments import DEMO
-from dreamif_ros.launching.processes import describe, extras, fusion_nodes, simulated_cameras
+from dreamif_ros.launching.processes import describe, fusion_nodes, simulated_cameras
 
 
 def generate_launch_description() -> LaunchDescription:
     """Declare the arguments, then start the cameras and the nodes."""
-    return describe(
-        DEMO, lambda given: [simulated_cameras(given), *fusion_nodes(given), *extras(given)]
-    )
+    return describe(DEMO, lambda given: [simulated_cameras(given), *fusion_nodes(given)])

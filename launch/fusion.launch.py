@@ -7,9 +7,9 @@ All other settings are in the parameter files.
 from launch import LaunchDescription
 
 from dreamif_ros.launching.arguments import FUSION
-from dreamif_ros.launching.processes import describe, extras, fusion_nodes
+from dreamif_ros.launching.processes import describe, fusion_nodes
 
 
 def generate_launch_description() -> LaunchDescription:
     """Declare the arguments, then start the nodes."""
-    return describe(FUSION, lambda given: [*fusion_nodes(given), *extras(given)])
+    return describe(FUSION, fusion_nodes)

@@ -9,9 +9,9 @@
 from launch import LaunchDescription
 
 from dreamif_ros.launching.arguments import REPLAY
-from dreamif_ros.launching.processes import describe, extras, fusion_nodes, play
+from dreamif_ros.launching.processes import describe, fusion_nodes, play
 
 
 def generate_launch_description() -> LaunchDescription:
     """Declare the arguments, then start the nodes and the recording."""
-    return describe(REPLAY, lambda given: [*fusion_nodes(given), *extras(given), play(given)])
+    return describe(REPLAY, lambda given: [*fusion_nodes(given), play(given)])

@@ -91,7 +91,8 @@ def _sets(
     """An argument that sets these parameters of a node, which mean the same."""
     rows = tuple(row for row in table if row.name in names)
     choices = BOOLEANS if isinstance(rows[0].default, bool) else rows[0].choices
-    description = f"{rows[0].description} Empty: {empty}."
+    meaning = rows[0].description.split("; empty:")[0].rstrip(".")
+    description = f"{meaning}. Empty: {empty}."
     return Argument(name, "", description, ("", *choices) if choices else (), rows)
 
 
@@ -120,7 +121,11 @@ SIM_TIME = _sets(
     "use_sim_time",
     table=[Parameter("use_sim_time", False, "Take the time from /clock.")],
 )
-NODES = (
+VIEW_PORT = _number(
+    "view_port", Parameter("port", 8787, "Port of that page; 0 takes a free one.", 0, 65535)
+)
+# The arguments of every launch file.
+COMMON = (
     Argument("params_file", "{share}/config/fusion.yaml", "Parameters of fusion_node."),
     *FUSION_OVERRIDES,
     *DETECTOR_OVERRIDES,
@@ -131,6 +136,15 @@ NODES = (
     Argument("namespace", "", "Namespace of the nodes and of their topics."),
     Argument("log_level", "info", "Minimum severity of what the nodes log.", LOG_LEVELS),
     _switch("respawn", "Start a node again 2 s after it ended. Otherwise the launch ends."),
+    _switch("rviz", "Show the topics in RViz, as config/dreamif.rviz says."),
+    _switch("view", "Serve the page of `dreamif view` to browsers on this machine."),
+    VIEW_PORT,
+    Argument(
+        "record",
+        "",
+        "Folder for a recording of the cameras, the results and the diagnostics by `ros2 bag "
+        "record`; it must not exist. Empty: no recording.",
+    ),
 )
 TOPICS = (
     Argument("infrared_topic", "infrared/image_raw", "Infrared images."),
@@ -142,26 +156,11 @@ TOPICS = (
     ),
     Argument("visible_camera_info_topic", "visible/camera_info", "Info of the visible camera."),
 )
-VIEW_PORT = _number(
-    "view_port", Parameter("port", 8787, "Port of that page; 0 takes a free one.", 0, 65535)
-)
-EXTRAS = (
-    _switch("rviz", "Show the topics in RViz, as config/dreamif.rviz says."),
-    _switch("view", "Serve the page of `dreamif view` to browsers on this machine."),
-    VIEW_PORT,
-    Argument(
-        "record",
-        "",
-        "Folder for a recording of the cameras, the results and the diagnostics by `ros2 bag "
-        "record`; it must not exist. Empty: no recording.",
-    ),
-)
-FUSION = (*TOPICS, *NODES, SIM_TIME, *EXTRAS)
+FUSION = (*TOPICS, SIM_TIME)
 
-SIMULATION = tuple(
+DEMO = tuple(
     _sets(name, *parameters, table=SIMULATION_PARAMETERS, empty="as in simulated_cameras")
     for name, *parameters in (
-        ("seed", "seed"),
         ("rate_hz", "visible.rate_hz", "infrared.rate_hz"),
         ("infrared_encoding", "infrared.encoding"),
         ("noise", "noise"),
@@ -169,8 +168,6 @@ SIMULATION = tuple(
         ("reliability", "reliability"),
     )
 )
-DEMO = (*SIMULATION, *NODES, *EXTRAS)
-
 PLAYER = (
     _number("rate", Parameter("rate", 1.0, "Speed; 2 is twice as fast as recorded.", 0.01, 100.0)),
     _number(
@@ -188,8 +185,6 @@ REPLAY = (
         "clock", "true", "Publish the time of the bag on /clock, for the nodes to take.", BOOLEANS
     ),
     *TOPICS,
-    *NODES,
-    *EXTRAS,
 )
 
 
@@ -234,6 +229,4 @@ CAMERAS = (
     ),
     *VISIBLE_CAMERA,
     *INFRARED_CAMERA,
-    *NODES,
-    *EXTRAS,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,12 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from dreamif_model import ConfigError, DreamIFError
 from dreamif_ros.launching.arguments import (
+    COMMON,
+    DEMO,
     DETECTOR_OVERRIDES,
     FUSION_OVERRIDES,
     PLAYER,
     SIM_TIME,
-    SIMULATION,
     TOPICS,
     VIEW_PORT,
     Argument,
@@ -54,10 +56,12 @@ SHOWN = ("fused/image_raw", "dominance/overlay", "detections/image")
 Given = Mapping[str, str]  # the arguments of a launch file
 
 
-def describe(
-    arguments: Iterable[Argument], start: Callable[[Given], list[Any]]
-) -> LaunchDescription:
-    """Declare the arguments, then start what ``start`` returns for their values."""
+def describe(own: Iterable[Argument], start: Callable[[Given], list[Any]]) -> LaunchDescription:
+    """Declare a launch file's own arguments and the common ones, then start its processes.
+
+    ``start`` returns them for the values of these arguments; RViz and others come in addition.
+    """
+    arguments = (*own, *COMMON)
     share = get_package_share_directory(PACKAGE)
     declared = [
         DeclareLaunchArgument(
@@ -70,9 +74,21 @@ def describe(
     ]
 
     def run(context: LaunchContext) -> list[Any]:
-        return start({a.name: LaunchConfiguration(a.name).perform(context) for a in arguments})
+        given = {a.name: LaunchConfiguration(a.name).perform(context) for a in arguments}
+        return [*_notes(context.argv, given), *start(given), *extras(given)]
 
     return LaunchDescription([*declared, OpaqueFunction(function=run)])
+
+
+def _notes(words: list[str], given: Given) -> list[LogInfo]:
+    """One for each misspelt argument: launch ignores them. Others may be of a file around ours."""
+    names = [word.split(":=")[0] for word in words if ":=" in word]
+    close = {n: get_close_matches(n, given, 1, 0.8) for n in names if n not in given}
+    return [
+        LogInfo(msg=f"there is no argument {name}: did you mean {found[0]}?")
+        for name, found in close.items()
+        if found
+    ]
 
 
 # -- The nodes of this package.
@@ -104,7 +120,7 @@ def fusion_nodes(given: Given) -> list[Any]:
 
 def simulated_cameras(given: Given) -> Node:
     """The cameras of the demo."""
-    return _node("simulated_cameras", given, [_typed(parameters_of(SIMULATION, given))])
+    return _node("simulated_cameras", given, [_typed(parameters_of(DEMO, given))])
 
 
 def camera_driver(

@@ -5,21 +5,30 @@ from helpers import ROOT
 
 from dreamif_model import ConfigError
 from dreamif_ros.launching import arguments
-from dreamif_ros.launching.arguments import CAMERAS, DEMO, FUSION, REPLAY, parameters_of
+from dreamif_ros.launching.arguments import CAMERAS, COMMON, DEMO, FUSION, REPLAY, parameters_of
 
 FILES = {"fusion": FUSION, "demo": DEMO, "replay": REPLAY, "cameras": CAMERAS}
 
 
 def value(files, name, text):
-    (argument,) = (argument for argument in files if argument.name == name)
+    (argument,) = (argument for argument in (*files, *COMMON) if argument.name == name)
     return argument.values(text)
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_the_page_has_the_table_of_each_launch_file(name):
+def table(heading):
+    """The table under a heading of the page."""
     page = (ROOT / "docs" / "launch.md").read_text()
-    section = page.split(f"\n## `{name}.launch.py`\n")[1].split("\n## ")[0]
-    assert arguments.as_markdown(FILES[name]) in section
+    section = page.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    return "".join(line + "\n" for line in section.splitlines() if line.startswith("|"))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_page_has_the_arguments_of_each_launch_file(name):
+    assert table(f"`{name}.launch.py`") == arguments.as_markdown(FILES[name])
+
+
+def test_the_page_has_the_common_arguments():
+    assert table("Arguments of every launch file") == arguments.as_markdown(COMMON)
 
 
 def test_there_are_the_launch_files_that_the_page_describes():
@@ -30,10 +39,11 @@ def test_there_are_the_launch_files_that_the_page_describes():
 
 @pytest.mark.parametrize("name", FILES)
 def test_arguments_have_one_name_each_and_a_description(name):
-    names = [argument.name for argument in FILES[name]]
+    found = [*FILES[name], *COMMON]
+    names = [argument.name for argument in found]
     assert len(set(names)) == len(names)
-    assert all(argument.description.endswith(".") for argument in FILES[name])
-    assert all(a.default in a.choices for a in FILES[name] if a.choices)
+    assert all(argument.description.endswith(".") for argument in found)
+    assert all(argument.default in argument.choices for argument in found if argument.choices)
 
 
 @pytest.mark.parametrize(
@@ -68,12 +78,12 @@ def test_a_value_out_of_range_is_refused_by_the_name_of_the_argument(files, name
 
 
 def test_choices_are_those_of_the_parameter():
-    choices = {argument.name: argument.choices for argument in FUSION}
+    choices = {argument.name: argument.choices for argument in COMMON}
     assert choices["precision"] == ("", "auto", "fp32", "fp16", "bf16")
     assert choices["image_transport"] == ("", "raw", "compressed")
     assert choices["rviz"] == ("true", "false", "True", "False")
 
 
 def test_defaults_change_no_parameter():
-    given = {argument.name: argument.default for argument in FUSION}
+    given = {argument.name: argument.default for argument in COMMON}
     assert parameters_of(arguments.FUSION_OVERRIDES, given) == {}

@@ -20,7 +20,7 @@ from dreamif_ros.bag.image_sources import open_images
 from dreamif_ros.bag.make import make_bag
 from dreamif_ros.codec import decode_visible
 from dreamif_ros.codec.ros_messages import ROS_MESSAGES
-from dreamif_ros.launching.arguments import CAMERAS, DEMO, FUSION, REPLAY
+from dreamif_ros.launching.arguments import CAMERAS, COMMON, DEMO, FUSION, REPLAY
 from dreamif_ros.stamps import to_ns
 
 pytestmark = [needs_ros2_launch, pytest.mark.realtime, pytest.mark.slow]
@@ -88,6 +88,7 @@ def test_show_args_describes_each_argument(launch, file, arguments):
     status, output = ended(launch(file, "--show-args"))
     assert status == 0
     shown = re.findall(r"^    '(.*)':\n        (.*)$", output, re.MULTILINE)
+    arguments = [*arguments, *COMMON]
     assert [name for name, _ in shown] == [argument.name for argument in arguments]
     for (_, text), argument in zip(shown, arguments, strict=True):
         assert text.startswith(argument.description)
@@ -138,6 +139,14 @@ def test_what_cannot_start_ends_the_launch_with_status_1(launch, arguments, word
     status, output = ended(launch("fusion", *arguments))
     assert status == 1
     assert re.search(rf"^\[ERROR\] \[launch\]: Caught exception.*: .*{words}", output, re.MULTILINE)
+
+
+def test_a_misspelt_argument_is_said(launch):
+    with launch("fusion", *AVERAGE, "visible_topci:=/cam", "something:=else") as process:
+        process.wait_for_output("there is no argument visible_topci: did you mean visible_topic?")
+        process.wait_for_output("process started with pid")
+        assert "something" not in process.output()
+        assert process.ctrl_c() == 0
 
 
 def test_in_one_process_each_node_has_its_parameters(launch, tmp_path):

@@ -39,7 +39,9 @@ def given(tmp_path):
     path = tmp_path / "params.yaml"
     path.write_text("/**: {ros__parameters: {}}")
     files = dict.fromkeys(["params_file", "detector_params_file"], str(path))
-    return {argument.name: argument.default for argument in arguments.FUSION} | files
+    return {
+        argument.name: argument.default for argument in (*arguments.FUSION, *arguments.COMMON)
+    } | files
 
 
 def ended(node, status, is_shutdown=False):
