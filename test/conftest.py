@@ -2,14 +2,12 @@
 
 import os
 import runpy
-import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from unittest import mock
 
 from helpers import ROOT
+from helpers.colcon import colcon_build
 
 # Before anything imports torch: tiny inputs gain nothing from threads, and CI has few cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -22,11 +20,6 @@ from hypothesis import settings
 from dreamif_model.model_files.checkpoints import save_weights
 from dreamif_model.network import make_network
 from dreamif_model.variants import network_config
-
-INSTALLED = (
-    *("setup.py", "setup.cfg", "package.xml", "pyproject.toml", "resource", "config", "launch"),
-    *("dreamif_model", "dreamif_ros"),
-)
 
 # A shell that runs us in the background has interrupts ignored, by us and by all that we start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -58,18 +51,7 @@ def description():
 @pytest.fixture(scope="session")
 def prefix(tmp_path_factory):
     """A folder into which colcon has installed a copy of the sources."""
-    pytest.importorskip("colcon_core", reason="needs colcon: pip install colcon-common-extensions")
-    workspace = tmp_path_factory.mktemp("workspace")
-    source = workspace / "src"
-    source.mkdir()
-    for name in INSTALLED:
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copyfile
-        copy(ROOT / name, source / name)
-    build = subprocess.run(
-        [sys.executable, "-m", "colcon", "build"], cwd=workspace, capture_output=True, text=True
-    )
-    assert build.returncode == 0, build.stdout + build.stderr
-    return workspace / "install" / "dreamif_ros"
+    return colcon_build(tmp_path_factory.mktemp("workspace"))
 
 
 @pytest.fixture(scope="session", autouse=True)

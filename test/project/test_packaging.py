@@ -11,8 +11,10 @@ from xml.etree import ElementTree
 
 import pytest
 from helpers import ROOT
+from helpers.colcon import colcon_build
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 PACKAGES = ("dreamif_model", "dreamif_ros")
 
@@ -130,3 +132,15 @@ def test_installed_node_imports(site):
     code = "from dreamif_ros.fusion import node; node.main; print(node.__file__)"
     done = run_installed(site, sys.executable, "-c", code)
     assert done.stdout.strip() == str(site / "dreamif_ros/fusion/node.py"), done.stderr
+
+
+@pytest.mark.skipif(
+    Version(metadata.version("setuptools")) >= Version("80"),
+    reason="setuptools 80 removed what --symlink-install calls",
+)
+def test_with_links_an_edit_needs_no_build(tmp_path):
+    prefix = colcon_build(tmp_path, "--symlink-install")
+    launch_file = prefix / "share/dreamif_ros/launch/fusion.launch.py"
+    assert launch_file.resolve() == tmp_path / "src/launch/fusion.launch.py"
+    first = (prefix / "lib/dreamif_ros/fusion_node").read_text().splitlines()[0]
+    assert first == f"#!{sys.executable}"
