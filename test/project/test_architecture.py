@@ -124,7 +124,7 @@ def test_torch_is_loaded_only_by_what_computes_with_it():
         *("dreamif_model", "dreamif_model.backends.openvino", "dreamif_model.backends.onnxruntime"),
         *("dreamif_model.benchmark.measure", "dreamif_ros.fusion.node"),
         *("dreamif_ros.detection.node", "dreamif_ros.cli"),
-        *("dreamif_ros.cli.fuse", "dreamif_ros.cli.benchmark"),
+        *("dreamif_ros.cli.fuse", "dreamif_ros.cli.benchmark", "dreamif_ros.cli.bag"),
     ],
 )
 def test_what_fuses_on_a_cpu_loads_no_torch(module):
