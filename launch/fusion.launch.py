@@ -33,6 +33,11 @@ GENERAL = {
         "",
         "YOLO model that detects objects in the fused images. Empty: no detector.",
     ),
+    "detector_input": (
+        "",
+        "detection: the image that is made for detectors; fused: the image for people. Empty: as "
+        "in detector_params_file.",
+    ),
     "one_process": (
         "false",
         "true: fusion and detection in one process, which share fused images in memory.",
@@ -40,7 +45,9 @@ GENERAL = {
     "namespace": ("", "Namespace of the nodes and their topics."),
     "log_level": ("info", "debug, info, warn, error or fatal."),
 }
+DETECTOR_INPUTS = {"detection": "fused/detection_image", "fused": "fused/image_raw"}
 CHOICES = {
+    "detector_input": ["", *DETECTOR_INPUTS],
     "one_process": ["true", "false"],
     "use_sim_time": ["", "true", "false", "True", "False"],
 }
@@ -99,6 +106,8 @@ def nodes(context: LaunchContext) -> list[LogInfo | Node]:
         return [alone]
     _check_file("detector_params_file", given["detector_params_file"])
     detector = {"model": given["detector_model"]}
+    if given["detector_input"]:
+        detector["image_topic"] = DETECTOR_INPUTS[given["detector_input"]]
     if "use_sim_time" in fusion:
         detector["use_sim_time"] = fusion["use_sim_time"]
     if given["one_process"] == "true":
