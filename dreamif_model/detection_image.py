@@ -21,7 +21,7 @@ import numpy as np
 from dreamif_model.arrays import ByteImage, FloatImage, GrayImage
 
 INFRARED_SHARE = 0.4
-BLACK, WHITE = 0.5, 99.5  # percentiles of the brightness that become black and white
+BLACK, WHITE = 0.2, 99.8  # percentiles of the brightness that become black and white
 MIN_SPAN = 26.0  # gray levels that are stretched at least, so that noise is not
 FLOOR = 0.1  # brightness of black where nothing is hot: dark hot things stand out from it
 HOT = 5.0  # how strongly hot things are darkened

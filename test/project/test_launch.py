@@ -62,6 +62,17 @@ def test_one_process_without_a_detector_is_said(launch_file, tmp_path):
     assert node["executable"] == "fusion_node"
 
 
+@pytest.mark.parametrize(
+    ("given", "topic"), [("detection", "fused/detection_image"), ("fused", "fused/image_raw")]
+)
+def test_the_detectors_input(launch_file, tmp_path, given, topic):
+    model = {"detector_model": "best.onnx"}
+    _, detector = launched(launch_file, tmp_path, **model, detector_input=given)
+    assert detector["parameters"][1] == {"model": "best.onnx", "image_topic": topic}
+    _, detector = launched(launch_file, tmp_path, **model)  # as in detector_params_file
+    assert detector["parameters"][1] == {"model": "best.onnx"}
+
+
 def test_use_sim_time_is_true_or_false(launch_file, tmp_path):
     assert launch_file.CHOICES["use_sim_time"] == ["", "true", "false", "True", "False"]
     for text, value in (("true", True), ("False", False)):

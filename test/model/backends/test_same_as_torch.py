@@ -1,5 +1,6 @@
 """Every backend gives torch's images, in each precision that is here."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -20,6 +21,7 @@ from dreamif_model.backends.openvino import (
     openvino_core,
     read_graph,
 )
+from dreamif_model.detection_image import detection_luma
 from dreamif_model.engine import FusionEngine
 from dreamif_model.image_files import find_pairs, read_gray, read_rgb
 from dreamif_model.model_files.model_source import ModelSource
@@ -87,6 +89,25 @@ class TestSameAsTorch:
             pytest.importorskip("onnx", reason="needs onnx: pip install onnx")
         result = engine(backend, precision, network(CONFIGS[name])).fuse(*street)
         (assert_same if precision == "fp32" else assert_near)(result, references(name))
+
+    @pytest.mark.parametrize(("backend", "precision"), OTHERS)
+    @pytest.mark.parametrize("variant", ["nano", "tiny"])
+    def test_detection_images(self, variant, backend, precision, street, references):
+        """Of the restored images; asked for at every other frame, which changes no other output."""
+        torch_engine = engine("torch", variant=variant)
+        expected = torch_engine.fuse(*street, detection_image=True)
+        raw = detection_luma(street[1], cv2.cvtColor(street[0], cv2.COLOR_RGB2GRAY))
+        luma = expected.detection_image @ np.array((0.299, 0.587, 0.114))
+        assert np.abs(luma - raw).mean() > 1  # there is noise that was removed
+        fusing = engine(backend, precision, variant=variant)
+        for asked in (True, False, True):
+            result = fusing.fuse(*street, detection_image=asked)
+            same = assert_same if precision == "fp32" else assert_near
+            same(result, references(f"packaged {variant}"))
+            if asked:
+                difference = np.abs(result.detection_image.astype(int) - expected.detection_image)
+                assert difference.mean() < (0.1 if precision == "fp32" else 1)
+                assert difference.max() <= (12 if precision == "fp32" else 40)
 
     @needs_openvino
     @pytest.mark.parametrize("name", ABLATIONS)

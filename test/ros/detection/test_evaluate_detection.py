@@ -243,8 +243,11 @@ def average():
 def test_every_method_sees_the_same_degraded_pair(rng, average):
     visible = rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)
     infrared = rng.integers(0, 256, (24, 32), dtype=np.uint8)  # resized to the visible image
-    pictures = draw_pictures(visible, infrared, {"fused x": average}, average)
-    assert list(pictures) == [*METHODS, "fused x"]
+    pictures = draw_pictures(visible, infrared, {"x": average}, average)
+    assert list(pictures) == [*METHODS, "fused x", "detection x"]
+    expected = average.fuse(visible, infrared, detection_image=True)
+    np.testing.assert_array_equal(pictures["fused x"], expected.fused)
+    np.testing.assert_array_equal(pictures["detection x"], expected.detection_image)
     aligned = average.infrared_alone(infrared, visible.shape).fused
     np.testing.assert_array_equal(pictures["visible"], visible)
     np.testing.assert_array_equal(pictures["infrared"], aligned)
@@ -424,7 +427,7 @@ def test_data_sets_in_yolo_layout(pairs, average, capsys):
     assert run(*paths, "--write-dataset", out, *options) == 0
     printed = capsys.readouterr().out
     assert f"yolo detect train data={out}/fused_average/data.yaml model=yolo11n.yaml" in printed
-    names = {"visible", "infrared", "average", "max", "fused_average"}
+    names = {"visible", "infrared", "average", "max", "fused_average", "detection_average"}
     assert {folder.name for folder in out.iterdir()} == names
     root = out / "fused_average"
     content = yaml.safe_load((root / "data.yaml").read_text())
