@@ -92,22 +92,21 @@ class TestSameAsTorch:
 
     @pytest.mark.parametrize(("backend", "precision"), OTHERS)
     @pytest.mark.parametrize("variant", ["nano", "tiny"])
-    def test_detection_images(self, variant, backend, precision, street, references):
+    def test_detection_images(self, variant, backend, precision, street, rng):
         """Of the restored images; asked for at every other frame, which changes no other output."""
-        torch_engine = engine("torch", variant=variant)
-        expected = torch_engine.fuse(*street, detection_image=True)
-        raw = detection_luma(street[1], cv2.cvtColor(street[0], cv2.COLOR_RGB2GRAY))
-        luma = expected.detection_image @ np.array((0.299, 0.587, 0.114))
-        assert np.abs(luma - raw).mean() > 1  # there is noise that was removed
+        noisy = [np.clip(image + rng.normal(0, 25, image.shape), 0, 255) for image in street]
+        visible, infrared = (image.astype(np.uint8) for image in noisy)
+        expected = engine("torch", variant=variant).fuse(visible, infrared, detection_image=True)
+        raw = detection_luma(infrared, cv2.cvtColor(visible, cv2.COLOR_RGB2GRAY))
+        luma = cv2.cvtColor(expected.detection_image, cv2.COLOR_RGB2GRAY)
+        assert np.diff(luma.astype(float)).std() < 0.7 * np.diff(raw.astype(float)).std()
         fusing = engine(backend, precision, variant=variant)
         for asked in (True, False, True):
-            result = fusing.fuse(*street, detection_image=asked)
-            same = assert_same if precision == "fp32" else assert_near
-            same(result, references(f"packaged {variant}"))
+            result = fusing.fuse(visible, infrared, detection_image=asked)
+            (assert_same if precision == "fp32" else assert_near)(result, expected)
             if asked:
                 difference = np.abs(result.detection_image.astype(int) - expected.detection_image)
                 assert difference.mean() < (0.1 if precision == "fp32" else 1)
-                assert difference.max() <= (12 if precision == "fp32" else 40)
 
     @needs_openvino
     @pytest.mark.parametrize("name", ABLATIONS)
