@@ -98,6 +98,11 @@ def add_evaluate(actions: Any) -> None:
     _add_pairing_options(parser)
     _add_thermal_options(parser)
     _add_extent_options(parser)
+    _add_output_options(parser)
+    parser.set_defaults(run=run)
+
+
+def _add_output_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--write-bag",
         action="store_true",
@@ -111,7 +116,6 @@ def add_evaluate(actions: Any) -> None:
         metavar="FILE",
         help=f"also write {METRICS} here, of several bags {SUMMARY}",
     )
-    parser.set_defaults(run=run)
 
 
 def _add_pairing_options(parser: argparse.ArgumentParser) -> None:

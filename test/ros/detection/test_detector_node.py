@@ -225,7 +225,7 @@ def test_the_rate_is_limited_and_what_is_left_out_is_counted(rig, street):
     [(30, 30, 30), (30, 20, 20), (30, 15, 15), (30, 10, 10), (60, 30, 30), (30, 0, 30), (9, 30, 9)],
 )
 def test_a_limit_lets_as_many_through_as_it_says(camera_hz, limit_hz, expected_hz):
-    """Of a camera whose images come up to 2 ms early or late."""
+    """The camera's images come up to 2 ms early or late."""
     rng, limit = np.random.default_rng(0), RateLimit()
     arrivals = np.arange(0, 60, 1 / camera_hz)
     arrivals += rng.uniform(-0.002, 0.002, arrivals.shape)
