@@ -349,7 +349,7 @@ def test_a_table_per_condition_a_picture_and_json(pairs, capsys):
     assert report["judged"] == {"auto": 2, "person": 0}
     assert (report["images"], report["settings"]["model"]) == (3, "x.onnx")
     rows = {(row["condition"], row["method"]): row for row in report["results"]}
-    assert len(rows) == 10
+    assert len(rows) == 12  # of 2 conditions and 6 methods
     assert rows["clean", "visible"]["ap50"].keys() == {"person", "car"}
     assert rows["clean", "visible"]["ap50"]["person"] == 0
     assert rows["clean", "visible"]["found"] == 0.5
