@@ -353,7 +353,7 @@ def test_a_table_per_condition_a_picture_and_json(pairs, capsys):
     assert rows["clean", "visible"]["ap50"].keys() == {"person", "car"}
     assert rows["clean", "visible"]["ap50"]["person"] == 0
     assert rows["clean", "visible"]["found"] == 0.5
-    assert read_image(pairs / "sheet.png").shape == (28 + 2 * 300, 5 * 400, 3)
+    assert read_image(pairs / "sheet.png").shape == (28 + 2 * 300, 6 * 400, 3)
 
 
 @pytest.mark.usefixtures("bright_spots")
