@@ -112,10 +112,11 @@ DETECTOR_OVERRIDES = (
     Argument(
         "detector_model",
         "",
-        "YOLO model that detects objects in the fused images. Empty: no detector.",
+        "YOLO model that detects objects in both cameras' images. Empty: no detector.",
         parameters=tuple(row for row in DETECTOR_PARAMETERS if row.name == "model"),
     ),
 )
+DETECTOR_INPUTS = {"detection": "fused/detection_image", "fused": "fused/image_raw"}
 SIM_TIME = _sets(
     "use_sim_time",
     "use_sim_time",
@@ -129,6 +130,13 @@ COMMON = (
     Argument("params_file", "{share}/config/fusion.yaml", "Parameters of fusion_node."),
     *FUSION_OVERRIDES,
     *DETECTOR_OVERRIDES,
+    Argument(
+        "detector_input",
+        "",
+        "The image that the detector gets: detection, which is made for it, or fused. "
+        "Empty: as in detector_params_file.",
+        ("", *DETECTOR_INPUTS),
+    ),
     Argument(
         "detector_params_file", "{share}/config/detector.yaml", "Parameters of detector_node."
     ),

@@ -31,6 +31,7 @@ from dreamif_model import ConfigError, DreamIFError
 from dreamif_ros.launching.arguments import (
     COMMON,
     DEMO,
+    DETECTOR_INPUTS,
     DETECTOR_OVERRIDES,
     FUSION_OVERRIDES,
     PLAYER,
@@ -105,6 +106,8 @@ def fusion_nodes(given: Given) -> list[Any]:
         )
         return [*notes, _node("fusion_node", given, [fusion_file, _typed(fusion)])]
     detector = parameters_of(DETECTOR_OVERRIDES, given) | _time(given)
+    if given["detector_input"]:
+        detector["image_topic"] = DETECTOR_INPUTS[given["detector_input"]]
     detector_file = check_file("detector_params_file", given["detector_params_file"])
     if together:
         files = [

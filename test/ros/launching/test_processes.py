@@ -87,6 +87,15 @@ def test_arguments_become_parameters_and_the_others_change_nothing(processes, gi
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "topic"), [("detection", "fused/detection_image"), ("fused", "fused/image_raw")]
+)
+def test_the_detectors_input(processes, given, text, topic):
+    given |= {"detector_model": "best.onnx", "detector_input": text}
+    _, detector = processes.fusion_nodes(given)
+    assert detector["parameters"][1] == {"model": "best.onnx", "image_topic": topic}
+
+
 def test_one_process_without_a_detector_is_said(processes, given):
     text, node = processes.fusion_nodes(given | {"one_process": "true"})
     assert text == "one_process has no effect without detector_model"
