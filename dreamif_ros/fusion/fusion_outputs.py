@@ -17,10 +17,10 @@ from std_msgs.msg import Header
 
 from dreamif_model import FusionResult
 from dreamif_model.dominance.overlay import dominance_overlay
-from dreamif_ros.node.publishing import JPEG, advertise, advertise_image, image_message
+from dreamif_ros.node.publishing import JPEG, OWN, advertise, advertise_image, image_message
 
 TOPIC = "fused/image_raw"
-Draw = Callable[[FusionResult], NDArray[Any]]
+Draw = Callable[[FusionResult], NDArray[Any] | None]  # None: there is no such image now
 
 
 class Listener(Protocol):
@@ -52,6 +52,10 @@ def _overlay(result: FusionResult) -> NDArray[Any]:
     return dominance_overlay(result.fused, result.dominance_infrared, result.dominance_visible)
 
 
+def _registered(result: FusionResult) -> NDArray[Any] | None:
+    return result.measured() if result.measured else None
+
+
 _IMAGES: dict[str, tuple[Draw, str]] = {  # by topic: the image and its encoding
     TOPIC: (_fused, "rgb8"),
     f"{TOPIC}/compressed": (_fused, JPEG),
@@ -59,11 +63,12 @@ _IMAGES: dict[str, tuple[Draw, str]] = {  # by topic: the image and its encoding
     "dominance/visible": (_dominance_visible, "32FC1"),
     "dominance/overlay": (_overlay, "bgr8"),
     "dominance/overlay/compressed": (_overlay, JPEG),
+    "infrared/registered": (_registered, OWN),
 }
 
 
 class FusionOutputs:
-    """Lifecycle publishers of the fused image, its camera_info and the dominance maps."""
+    """Lifecycle publishers of the fused image, its camera_info, the dominance maps and infrared."""
 
     def __init__(self, node: LifecycleNode) -> None:
         self._node = node
@@ -87,7 +92,10 @@ class FusionOutputs:
             if publisher.get_subscription_count():
                 started = time.perf_counter()
                 draw, encoding = _IMAGES[topic]
-                message = image_message(drawn(draw), encoding, header, quality)
+                image = drawn(draw)
+                if image is None:
+                    continue
+                message = image_message(image, encoding, header, quality)
                 encoded = time.perf_counter()
                 publisher.publish(message)
                 seconds["encode"] += encoded - started
