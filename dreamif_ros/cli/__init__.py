@@ -29,6 +29,7 @@ VERBS = (  # each a module of this package; only the one that is called is impor
     "summary",
     "benchmark",
     "view",
+    "doctor",
 )
 ROS_MODULES = ("rclpy", "sensor_msgs", "std_msgs", "diagnostic_msgs")  # only some verbs need them
 
