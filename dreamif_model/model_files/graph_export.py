@@ -126,7 +126,7 @@ def _names(info: GraphInfo) -> tuple[list[str], list[str]]:
     """Names of the file's inputs and outputs."""
     if info.whole:
         return ["infrared", "visible"], ["fused", "dominance"]
-    return ["phases"], ["fused", "dominance", "removed"]
+    return ["phases"], ["fused", "dominance", "removed", "restored"]
 
 
 def _onnx(module: nn.Module, example: tuple[Tensor, ...], info: GraphInfo) -> bytes:

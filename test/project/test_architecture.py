@@ -131,6 +131,13 @@ def test_what_fuses_on_a_cpu_loads_no_torch(module):
     assert "torch" not in loads(module)
 
 
+@pytest.mark.parametrize("module", modules("dreamif_ros.launching"))
+def test_launch_files_need_nothing_that_pip_installs(module):
+    """``ros2 launch`` runs in the Python of the ROS installation, not in that of the nodes."""
+    beside_ros = {"openvino", "rosbags", "safetensors", "simplejpeg", "torch", "tqdm"}
+    assert not beside_ros & loads(module)
+
+
 def test_the_walk_through_others_sees_torch():
     assert "torch" in loads("dreamif_model.benchmark.complexity")
     assert "torch" not in {n.split(".")[0] for n in imports("dreamif_model.training.watch", False)}

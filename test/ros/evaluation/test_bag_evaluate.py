@@ -333,7 +333,10 @@ class TestFrames:
         assert 0.25 <= found.detections["visible"]["confidence"] <= 1
         assert "boxes" in found.film[0].pictures
         ((_, message),) = read_bag(found.fused_bag)["/detections"]
-        assert len(message.detections) == row.detections["fused"]
+        assert len(message.detections) == row.detections["detection_image"]
+        ((_, recorded),) = read_bag(found.fused_bag)["/fused/detection_image"]
+        expected = FusionPipeline("average", "cpu").fuse(visible, infrared, detection_image=True)
+        np.testing.assert_array_equal(decode_visible(recorded), expected.detection_image)
 
 
 class TestCameras:
