@@ -16,7 +16,7 @@ from dreamif_model import Calibration, ConfigError, ImageError
 from dreamif_model.arrays import GrayImage
 from dreamif_model.cameras import Both
 from dreamif_model.image_files import write_image
-from dreamif_model.output_files import unfinished_folder, write_whole
+from dreamif_model.output_files import naming, unfinished_folder, write_whole
 from dreamif_model.registration.warp import Registrar, Warp, resize
 from dreamif_model.thermal import ThermalConfig, ThermalNormalizer
 from dreamif_model.training.data import DataSet
@@ -117,7 +117,7 @@ def written_pairs(
 
     Args:
         footage: Which pairs.
-        out: The weights that are to be made; :func:`training_folder` exists, the pairs are in it.
+        out: The weights that are to be made; the pairs are in a new folder beside them.
         keep: A new folder for the pairs.
         progress: Wraps the iterations, to show how far they are.
 
@@ -125,7 +125,7 @@ def written_pairs(
         BagError: A recording cannot be read, or has too few pairs.
         ConfigError: The calibration cannot be used.
     """
-    with unfinished_folder(keep or training_folder(out) / "pairs") as unfinished:
+    with unfinished_folder(keep or out) as unfinished:
         pairs = unfinished / "pairs"
         sets = [_write_set(footage, name, pairs / name, progress) for name in footage.bags]
         if keep:
@@ -160,8 +160,10 @@ def adapt(
         ConfigError: Settings cannot be used, or the checkpoint is of other recordings.
         WeightsError: The checkpoint cannot be used, or the result has no finite values.
     """
-    folder = training_folder(out)
     config = fine_tuning(variant, tuple(one.data() for one in sets), **settings)
+    folder = training_folder(out)
+    with naming(folder):
+        folder.mkdir(exist_ok=True)
     _begin(folder, [one.record() for one in sets])
     weights = train(config, folder, threads, command)
     return weights, compare_with_packaged(config, weights)

@@ -177,7 +177,6 @@ def _check_outputs(options: argparse.Namespace) -> None:
         raise ConfigError(f"--keep-pairs {kept} exists already: name a new folder")
     if kept:
         make_folder("--keep-pairs", kept.parent)
-    make_folder("--out", folder)
 
 
 def _print(one: RecordedSet) -> None:

@@ -9,21 +9,25 @@ import torch
 from helpers.bag_files import Street, street_messages, write_bag
 
 from dreamif_model import FusionPipeline
+from dreamif_model.cameras import Both
 from dreamif_model.image_files import read_image
 from dreamif_model.model_files.checkpoints import load_network
 from dreamif_model.registration.calibration_file import write_calibration
 from dreamif_model.registration.geometry import Homography
 from dreamif_model.registration.warp import Calibration
-from dreamif_model.thermal import ThermalNormalizer
+from dreamif_model.thermal import ThermalConfig, ThermalNormalizer
 from dreamif_model.training import run as training
 from dreamif_model.training.data import DataSet
 from dreamif_model.training.fine_tuning import PACKAGED, fine_tuning
-from dreamif_ros.adaptation import covered_window, training_folder
+from dreamif_ros import adaptation
+from dreamif_ros.adaptation import Footage, covered_window, training_folder, written_pairs
 from dreamif_ros.bag import read_pairs
+from dreamif_ros.bag.recorded_pairs import PairingOptions
 from dreamif_ros.cli import main
 
 SIZE = (96, 72)  # of the street
 STEPS = 12
+NO_BETTER = {"clean": {"packaged": {"loss": 1.0}, "adapted": {"loss": 1.0}}}
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +113,6 @@ def test_the_weights_are_what_a_pipeline_takes(bag, adapted):
 def test_nothing_but_the_training_is_left_beside_the_weights(adapted):
     left = {path.name for path in adapted.parent.iterdir()}
     assert left == {"mine.safetensors", "mine.json", "mine_training", "pairs"}
-    assert not list(training_folder(adapted).glob(".unfinished*"))
 
 
 def test_a_worse_result_is_refused(bag, tmp_path, capsys):
@@ -124,7 +127,7 @@ def test_a_worse_result_is_refused(bag, tmp_path, capsys):
     assert loss["clean", "adapted"] + loss["noisy", "adapted"] > packaged + 1
     assert told.err.count("\n") == 1
     assert re.search(rf"mine\.safetensors was not written: .* {packaged:.3f}\d? of", told.err)
-    assert not list(training_folder(out).glob(".unfinished*"))
+    assert list(tmp_path.iterdir()) == [training_folder(out)]
 
 
 def test_a_second_call_resumes_with_the_same_recordings_only(bag, tmp_path, monkeypatch, capsys):
@@ -136,8 +139,9 @@ def test_a_second_call_resumes_with_the_same_recordings_only(bag, tmp_path, monk
         return original(run, *batch)
 
     monkeypatch.setattr(training._Run, "_train_step", count)
-    adapt(bag, "--out", out, "--steps", 2)
-    adapt(bag, "--out", out, "--steps", 4)
+    monkeypatch.setattr(adaptation, "compare_with_packaged", lambda *_: NO_BETTER)
+    assert adapt(bag, "--out", out, "--steps", 2) == 1
+    assert adapt(bag, "--out", out, "--steps", 4) == 1
     assert steps == [0, 1, 2, 3]
     saved = torch.load(training_folder(out) / training.CHECKPOINT, weights_only=True)
     assert saved["step"] == 4
@@ -150,15 +154,19 @@ def test_a_second_call_resumes_with_the_same_recordings_only(bag, tmp_path, monk
 def test_what_registered_infrared_does_not_reach_is_cut_off(bag, tmp_path):
     """Infrared lies 16 pixels to the right of the visible image, and 8 below it."""
     shift = Homography(np.array([[1.0, 0, 16], [0, 1, 8], [0, 0, 1]]))
-    calibration, kept = tmp_path / "calibration.yaml", tmp_path / "pairs"
-    write_calibration(calibration, Calibration(shift, SIZE, SIZE))
-    options = ("--calibration", calibration, "--keep-pairs", kept, "--steps", 1, "--pairs", 20)
-    adapt(bag, "--out", tmp_path / "mine.safetensors", *options)
-    for number, (infrared, visible) in enumerate(chosen(bag, 20)):
-        image = read_image(kept / "street" / "ir" / f"{number:05d}.png")
-        assert np.array_equal(image, infrared[:64, :80])
-        image = read_image(kept / "street" / "vi" / f"{number:05d}.png")
-        assert np.array_equal(image, visible[8:, 16:])
+    calibration, out = tmp_path / "calibration.yaml", tmp_path / "mine.safetensors"
+    write_calibration(Calibration(shift, SIZE, SIZE), calibration)
+    footage = Footage(
+        {"street": bag}, Both(None, None), PairingOptions(), calibration, ThermalConfig(), 20
+    )
+    with written_pairs(footage, out) as (written,):
+        assert written.size == (80, 64)
+        for number, (infrared, visible) in enumerate(chosen(bag, 20)):
+            image = read_image(written.folder / "ir" / f"{number:05d}.png")
+            assert np.array_equal(image, infrared[:64, :80])
+            image = read_image(written.folder / "vi" / f"{number:05d}.png")
+            assert np.array_equal(image, visible[8:, 16:])
+    assert list(tmp_path.iterdir()) == [calibration]
 
 
 def test_a_window_has_no_pixel_that_is_not_covered():
@@ -215,7 +223,7 @@ def test_what_cannot_be_is_refused_in_one_line(
     told = capsys.readouterr().err
     assert words in told
     assert told.count("\n") == 1
-    assert not (tmp_path / "mine.safetensors").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.safetensors"]
 
 
 def test_a_recording_that_is_too_short_is_refused(tmp_path, capsys):
