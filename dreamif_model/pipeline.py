@@ -31,6 +31,8 @@ class FusionResult:
         dominance_visible: (H, W) float32 in [0, 1], likewise.
         timings: seconds of each stage: ``normalize``, ``warp``, ``infer``.
         alignment: how well the edges of both images agree, in [-1, 1]; None if not asked for.
+        detection_image: (H, W, 3) RGB, uint8, made for detectors; None if not asked for. Of one
+            camera alone it is the fused image.
     """
 
     fused: RgbImage
@@ -38,6 +40,7 @@ class FusionResult:
     dominance_visible: FloatImage
     timings: dict[str, float]
     alignment: float | None = None
+    detection_image: RgbImage | None = None
 
 
 class FusionPipeline:
@@ -95,6 +98,7 @@ class FusionPipeline:
         visible: NDArray[np.generic],
         infrared: NDArray[np.generic],
         score_alignment: bool = False,
+        detection_image: bool = False,
     ) -> FusionResult:
         """Fuse one pair of images of the same moment.
 
@@ -105,6 +109,8 @@ class FusionPipeline:
             visible: (H, W, 3) RGB or (H, W) gray, uint8.
             infrared: (h, w) uint8 or uint16 counts, or float32 °C.
             score_alignment: also measure how well the edges of both images agree.
+            detection_image: also make the picture in which a detector finds more: see
+                :mod:`dreamif_model.detection_image`.
 
         Returns:
             Arrays of the visible image's size.
@@ -118,7 +124,7 @@ class FusionPipeline:
         normalized_at = time.perf_counter()
         registered, coverage = self._register(normalized, pixels.shape)
         registered_at = time.perf_counter()
-        output = self.engine.fuse(pixels, registered, coverage)
+        output = self.engine.fuse(pixels, registered, coverage, detection_image)
         return FusionResult(
             fused=output.fused,
             dominance_infrared=output.dominance[0],
@@ -129,6 +135,7 @@ class FusionPipeline:
                 "infer": time.perf_counter() - registered_at,
             },
             alignment=_score(pixels, registered, coverage) if score_alignment else None,
+            detection_image=output.detection_image,
         )
 
     def visible_alone(self, visible: NDArray[np.generic]) -> FusionResult:
@@ -146,7 +153,7 @@ class FusionPipeline:
         pixels = _checked_visible(visible)
         rgb = pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
         nothing = np.zeros(pixels.shape[:2], np.float32)
-        return FusionResult(rgb, nothing, nothing + 1, {})
+        return FusionResult(rgb, nothing, nothing + 1, {}, detection_image=rgb)
 
     def infrared_alone(
         self, infrared: NDArray[np.generic], visible_shape: tuple[int, ...] | None = None
@@ -178,7 +185,7 @@ class FusionPipeline:
             "warp": time.perf_counter() - normalized_at,
         }
         rgb = np.asarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB), np.uint8)
-        return FusionResult(rgb, reach, np.zeros_like(reach), timings)
+        return FusionResult(rgb, reach, np.zeros_like(reach), timings, detection_image=rgb)
 
     def register(self, calibration: Calibration) -> None:
         """Use another calibration from the next frame on.

@@ -43,16 +43,20 @@ class Fuser:
         self._scored_s = 0.0
 
     def fuse(
-        self, images: DecodedImages, visible_shape: tuple[int, int] | None
+        self,
+        images: DecodedImages,
+        visible_shape: tuple[int, int] | None,
+        detection_image: bool = False,
     ) -> FusionResult | None:
         """Fuse both, or take the healthier camera alone; None if neither is usable.
 
         visible_shape: (height, width) that infrared alone is laid on, if known.
+        detection_image: whether the picture for detectors is wanted, too.
         """
         mode = choose_mode(Both.make(lambda camera: self._severity(camera, images)))
         infrared, visible = images
         if mode is FusionMode.FUSED and infrared is not None and visible is not None:
-            return self._fuse_both(infrared, visible)
+            return self._fuse_both(infrared, visible, detection_image)
         self.accept(images)
         if mode is FusionMode.VISIBLE_ONLY and visible is not None:
             return self._pipeline.visible_alone(visible)
@@ -72,13 +76,15 @@ class Fuser:
         moved_s = self._watches[camera.other].moved_s
         return severity(self._watches[camera].doubt(time.monotonic(), moved_s))
 
-    def _fuse_both(self, infrared: NDArray[Any], visible: NDArray[Any]) -> FusionResult:
+    def _fuse_both(
+        self, infrared: NDArray[Any], visible: NDArray[Any], detection_image: bool
+    ) -> FusionResult:
         """Fuse both, or take the visible image alone if they do not fit each other."""
         score = time.monotonic() - self._scored_s >= SCORE_PERIOD_S
         try:
             if self._infos.fault:
                 raise ImageError(self._infos.fault)
-            result = self._pipeline.fuse(visible, infrared, score_alignment=score)
+            result = self._pipeline.fuse(visible, infrared, score, detection_image)
         except ImageError as error:
             self._refuse(Camera.INFRARED, str(error))
             return self._pipeline.visible_alone(visible)
