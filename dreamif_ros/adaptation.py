@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dreamif_model import Calibration, ConfigError, ImageError
+from dreamif_model import Calibration, ConfigError, ImageError, WeightsError
 from dreamif_model.arrays import GrayImage
 from dreamif_model.cameras import Both
 from dreamif_model.image_files import write_image
@@ -20,7 +20,12 @@ from dreamif_model.output_files import naming, unfinished_folder, write_whole
 from dreamif_model.registration.warp import Registrar, Warp, resize
 from dreamif_model.thermal import ThermalConfig, ThermalNormalizer
 from dreamif_model.training.data import DataSet
-from dreamif_model.training.fine_tuning import Figures, compare_with_packaged, fine_tuning
+from dreamif_model.training.fine_tuning import (
+    Figures,
+    compare_with_packaged,
+    fine_tuning,
+    total_losses,
+)
 from dreamif_model.training.run import CHECKPOINT, train
 from dreamif_ros.bag.recorded_pairs import PairingOptions
 from dreamif_ros.bag.storage import BagError
@@ -30,7 +35,7 @@ from dreamif_ros.evaluation.recorded_cameras import RecordedCameras, open_camera
 from dreamif_ros.json_file import plain, write_json
 
 MIN_PAIRS = 20  # of each recording
-HELD_OUT = 10  # the last pair of so many is held out
+HELD_OUT = 10  # one pair in so many is held out: the last ones
 MIN_SIDE = 64  # pixels
 STATE = "recordings.json"  # in the folder of the training: what it was begun with
 
@@ -170,7 +175,24 @@ def adapt(
 
 
 def publish(weights: Path, figures: Figures, out: Path) -> None:
-    """Write the weights and, beside them, how they were trained and judged."""
+    """Write the weights and, beside them, how they were trained and judged.
+
+    Args:
+        weights: Of :func:`adapt`.
+        figures: Of :func:`adapt`.
+        out: The file to write, ``.safetensors``.
+
+    Raises:
+        WeightsError: The clean and the noisy loss together are not lower than those of the
+            packaged weights.
+    """
+    loss = total_losses(figures)
+    if not loss["adapted"] < loss["packaged"]:  # NaN is refused too
+        raise WeightsError(
+            f"{out} was not written: clean and noisy loss together are {loss['adapted']:.4f}, no "
+            f"better than {loss['packaged']:.4f} of the packaged weights; train longer with the "
+            "same command, or record more of what is to be fused"
+        )
     record = json.loads(weights.with_suffix(".json").read_text())
     record["config"]["initial_weights"] = Path(record["config"]["initial_weights"]).name
     recordings = json.loads((weights.parent / STATE).read_text())["recordings"]

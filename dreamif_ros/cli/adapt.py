@@ -11,15 +11,14 @@ from typing import Any
 
 from tqdm import tqdm
 
-from dreamif_model import ConfigError, WeightsError
+from dreamif_model import ConfigError
 from dreamif_model.cameras import Both
 from dreamif_model.comparison import OWN_CLEAN
 from dreamif_model.device import cuda_is_here
-from dreamif_model.training.fine_tuning import LOSS, METRICS, PACKAGED, Figures, total_losses
+from dreamif_model.training.fine_tuning import LOSS, METRICS, PACKAGED, Figures
 from dreamif_model.training.run import CHECKPOINT
 from dreamif_model.training.train_config import check_setting
 from dreamif_ros.adaptation import (
-    HELD_OUT,
     MIN_PAIRS,
     STATE,
     Footage,
@@ -63,11 +62,11 @@ def add_parser(verbs: Any) -> None:
         "adapt",
         help="fine-tune a variant on recordings of your own cameras",
         description="Fine-tune packaged weights on recordings of one pair of cameras. The images "
-        f"are paired, normalized and registered as the node would; the last one in {HELD_OUT} "
-        "pairs of each recording is held out. FILE is written where its loss on these pairs, clean "
-        "and noisy together, is lower than that of the packaged weights; otherwise the exit status "
-        "is 1. Checkpoints and log are in a folder beside it, FILE without suffix and with "
-        "_training: a second call resumes there.",
+        "are paired, normalized and registered as the node would; the last tenth of each "
+        "recording's pairs is held out. FILE is written if the loss on these pairs, clean and "
+        "noisy together, is lower than that of the packaged weights; otherwise the exit status is "
+        "1. Checkpoints and log are in a folder beside it: FILE_training, without the suffix. A "
+        "second call resumes there.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -150,13 +149,6 @@ def run(options: argparse.Namespace) -> int:
             **{name: getattr(options, name) for name in SETTINGS},
         )
     print(_table(figures), end="")
-    loss = total_losses(figures)
-    if not loss["adapted"] < loss["packaged"]:
-        raise WeightsError(
-            f"{options.out} was not written: clean and noisy loss together are "
-            f"{loss['adapted']:.4f}, no better than {loss['packaged']:.4f} of the packaged "
-            "weights; train longer with the same command, or record more of what is to be fused"
-        )
     publish(weights, figures, options.out)
     print(f"weights: {options.out}")
     return 0
