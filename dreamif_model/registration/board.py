@@ -75,10 +75,9 @@ class Board:
 
         What is dark on the board may be bright in infrared, so the negative is searched too.
         """
-        gray = (
-            image if image.dtype == np.uint8 else np.rint(image.clip(0, 1) * 255).astype(np.uint8)
-        )
-        for seen in (gray, 255 - gray):
+        shares = image if image.dtype == np.uint8 else np.rint(image.clip(0, 1) * 255)
+        gray = shares.astype(np.uint8)
+        for seen in (gray, np.invert(gray)):
             found = self._search(seen)
             if found is not None:
                 return found

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from dreamif_model.arrays import FloatImage, Points, Size
 from dreamif_model.cameras import Both
@@ -18,6 +19,7 @@ from dreamif_model.registration.geometry import CameraPair, Homography, Intrinsi
 
 MIN_LENS_PAIRS = 8
 MAX_LENS_ERROR_PX = 1.0  # root mean square of a lens that is estimated
+MIN_TURN_DEG = 15.0  # between two of the board's planes: parallel ones do not tell a focal length
 MAX_FOCAL_DOUBT = 0.01  # standard deviation of a focal length, relative to it
 MIN_COVERAGE = 0.1  # of the visible image, by the hull of all points
 MAX_RESIDUAL = 0.005  # of the diagonal of the image in which it is measured
@@ -59,7 +61,7 @@ def estimate_lens(board: Board, points: Points, size: Size) -> Intrinsics:
         raise CalibrationError(
             f"pairs in which both cameras see the board: {len(points)}, needed {MIN_LENS_PAIRS}"
         )
-    error, matrix, distortion, _, _, doubts, *_ = cv2.calibrateCameraExtended(
+    error, matrix, distortion, turns, _, doubts, *_ = cv2.calibrateCameraExtended(
         [board.points] * len(points),
         list(points.astype(np.float32)),
         size,
@@ -67,6 +69,11 @@ def estimate_lens(board: Board, points: Points, size: Size) -> Intrinsics:
         np.zeros(5),
         flags=cv2.CALIB_FIX_K3,
     )
+    if not _widest_turn(turns) >= MIN_TURN_DEG:
+        raise CalibrationError(
+            f"all boards are within {_widest_turn(turns):.0f} degrees of each other (needed "
+            f"{MIN_TURN_DEG:g}): tilt the board in several directions"
+        )
     doubt = float((doubts.ravel()[:2] / np.diag(matrix)[:2]).max())
     if not doubt <= MAX_FOCAL_DOUBT:
         raise CalibrationError(
@@ -76,6 +83,12 @@ def estimate_lens(board: Board, points: Points, size: Size) -> Intrinsics:
     if not error <= MAX_LENS_ERROR_PX:
         raise CalibrationError(f"no lens fits the points: they are off by {error:.1f} pixels")
     return Intrinsics(size, np.asarray(matrix, np.float64), tuple(distortion.ravel()[:5].tolist()))
+
+
+def _widest_turn(turns: Sequence[NDArray[Any]]) -> float:
+    """The largest angle, in degrees, between the normals of boards turned by these vectors."""
+    normals = np.array([cv2.Rodrigues(turn)[0][:, 2] for turn in turns])
+    return math.degrees(math.acos(np.clip((normals @ normals.T).min(), -1, 1)))
 
 
 def fit_plane(

@@ -94,10 +94,10 @@ def from_board(footage: Footage, task: BoardTask) -> Calibrated:
             f"--distance needs both lenses ({unknown}): give {' and '.join(LENS_OPTIONS)}"
         )
     lines = [
-        f"board {task.board}: found in {seen.found.infrared} infrared and {seen.found.visible} "
-        f"visible images of {seen.tried} pairs ({footage.available} available)",
+        f"board {task.board}: infrared {seen.found.infrared}, visible {seen.found.visible}, both "
+        f"{len(seen.points.visible)} of {seen.tried} pairs, chosen from {footage.available}",
         *(f"{camera} lens: {source}" for camera, source in sources.items()),
-        *_geometry_lines(fit.geometry, len(seen.points.visible)),
+        *_geometry_lines(fit.geometry),
         _residual_line(fit),
     ]
     calibration = _calibration(footage, fit.geometry, fit.residual_px)
@@ -144,7 +144,8 @@ def _calibration(
     offset = footage.clock_offset
     return Calibration(
         geometry,
-        *footage.sizes,
+        footage.sizes.infrared,
+        footage.sizes.visible,
         None if offset is None else round(offset.seconds, 4),
         round(residual_px, 3),
     )
@@ -166,17 +167,17 @@ def _numbers(fit: BoardFit[Any], seen: Sightings) -> dict[str, Any]:
     }
 
 
-def _geometry_lines(geometry: Homography | CameraPair, pairs: int) -> list[str]:
+def _geometry_lines(geometry: Homography | CameraPair) -> list[str]:
     if isinstance(geometry, CameraPair):
         moved = " ".join(f"{value:.4f}" for value in geometry.translation)
         return [
-            f"rotation from the visible camera to the infrared one, from {pairs} pairs:",
+            "rotation from the visible camera to the infrared one:",
             *_rows(geometry.rotation),
             f"translation: {moved} m; the calibration is for {geometry.distance_m:g} m",
         ]
     straight = "" if geometry.infrared is geometry.visible is None else ", without distortion"
     return [
-        f"homography, infrared pixel to visible pixel{straight}, from {pairs} pairs:",
+        f"homography, infrared pixel to visible pixel{straight}:",
         *_rows(geometry.matrix),
     ]
 
