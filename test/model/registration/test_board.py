@@ -228,16 +228,17 @@ class TestLensesOfAHomography:
             Registrar(calibration)
 
 
-class TestCommand:
-    @pytest.fixture(scope="class")
-    def files(self, images, tmp_path_factory):
-        root = tmp_path_factory.mktemp("pairs")
-        for name, camera in zip(("ir", "vi"), images, strict=True):
-            (root / name).mkdir()
-            for i, image in enumerate(camera):
-                write_image(root / name / f"{i}.png", image)
-        return ["--ir", str(root / "ir"), "--vi", str(root / "vi")]
+@pytest.fixture(scope="module")
+def files(images, tmp_path_factory):
+    root = tmp_path_factory.mktemp("pairs")
+    for name, camera in zip(("ir", "vi"), images, strict=True):
+        (root / name).mkdir()
+        for i, image in enumerate(camera):
+            write_image(root / name / f"{i}.png", image)
+    return ["--ir", str(root / "ir"), "--vi", str(root / "vi")]
 
+
+class TestCommand:
     def test_lenses_and_a_homography(self, files, tmp_path, capfd):
         out, report = tmp_path / "c.yaml", tmp_path / "c.json"
         options = ["--board", "6x5", "--out", str(out), "--json", str(report)]
