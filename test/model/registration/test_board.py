@@ -1,16 +1,18 @@
 """Boards of known pose before known cameras, against projectPoints, and `calibrate --board`."""
 
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import yaml
+from helpers.bag_files import write_pairs
 from helpers.boards import BOARD, COLOR, RIG, THERMAL, pairs, poses
 
 from dreamif_model.cameras import Both
 from dreamif_model.errors import CalibrationError, ConfigError
-from dreamif_model.image_files import write_image
+from dreamif_model.image_files import find_pairs, write_image
 from dreamif_model.registration.board import Board, find_boards
 from dreamif_model.registration.board_estimate import estimate_lens, fit_cameras, fit_plane
 from dreamif_model.registration.calibration_file import read_calibration, write_calibration
@@ -262,6 +264,18 @@ class TestCommand:
         found = read_calibration(out).geometry.to_infrared(projected(COLOR, points))
         truth = projected(THERMAL, points @ RIG.rotation.T + RIG.translation)
         np.testing.assert_allclose(found, truth, atol=1.5)
+
+    def test_from_a_bag(self, files, tmp_path, capfd):
+        """All pairs, not the six that edges take; the homography of the files."""
+        _, infrared, _, visible = files
+        write_pairs(find_pairs(Path(infrared), Path(visible)), 15, tmp_path / "bag")
+        found = {}
+        for name, source in (("files", files), ("bag", [str(tmp_path / "bag")])):
+            out = tmp_path / f"{name}.yaml"
+            assert cli.main(["calibrate", *source, "--board", "6x5", "--out", str(out)]) == 0
+            found[name] = read_calibration(out).geometry.matrix
+        np.testing.assert_allclose(found["bag"], found["files"], rtol=1e-6)
+        assert "both 10 of 10 pairs" in capfd.readouterr().out
 
     def test_distance_needs_lenses(self, images, tmp_path, capfd):
         for name, camera in zip(("ir", "vi"), images, strict=True):
