@@ -112,13 +112,13 @@ class TestFind:
 class TestLens:
     @pytest.mark.parametrize("name", ["infrared", "visible"])
     def test_recovered(self, seen, name):
-        """Focal lengths to 1 %; pixels of the board's rays to a pixel of the true lens's."""
+        """Focal lengths to 1 %; what it projects, to 1.2 pixels (the centre moves too)."""
         truth = getattr(KNOWN, name)
         found = estimate_lens(BOARD, getattr(seen.points, name), truth.size)
         np.testing.assert_allclose(np.diag(found.matrix), np.diag(truth.matrix), rtol=0.01)
         np.testing.assert_allclose(found.distortion[:2], truth.distortion[:2], atol=0.03)
         rays = np.stack(np.meshgrid([-0.3, 0.0, 0.3], [-0.2, 0.0, 0.2]), -1).reshape(-1, 2)
-        np.testing.assert_allclose(found.project(rays), truth.project(rays), atol=2)
+        np.testing.assert_allclose(found.project(rays), truth.project(rays), atol=1.2)
 
     def test_refuses_few_pairs_and_poses_that_are_alike(self, seen):
         with pytest.raises(CalibrationError, match="see the board: 7, needed 8"):
@@ -135,7 +135,7 @@ class TestLens:
 
 class TestPlane:
     def test_known_lenses_recover_the_homography(self, seen):
-        """One pair of a plane: half a pixel where the board is, two in the image's corners."""
+        """From one pair: 0.2 pixels at the board, and a pixel in the image's corners."""
         points = seen.points.map(lambda pixels: pixels[:1])
         found = fit_plane(points, KNOWN, COLOR.size)
         assert found.held_out_px is None
@@ -143,7 +143,7 @@ class TestPlane:
         truth = Homography(plane_homography(*next(iter(poses()))), *KNOWN)
         corners = np.array([[60, 40], [340, 40], [60, 260], [340, 260]], np.float64)
         moved = found.geometry.to_infrared(corners)
-        np.testing.assert_allclose(moved, truth.to_infrared(corners), atol=2)
+        np.testing.assert_allclose(moved, truth.to_infrared(corners), atol=1)
         bent = fit_plane(points, UNKNOWN, COLOR.size)
         assert bent.median_px > 3 * found.median_px
 
@@ -256,14 +256,14 @@ class TestCommand:
         assert f"{numbers['held_out_px']:.2f} in pairs held out" in printed
 
     def test_both_cameras_at_a_distance(self, files, tmp_path):
-        """Everything from the board: points 1 m away are found to a pixel."""
+        """Everything from the board: points 1 m away are found to 1.2 pixels."""
         out = tmp_path / "c.yaml"
         options = ["--board", "6x5:0.03", "--distance", "1", "--out", str(out)]
         assert cli.main(["calibrate", *files, *options]) == 0
         points = np.array([[0.0, 0, 1], [0.2, 0.1, 1], [-0.2, 0.15, 1]])
         found = read_calibration(out).geometry.to_infrared(projected(COLOR, points))
         truth = projected(THERMAL, points @ RIG.rotation.T + RIG.translation)
-        np.testing.assert_allclose(found, truth, atol=1.5)
+        np.testing.assert_allclose(found, truth, atol=1.2)
 
     def test_from_a_bag(self, files, tmp_path, capfd):
         """All pairs, not the six that edges take; the homography of the files."""
