@@ -37,7 +37,8 @@ class Calibration:
         visible_size: (width, height) in pixels.
         clock_offset_s: seconds to add to infrared stamps to be on the visible camera's clock;
             None if not measured.
-        residual_px: distance of independent estimates in visible pixels; None if not measured.
+        residual_px: distance of independent estimates, or of a board's corners, in visible pixels;
+            None if not measured.
 
     Raises:
         ConfigError: a size is below 1 pixel.
@@ -100,6 +101,7 @@ class Registrar:
             raise ConfigError(f"feather_px must be 0 pixels or more, got {feather_px}")
         self.calibration, self.feather_px = calibration, feather_px
         self._warp: Warp | None = None
+        _check_lens_sizes(calibration)
         _check_overlap(calibration)
 
     def warp(self, infrared_shape: tuple[int, ...], visible_shape: tuple[int, ...]) -> Warp:
@@ -175,6 +177,18 @@ class Warp:
                 borderValue=outside,
             )
         )
+
+
+def _check_lens_sizes(calibration: Calibration) -> None:
+    """ConfigError if a camera's intrinsics are for images of another size than calibrated."""
+    for camera in Camera:
+        lens = getattr(calibration.geometry, camera.value)
+        size = getattr(calibration, f"{camera.value}_size")
+        if lens and lens.size != size:
+            raise ConfigError(
+                f"the {camera} camera's intrinsics are for {lens.size[0]}x{lens.size[1]}, but the "
+                f"calibration is for {size[0]}x{size[1]}: calibrate both at one size"
+            )
 
 
 def _check_overlap(calibration: Calibration) -> None:
