@@ -29,10 +29,15 @@ def check_device_name(name: str) -> None:
         raise ConfigError(f"unknown device {name!r}: choose auto, cpu, cuda or cuda:N")
 
 
+def has_nvidia_driver() -> bool:
+    """Whether the driver of an NVIDIA card is loaded, on Linux."""
+    return any(path.exists() for path in _NVIDIA)
+
+
 @cache
 def cuda_is_here() -> bool:
     """Whether torch can use an NVIDIA card; torch is imported only if there is a driver."""
-    if sys.platform.startswith("linux") and not any(path.exists() for path in _NVIDIA):
+    if sys.platform.startswith("linux") and not has_nvidia_driver():
         return False
     try:
         import torch

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,7 +16,7 @@ from dreamif_model.arrays import ByteImage, FloatImage, GrayImage, RgbImage, to_
 from dreamif_model.engine import FusionEngine
 from dreamif_model.errors import ImageError
 from dreamif_model.registration.alignment import alignment_score
-from dreamif_model.registration.warp import Calibration, Registrar, resize
+from dreamif_model.registration.warp import Calibration, Registrar, resize, resize_nearest
 from dreamif_model.thermal import ThermalConfig, ThermalNormalizer
 
 WARM_UP_SHAPE = (480, 640)
@@ -33,6 +35,9 @@ class FusionResult:
         alignment: how well the edges of both images agree, in [-1, 1]; None if not asked for.
         detection_image: (H, W, 3) RGB, uint8, made for detectors; None if not asked for. Of one
             camera alone it is the fused image.
+        measured: makes what infrared measured at each visible pixel: (H, W) in the camera's unit
+            and type, each value that of the nearest infrared pixel; NaN, or 0 in whole numbers,
+            where nothing was measured. None for the visible image alone.
     """
 
     fused: RgbImage
@@ -41,6 +46,7 @@ class FusionResult:
     timings: dict[str, float]
     alignment: float | None = None
     detection_image: RgbImage | None = None
+    measured: Callable[[], NDArray[Any]] | None = None
 
 
 class FusionPipeline:
@@ -136,6 +142,7 @@ class FusionPipeline:
             },
             alignment=_score(pixels, registered, coverage) if score_alignment else None,
             detection_image=output.detection_image,
+            measured=self._measured(normalized.shape, pixels.shape),
         )
 
     def visible_alone(self, visible: NDArray[np.generic]) -> FusionResult:
@@ -185,7 +192,14 @@ class FusionPipeline:
             "warp": time.perf_counter() - normalized_at,
         }
         rgb = np.asarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB), np.uint8)
-        return FusionResult(rgb, reach, np.zeros_like(reach), timings, detection_image=rgb)
+        return FusionResult(
+            rgb,
+            reach,
+            np.zeros_like(reach),
+            timings,
+            detection_image=rgb,
+            measured=self._measured(normalized.shape, shape),
+        )
 
     def register(self, calibration: Calibration) -> None:
         """Use another calibration from the next frame on.
@@ -228,6 +242,16 @@ class FusionPipeline:
             return resize(infrared, shape[:2]), None
         warp = self._registrar.warp(infrared.shape, shape)
         return warp(infrared), None if warp.covers_all else warp.coverage
+
+    def _measured(
+        self, infrared_shape: tuple[int, ...], shape: tuple[int, ...]
+    ) -> Callable[[], NDArray[Any]]:
+        """What was measured in the frame just normalized, laid on the visible pixels."""
+        measured = self.normalizer.measured
+        if self._registrar is None:
+            return lambda: resize_nearest(measured(), shape)
+        warp = self._registrar.warp(infrared_shape, shape)
+        return lambda: warp.nearest(measured())
 
 
 def _score(

@@ -21,6 +21,7 @@ from dreamif_model.yaml_file import read_yaml
 
 OPTIONAL = ("clock_offset_s", "residual_px")
 HOMOGRAPHY_KEYS = ("model", "infrared_size", "visible_size", "homography")
+LENSES = ("infrared", "visible")  # optional beside a homography
 CAMERAS_KEYS = ("model", "infrared", "visible", "rotation", "translation", "distance_m")
 FROM_TOPIC = "camera_info"  # in place of a file: what the camera's driver publishes
 HEADER = f"# How an infrared image lies on the visible one; {TEXT_MARK}"
@@ -43,7 +44,7 @@ def read_calibration(path: Path, topics: Mapping[Camera, Intrinsics] | None = No
     try:
         model = content.get("model")
         if model == "homography":
-            return _read_homography(content)
+            return _read_homography(content, path.parent, topics or {})
         if model == "cameras":
             return _read_cameras(content, path.parent, topics or {})
         raise ConfigError(f"model is {shown(model)}, expected homography or cameras")
@@ -67,6 +68,8 @@ def write_calibration(calibration: Calibration, path: Path) -> None:
             "visible_size": list(calibration.visible_size),
             "homography": geometry.matrix.tolist(),
         }
+        lenses = {name: getattr(geometry, name) for name in LENSES}
+        content |= {name: _intrinsics_content(lens) for name, lens in lenses.items() if lens}
     else:
         content = {
             "model": "cameras",
@@ -90,10 +93,17 @@ def read_intrinsics(path: Path) -> Intrinsics:
         raise ConfigError(f"{path}: {error}") from error
 
 
-def _read_homography(content: dict[str, Any]) -> Calibration:
-    _check_keys(content, HOMOGRAPHY_KEYS)
+def _read_homography(
+    content: dict[str, Any], folder: Path, topics: Mapping[Camera, Intrinsics]
+) -> Calibration:
+    _check_keys(content, HOMOGRAPHY_KEYS, LENSES)
+    lenses = {
+        name: _camera(content[name], Camera(name), folder, topics)
+        for name in LENSES
+        if name in content
+    }
     return Calibration(
-        Homography(_matrix(content, "homography", (3, 3))),
+        Homography(_matrix(content, "homography", (3, 3)), **lenses),
         _size(content["infrared_size"], "infrared_size"),
         _size(content["visible_size"], "visible_size"),
         **_optional(content),
@@ -105,10 +115,7 @@ def _read_cameras(
 ) -> Calibration:
     _check_keys(content, CAMERAS_KEYS)
     infrared, visible = (
-        topics[camera]
-        if content[camera.value] == FROM_TOPIC and camera in topics
-        else _camera(content[camera.value], camera, folder)
-        for camera in Camera
+        _camera(content[camera.value], camera, folder, topics) for camera in Camera
     )
     pair = CameraPair(
         infrared,
@@ -120,9 +127,13 @@ def _read_cameras(
     return Calibration(pair, infrared.size, visible.size, **_optional(content))
 
 
-def _camera(content: Any, camera: Camera, folder: Path) -> Intrinsics:
-    """Intrinsics from the file that ``content`` names, relative to ``folder``, or from itself."""
+def _camera(
+    content: Any, camera: Camera, folder: Path, topics: Mapping[Camera, Intrinsics]
+) -> Intrinsics:
+    """Intrinsics from a topic, the file that ``content`` names in ``folder``, or ``content``."""
     if content == FROM_TOPIC:
+        if camera in topics:
+            return topics[camera]
         raise ConfigError(
             f"{camera} is {FROM_TOPIC}, a topic that only the fusion node can read: name a file "
             "of camera_calibration instead"
@@ -181,13 +192,14 @@ def _check_present(content: dict[str, Any], keys: tuple[str, ...]) -> None:
         raise ConfigError(f"{', '.join(missing)} missing")
 
 
-def _check_keys(content: dict[str, Any], keys: tuple[str, ...]) -> None:
+def _check_keys(content: dict[str, Any], keys: tuple[str, ...], more: tuple[str, ...] = ()) -> None:
     _check_present(content, keys)
-    unknown = sorted(map(str, content.keys() - {*keys, *OPTIONAL}))
+    optional = (*more, *OPTIONAL)
+    unknown = sorted(map(str, content.keys() - {*keys, *optional}))
     if unknown:
         raise ConfigError(
             f"unknown {', '.join(unknown)[:MAX_SHOWN]}: expected {', '.join(keys)} and, if known, "
-            f"{', '.join(OPTIONAL)}"
+            f"{', '.join(optional)}"
         )
 
 

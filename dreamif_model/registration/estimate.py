@@ -109,7 +109,7 @@ def _chosen(images: Sequence[GrayOrFloat], camera: Camera) -> list[FloatImage]:
     return [as_float(image) for image in evenly(images)]
 
 
-def evenly(items: Sequence[Item]) -> list[Item]:
-    """At most MAX_PAIRS items, spread from the first to the last."""
-    places = np.linspace(0, len(items) - 1, min(MAX_PAIRS, len(items))).round().astype(int)
+def evenly(items: Sequence[Item], count: int = MAX_PAIRS) -> list[Item]:
+    """At most ``count`` items, spread from the first to the last."""
+    places = np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)
     return [items[place] for place in places]

@@ -77,12 +77,27 @@ class Intrinsics:
         bent = (pixels - self.matrix[:2, 2]) @ np.linalg.inv(self.matrix[:2, :2]).T
         return _undistort(bent, self.distortion)
 
+    def undistort(self, pixels: Points) -> Points:
+        """Pixels of this camera to those of one with its matrix and no distortion, (N, 2) both."""
+        return self.rays(pixels) @ self.matrix[:2, :2].T + self.matrix[:2, 2]
+
+    def distort(self, pixels: Points) -> Points:
+        """The inverse of :meth:`undistort`."""
+        inverse = np.linalg.inv(self.matrix[:2, :2])
+        return self.project((pixels - self.matrix[:2, 2]) @ inverse.T)
+
 
 @dataclass(frozen=True, eq=False)
 class Homography:
-    """matrix (3, 3): infrared pixel to visible pixel. Exact for a plane or for distant scenes."""
+    """A plane, or a distant scene, seen by two cameras.
+
+    matrix: (3, 3), infrared pixel to visible pixel. infrared, visible: the lens of a camera; if it
+    is known, the matrix is for pixels without its distortion (:meth:`Intrinsics.undistort`).
+    """
 
     matrix: Matrix
+    infrared: Intrinsics | None = None
+    visible: Intrinsics | None = None
 
     def __post_init__(self) -> None:
         check_matrix("homography", self.matrix, (3, 3))
@@ -94,11 +109,11 @@ class Homography:
     def to_infrared(self, pixels: Points) -> Points:
         """Visible pixels to infrared pixels, (N, 2) both."""
         inverse = np.linalg.inv(self._normalized).astype(np.float64)
-        return transform(inverse, pixels)
+        return _through(self.visible, inverse, self.infrared, pixels)
 
     def to_visible(self, pixels: Points) -> Points:
         """Infrared pixels to visible pixels, (N, 2) both."""
-        return transform(self._normalized, pixels)
+        return _through(self.infrared, self._normalized, self.visible, pixels)
 
     @property
     def _normalized(self) -> Matrix:
@@ -146,6 +161,15 @@ def transform(matrix: Matrix, pixels: Points) -> Points:
     moved = pixels @ matrix[:, :2].T + matrix[:, 2]
     result: Points = moved[:, :2] / np.where(moved[:, 2:] > 0, moved[:, 2:], np.nan)
     return result
+
+
+def _through(
+    origin: Intrinsics | None, matrix: Matrix, target: Intrinsics | None, pixels: Points
+) -> Points:
+    """Pixels of one camera to those of the other: undistorted, transformed, distorted."""
+    straight = origin.undistort(pixels) if origin else pixels
+    moved = transform(matrix, straight)
+    return target.distort(moved) if target else moved
 
 
 def check_matrix(name: str, matrix: Matrix, shape: tuple[int, ...]) -> None:

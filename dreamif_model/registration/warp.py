@@ -7,7 +7,7 @@ maps that it computes once for each image size.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import cv2
 import numpy as np
@@ -37,7 +37,8 @@ class Calibration:
         visible_size: (width, height) in pixels.
         clock_offset_s: seconds to add to infrared stamps to be on the visible camera's clock;
             None if not measured.
-        residual_px: distance of independent estimates in visible pixels; None if not measured.
+        residual_px: distance of independent estimates, or of a board's corners, in visible pixels;
+            None if not measured.
 
     Raises:
         ConfigError: a size is below 1 pixel.
@@ -100,6 +101,7 @@ class Registrar:
             raise ConfigError(f"feather_px must be 0 pixels or more, got {feather_px}")
         self.calibration, self.feather_px = calibration, feather_px
         self._warp: Warp | None = None
+        _check_lens_sizes(calibration)
         _check_overlap(calibration)
 
     def warp(self, infrared_shape: tuple[int, ...], visible_shape: tuple[int, ...]) -> Warp:
@@ -147,6 +149,7 @@ class Warp:
         places = np.nan_to_num(places, nan=0.0).clip(-1, self._size).astype(np.float32)
         x, y = np.moveaxis(places, -1, 0)
         self._maps = cv2.convertMaps(x, y, cv2.CV_16SC2)
+        self._nearest = _nearest(points, covered, infrared_size)
 
     def __call__(self, infrared: Resizable) -> Resizable:
         """Warp (h, w), uint8 or float32, to (H, W); border pixels repeat beyond the image."""
@@ -157,6 +160,35 @@ class Warp:
         x, y = self._maps
         warped = cv2.remap(infrared, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         return cast("Resizable", warped)
+
+    def nearest(self, infrared: NDArray[Any]) -> NDArray[Any]:
+        """Look up (h, w) of any type at the nearest pixels: (H, W) without values in between.
+
+        NaN, or 0 in whole numbers, where infrared does not reach.
+        """
+        outside = np.nan if np.issubdtype(infrared.dtype, np.floating) else 0
+        return np.asarray(
+            cv2.remap(
+                infrared,
+                self._nearest,
+                np.empty(0, np.uint16),  # no places between pixels
+                cv2.INTER_NEAREST,
+                borderMode=cv2.BORDER_CONSTANT,
+                borderValue=outside,
+            )
+        )
+
+
+def _check_lens_sizes(calibration: Calibration) -> None:
+    """ConfigError if a camera's intrinsics are for images of another size than calibrated."""
+    for camera in Camera:
+        lens = getattr(calibration.geometry, camera.value)
+        size = getattr(calibration, f"{camera.value}_size")
+        if lens and lens.size != size:
+            raise ConfigError(
+                f"the {camera} camera's intrinsics are for {lens.size[0]}x{lens.size[1]}, but the "
+                f"calibration is for {size[0]}x{size[1]}: calibrate both at one size"
+            )
 
 
 def _check_overlap(calibration: Calibration) -> None:
@@ -172,6 +204,13 @@ def _covered(points: Points, infrared_size: Size) -> NDArray[np.bool_]:
     """Which points lie within the infrared image, up to rounding."""
     reach = (points >= -0.5 - 1e-6) & (points <= np.array(infrared_size) - 0.5 + 1e-6)
     return np.asarray(reach.all(axis=1))
+
+
+def _nearest(points: Points, covered: NDArray[np.bool_], infrared_size: Size) -> NDArray[np.int16]:
+    """(H, W, 2), x and y of the nearest infrared pixel; -1 where there is none."""
+    places = np.nan_to_num(points).reshape(*covered.shape, 2).round()
+    places = places.clip(0, np.array(infrared_size) - 1)
+    return np.where(covered[..., None], places, -1).astype(np.int16)
 
 
 def _pixels(size: Size) -> Points:
@@ -203,6 +242,12 @@ def _shrink(points: NDArray[np.float64], covered: NDArray[np.bool_]) -> tuple[in
         known = step[covered & np.isfinite(step)]
         steps.append(max(1, int(np.median(known) + 1e-6)) if known.size else 1)
     return steps[0], steps[1]
+
+
+def resize_nearest(image: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """Resize an image of any type to (H, W), each pixel a copy of the nearest one."""
+    size = shape[1], shape[0]
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_NEAREST_EXACT))
 
 
 def resize(image: Resizable, shape: tuple[int, ...]) -> Resizable:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import cv2
@@ -19,6 +21,7 @@ from dreamif_model.thermal.unmeasured import (
     MIN_ROWS,
     Unmeasured,
     find_unmeasured,
+    only_measured,
     without_rows,
 )
 
@@ -45,7 +48,11 @@ class ThermalNormalizer:
         bounds: Counts or °C that the last frame's black and white stand for.
         remarks: What is wrong with the last frame or with how it is shown, in sentences that name
             what to do; empty where nothing is.
+        measured: Makes what was measured in the last frame: (h, w) in its unit and type, cropped,
+            with its bytes in order; NaN, or 0 in whole numbers, in telemetry rows and the like.
     """
+
+    measured: Callable[[], NDArray[Any]]
 
     def __init__(self, config: ThermalConfig | None = None) -> None:
         self.config = config or ThermalConfig()
@@ -89,6 +96,7 @@ class ThermalNormalizer:
         remarks: list[str] = []
         if values.dtype == np.uint16:
             values = self._in_order(values, remarks)
+        sent = values
         if values.dtype == np.float32:
             values = finite_degrees(values)
         found = Unmeasured()
@@ -96,6 +104,7 @@ class ThermalNormalizer:
             found = find_unmeasured(values, np.sort(_sample(_middle_rows(values))))
             values = without_rows(values, found.top, found.bottom)
             remarks += _remarks(found, self.config)
+        self.measured = partial(only_measured, sent, found)
         min_span = self._min_span(values)
         if self.config.repair_pixels:
             values = self._pixels.repair(values, BROKEN_SHARE * min_span)

@@ -64,6 +64,16 @@ def _rows_outside(rows: NDArray[Any], low: float, high: float, has_zeros: bool) 
     return int(np.cumprod(outside.mean(1) > OUTSIDE_SHARE).sum())
 
 
+def only_measured(image: NDArray[Any], found: Unmeasured) -> NDArray[Any]:
+    """(h, w) with NaN, or 0 in whole numbers, wherever nothing was measured."""
+    nothing = np.nan if image.dtype == np.float32 else 0
+    kept = image.copy()
+    if found.zeros:
+        kept[kept == 0] = nothing
+    kept[: found.top] = kept[len(kept) - found.bottom :] = nothing
+    return kept
+
+
 def without_rows(image: NDArray[Any], top: int, bottom: int) -> NDArray[Any]:
     """(h, w) with the first and last rows replaced by the nearest row of the scene."""
     filled = image.copy()

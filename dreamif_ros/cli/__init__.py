@@ -24,11 +24,13 @@ VERBS = (  # each a module of this package; only the one that is called is impor
     "evaluate_detection",
     "metrics",
     "train",
+    "adapt",
     "import_checkpoint",
     "export",
     "summary",
     "benchmark",
     "view",
+    "doctor",
 )
 ROS_MODULES = ("rclpy", "sensor_msgs", "std_msgs", "diagnostic_msgs")  # only some verbs need them
 

@@ -164,7 +164,7 @@ def _decode_with_cv_bridge(message: ImageMessage) -> NDArray[Any]:
     """Encodings that are not decoded here, with cv_bridge where it is installed."""
     name = message.encoding[:60]
     best = f"publish {BEST.infrared} as infrared, {BEST.visible} as visible"
-    fault = _cv_bridge_fault()
+    fault = cv_bridge_fault()
     if fault:
         raise ImageError(f"encoding {name!r} is unknown, and {fault}; or {best}")
     try:
@@ -184,7 +184,7 @@ def _decode_with_cv_bridge(message: ImageMessage) -> NDArray[Any]:
 
 
 @cache
-def _cv_bridge_fault() -> str:
+def cv_bridge_fault() -> str:
     """Why cv_bridge must not be imported; empty where it may be, or is not there.
 
     One that was built for NumPy 1 ends a process that has NumPy 2, so another process tries first.

@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
+from diagnostic_msgs.msg import DiagnosticArray
 from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
 from std_msgs.msg import Header
 
 from dreamif_ros.codec.ros_messages import ROS_MESSAGES
 from dreamif_ros.detection.detector import Detections
+from dreamif_ros.detection.temperatures import OUTPUT
 from dreamif_ros.detection.vision_messages import message_type
 from dreamif_ros.node.publishing import JPEG, advertise, advertise_image, image_message
 
@@ -22,12 +24,16 @@ class DetectionOutputs:
     """Life-cycle publishers of the detections and of the image with their boxes.
 
     Without vision_msgs only the image is published. names: Class names by number.
+    temperatures: The publisher of what infrared measured in the boxes; None unless asked for.
     """
 
-    def __init__(self, node: LifecycleNode, names: Mapping[int, str]) -> None:
+    def __init__(
+        self, node: LifecycleNode, names: Mapping[int, str], temperatures: bool = False
+    ) -> None:
         self._node, self._names = node, names
         kind = message_type()
         self._detections = advertise(node, kind, "detections") if kind else None
+        self.temperatures = advertise(node, DiagnosticArray, OUTPUT) if temperatures else None
         self._images = {
             topic: advertise_image(node, topic, encoding) for topic, encoding in _IMAGES.items()
         }
@@ -57,5 +63,5 @@ class DetectionOutputs:
             self._node.destroy_lifecycle_publisher(publisher)
 
     def _publishers(self) -> list[Any]:
-        own = [self._detections] if self._detections is not None else []
-        return [*own, *self._images.values()]
+        optional = (self._detections, self.temperatures)
+        return [p for p in optional if p is not None] + list(self._images.values())

@@ -27,6 +27,7 @@ from dreamif_ros.detection.detection_outputs import DetectionOutputs
 from dreamif_ros.detection.detector import Detections, Detector
 from dreamif_ros.detection.image_decoder import ImageDecoder
 from dreamif_ros.detection.parameters import DetectorSettings
+from dreamif_ros.detection.temperatures import Temperatures
 from dreamif_ros.node.accounting import record_age, survive
 from dreamif_ros.node.node_statistics import Statistics
 from dreamif_ros.node.transport import subscribe_images
@@ -99,6 +100,9 @@ class DetectionStream:
             self.input = subscribe_images(
                 node, settings.image_topic, settings.image_transport, self._on_message
             )
+        self._temperatures = None
+        if outputs.temperatures:
+            self._temperatures = Temperatures(node, detector.names, outputs.temperatures.publish)
         self._worker = NewestWorker(self._process, "detection-worker")
 
     def apply(self, settings: DetectorSettings) -> None:
@@ -110,6 +114,8 @@ class DetectionStream:
         """Unsubscribe, finish the image at work, and end the worker's thread."""
         if self.input:
             self.input.destroy()
+        if self._temperatures:
+            self._temperatures.input.destroy()
         self._worker.stop()
 
     # -- In the caller's thread: the executor, or the worker of a fusion node.
@@ -159,6 +165,8 @@ class DetectionStream:
             image.header,
             self._settings.jpeg_quality,
         )
+        if self._temperatures:
+            self._temperatures.take(detections, pixels.shape, image.header)
         self.objects = len(detections.scores)
         self.statistics.count("published")
         self.statistics.add_latencies(
@@ -189,6 +197,8 @@ class DetectionStream:
         """Subscribe with the reliability of the publishers."""
         if self.input:
             self.input.follow()
+        if self._temperatures:
+            self._temperatures.input.follow()
 
     def begin_sequence(self) -> None:
         """Time was set back: forget the tracks of earlier images."""

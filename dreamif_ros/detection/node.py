@@ -67,7 +67,7 @@ class DetectorNode(ManagedNode[DetectorSettings]):
         self._detector = Detector(settings.detector())
         self._detector.warm_up()
         names = self._detector.names
-        self._outputs = DetectionOutputs(self, names)
+        self._outputs = DetectionOutputs(self, names, settings.thermal_statistics)
         self.declare_parameter(
             CLASS_NAMES,
             [names[number] for number in sorted(names)],

@@ -53,6 +53,10 @@ class DetectorSettings(NodeSettings):
     tracker: str = parameter(
         DetectorConfig.tracker, "Gives objects an identity over time.", choices=TRACKERS
     )
+    thermal_statistics: bool = parameter(
+        False,
+        "Publish what infrared measured in each box (min, mean, max) on detections/temperatures.",
+    )
 
     def detector(self) -> DetectorConfig:
         """The part that the detector needs; ConfigError if it cannot use a value."""

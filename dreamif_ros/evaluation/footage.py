@@ -15,7 +15,7 @@ from dreamif_model.cameras import Both, Camera
 from dreamif_model.errors import CalibrationError, ImageError
 from dreamif_model.image_files import find_pairs, read_gray
 from dreamif_model.registration.clock_offset import Activity, ClockOffset, clock_offset
-from dreamif_model.registration.estimate import align, evenly
+from dreamif_model.registration.estimate import MAX_PAIRS, align, evenly
 from dreamif_model.registration.geometry import Homography
 from dreamif_model.registration.warp import Calibration, Registrar
 from dreamif_model.thermal import ThermalConfig, ThermalNormalizer, finite_degrees
@@ -59,10 +59,10 @@ class Footage:
         return self.images.map(lambda images: (images[0].shape[1], images[0].shape[0]))
 
 
-def read_files(infrared: Path, visible: Path) -> Footage:
-    """Read two images, or two folders of images with equal names."""
+def read_files(infrared: Path, visible: Path, count: int = MAX_PAIRS) -> Footage:
+    """Read two images, or ``count`` pairs of two folders of images with equal names."""
     pairs = find_pairs(infrared, visible)
-    chosen = evenly(pairs)
+    chosen = evenly(pairs, count)
     images = Both(
         [thermal_gray(read_gray(pair.infrared)) for pair in chosen],
         [visible_luma(read_gray(pair.visible)) for pair in chosen],
@@ -70,24 +70,29 @@ def read_files(infrared: Path, visible: Path) -> Footage:
     return Footage(images, len(pairs))
 
 
-def read_bag(bag: Path, infrared: str | None = None, visible: str | None = None) -> Footage:
+def read_bag(
+    bag: Path, infrared: str | None = None, visible: str | None = None, count: int = MAX_PAIRS
+) -> Footage:
     """Read pairs from the first minute of a bag, as far as it goes.
 
     Args:
         bag: rosbag2 folder, or its ``.mcap`` or ``.db3`` file.
         infrared: topic; by default found by name and encoding.
         visible: topic; by default found by name and encoding.
+        count: how many pairs, at most, spread evenly.
 
     Raises:
         BagError: the bag cannot be read, or there are no pairs.
     """
     with Recording(bag) as recording:
         chosen = camera_topics(recording, Both(infrared, visible), TOPIC_OPTIONS)
-        footage = read_footage(recording, chosen.topics)
+        footage = read_footage(recording, chosen.topics, count=count)
         return replace(footage, faults=(*recording.faults, *chosen.faults))
 
 
-def read_footage(recording: Recording, topics: Both[Topic], start_s: float = 0.0) -> Footage:
+def read_footage(
+    recording: Recording, topics: Both[Topic], start_s: float = 0.0, count: int = MAX_PAIRS
+) -> Footage:
     """Read pairs from the first minute after ``start_s``; BagError where there are none.
 
     Motion shows the clocks' offset only where both images are aligned, and moving things are
@@ -110,7 +115,7 @@ def read_footage(recording: Recording, topics: Both[Topic], start_s: float = 0.0
             f"no images of {names} in {recording.path} have stamps within {MAX_DISTANCE_S:g} s, "
             f"and the clocks' offset is not known: {reason}"
         )
-    return Footage(minute.pairs(evenly(pairs)), len(pairs), offset, reason)
+    return Footage(minute.pairs(evenly(pairs, count)), len(pairs), offset, reason)
 
 
 def thermal_gray(image: NDArray[np.generic]) -> GrayShares:

@@ -18,10 +18,10 @@ from std_msgs.msg import Header
 from dreamif_model import FusionResult
 from dreamif_model.arrays import RgbImage
 from dreamif_model.dominance.overlay import dominance_overlay
-from dreamif_ros.node.publishing import JPEG, advertise, advertise_image, image_message
+from dreamif_ros.node.publishing import JPEG, OWN, advertise, advertise_image, image_message
 
 TOPIC, DETECTION_TOPIC = "fused/image_raw", "fused/detection_image"
-Draw = Callable[[FusionResult], NDArray[Any]]
+Draw = Callable[[FusionResult], NDArray[Any] | None]  # None: there is no such image now
 
 
 class Listener(Protocol):
@@ -41,8 +41,7 @@ def _fused(result: FusionResult) -> NDArray[Any]:
     return result.fused
 
 
-def _detection_image(result: FusionResult) -> NDArray[Any]:
-    assert result.detection_image is not None  # it was asked for, or one camera is alone
+def _detection_image(result: FusionResult) -> NDArray[Any] | None:
     return result.detection_image
 
 
@@ -58,6 +57,10 @@ def _overlay(result: FusionResult) -> NDArray[Any]:
     return dominance_overlay(result.fused, result.dominance_infrared, result.dominance_visible)
 
 
+def _registered(result: FusionResult) -> NDArray[Any] | None:
+    return result.measured() if result.measured else None
+
+
 _IMAGES: dict[str, tuple[Draw, str]] = {  # by topic: the image and its encoding
     TOPIC: (_fused, "rgb8"),
     f"{TOPIC}/compressed": (_fused, JPEG),
@@ -67,17 +70,20 @@ _IMAGES: dict[str, tuple[Draw, str]] = {  # by topic: the image and its encoding
     "dominance/visible": (_dominance_visible, "32FC1"),
     "dominance/overlay": (_overlay, "bgr8"),
     "dominance/overlay/compressed": (_overlay, JPEG),
+    "infrared/registered": (_registered, OWN),
 }
 
 
 def picture(topic: str, result: FusionResult) -> RgbImage:
     """The image of a topic, as it is in memory."""
     draw, _ = _IMAGES[topic]
-    return draw(result)
+    image = draw(result)
+    assert image is not None  # a listener takes fused images, which there always are
+    return image
 
 
 class FusionOutputs:
-    """Lifecycle publishers of the fused image, its camera_info and the dominance maps."""
+    """Lifecycle publishers of the fused image, its camera_info, the dominance maps and infrared."""
 
     def __init__(self, node: LifecycleNode) -> None:
         self._node = node
@@ -105,7 +111,10 @@ class FusionOutputs:
         for topic in topics:
             started = time.perf_counter()
             draw, encoding = _IMAGES[topic]
-            message = image_message(drawn(draw), encoding, header, quality)
+            image = drawn(draw)
+            if image is None:
+                continue
+            message = image_message(image, encoding, header, quality)
             encoded = time.perf_counter()
             self._images[topic].publish(message)
             seconds["encode"] += encoded - started

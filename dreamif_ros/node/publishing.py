@@ -10,12 +10,14 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
+from dreamif_ros.codec.message_builder import encoding_for
 from dreamif_ros.codec.ros_messages import ROS_MESSAGES
 from dreamif_ros.node.qos_overrides import qos_overrides
 from dreamif_ros.node.transport import QUIET_PUBLISHER
 
 DEPTH = 5  # messages
 JPEG = "jpeg"
+OWN = ""  # the encoding of the array's own type
 
 
 def advertise(node: LifecycleNode, kind: type[Any], topic: str) -> Any:
@@ -36,7 +38,10 @@ def advertise_image(node: LifecycleNode, topic: str, encoding: str) -> Any:
 
 
 def image_message(image: NDArray[Any], encoding: str, header: Header, quality: int) -> Any:
-    """A message of an array, see :meth:`MessageBuilder.image`; quality: of a JPEG, 1 to 100."""
+    """A message of an array, see :meth:`MessageBuilder.image`, in ``encoding``, JPEG or OWN.
+
+    quality: of a JPEG, 1 to 100.
+    """
     if encoding == JPEG:
         return ROS_MESSAGES.compressed(image, "jpeg", header, quality)
-    return ROS_MESSAGES.image(image, encoding, header)
+    return ROS_MESSAGES.image(image, encoding or encoding_for(image), header)

@@ -26,6 +26,7 @@ ENCLAVES = ("fusion_node", "detector_node", "pipeline_node", "simulated_cameras"
 TIMEOUT_S = 30.0
 NAMESPACES = map("/run{}".format, count())  # a node that was destroyed stays in the graph a while
 DETECTIONS = ("publish", "/detections")
+TEMPERATURES = ("-p", "thermal_statistics:=true")
 COMPRESSED = ("-p", "image_transport:=compressed", "-p", "use_sim_time:=true")
 FROM_TOPICS = """\
 model: cameras
@@ -147,13 +148,13 @@ def test_simulated_cameras(found):
 
 def test_detector_node(found, model):
     for more in ([], COMPRESSED):
-        detection.main(["--ros-args", "-p", f"model:={model}", *more])
+        detection.main(["--ros-args", "-p", f"model:={model}", *TEMPERATURES, *more])
     assert differences(found, "detector_node") == {}
 
 
 def test_pipeline_node(found, fusion_arguments, model):
     for arguments in fusion_arguments:
-        pipeline.main([*arguments, "-p", f"model:={model}"])
+        pipeline.main([*arguments, "-p", f"model:={model}", *TEMPERATURES])
     assert differences(found, "pipeline_node") == {}
 
 

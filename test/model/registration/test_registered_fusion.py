@@ -6,7 +6,7 @@ import pytest
 import torch
 from helpers.calibrations import SHAPE, calibration, shift
 
-from dreamif_model import FusionPipeline
+from dreamif_model import FusionPipeline, ThermalConfig
 from dreamif_model.backends import Layers
 from dreamif_model.engine import FusionEngine
 from dreamif_model.errors import ImageError
@@ -96,6 +96,47 @@ class TestFusion:
             scores.append(fusing.fuse(visible, infrared, score_alignment=True).alignment)
         assert scores[0] > 0.9
         assert scores[1] < 0.6
+
+    @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+    def test_what_was_measured_on_the_visible_pixels(self, rng, dtype):
+        """Of three quarters of the visible size: each pixel has the value of one infrared pixel."""
+        scaled = calibration(np.diag((4 / 3, 4 / 3, 1)) @ shift(8.1, 4.1), (48, 36))
+        values = rng.integers(1, 256, (36, 48)).astype(dtype)
+        fusing = FusionPipeline("average", "cpu", registration=scaled)
+        visible = self.pair(rng)["visible"]
+        measured = fusing.fuse(visible, values).measured()
+        assert measured.dtype == dtype
+        expected = np.full(SHAPE, np.nan if dtype == np.float32 else 0, dtype)
+        for y, x in np.ndindex(SHAPE):
+            row, column = round(0.75 * y - 4.1), round(0.75 * x - 8.1)
+            if row >= 0 and column >= 0:
+                expected[y, x] = values[row, column]
+        np.testing.assert_array_equal(measured, expected)
+        alone = fusing.infrared_alone(values, SHAPE).measured()
+        np.testing.assert_array_equal(alone, measured)
+        assert fusing.visible_alone(visible).measured is None
+
+    def test_finer_infrared_is_not_averaged(self, rng):
+        """Nor a pixel between cold and hot made up, as a mean of both would."""
+        registration = calibration(np.diag((0.25, 0.25, 1)), (256, 192))
+        values = rng.choice(np.array((7000, 9000), np.uint16), (192, 256))
+        fusing = FusionPipeline("average", "cpu", registration=registration)
+        measured = fusing.fuse(self.pair(rng)["visible"], values).measured()
+        assert set(np.unique(measured)) == {7000, 9000}
+
+    def test_without_a_registration_it_is_resized(self, rng):
+        values = rng.integers(7000, 9000, (24, 32), dtype=np.uint16)
+        measured = FusionPipeline("average", "cpu").fuse(self.pair(rng)["visible"], values).measured
+        np.testing.assert_array_equal(measured(), values.repeat(2, axis=0).repeat(2, axis=1))
+
+    def test_rows_that_are_cut_off_are_no_measurement(self, rng):
+        """The calibration is for what the crop leaves."""
+        registration = calibration(np.eye(3), (64, 46), (64, 46))
+        values = rng.integers(7000, 9000, SHAPE, dtype=np.uint16)
+        thermal = ThermalConfig(crop=(2, 0, 0, 0))
+        fusing = FusionPipeline("average", "cpu", thermal=thermal, registration=registration)
+        visible = rng.integers(0, 256, (46, 64, 3), dtype=np.uint8)
+        np.testing.assert_array_equal(fusing.fuse(visible, values).measured(), values[2:])
 
     def test_any_size(self, nano_weights, rng):
         """No multiple of anything, and a gray visible image."""

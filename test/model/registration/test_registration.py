@@ -348,6 +348,8 @@ class TestFile:
             ({"residual_px": math.nan}, "residual_px is nan, expected a finite number"),
             ({"clock_offset_s": -math.inf}, "clock_offset_s is -inf, expected a finite"),
             ({"clock_offset_s": 10**400}, "a number of 401 characters, expected at most 40"),
+            ({"infrared": 3}, "infrared is 3, expected a camera_info file or its contents"),
+            ({"visible": "camera_info"}, "visible is camera_info, a topic that only the fusion"),
             ({"rotation": []}, "unknown rotation: expected model, infrared_size"),
         ],
     )

@@ -247,6 +247,34 @@ def test_refuses_degrees_for_passthrough():
         normalizer(mode="passthrough").normalize(degrees())
 
 
+def test_what_was_measured(rng):
+    """Telemetry rows and zeros of a rectified border are not, nor what the crop cuts off."""
+    counts = rng.integers(7000, 7400, (48, 64), dtype=np.uint16)
+    counts[:2] = rng.integers(30_000, 60_000, (2, 64))
+    counts[30:34, :5] = 0
+    counts[:, 63] = 1
+    given = normalizer(crop=(0, 0, 0, 1), byte_order="as_sent")
+    given.normalize(counts)
+    expected = counts[:, :63].copy()
+    expected[:2] = 0
+    np.testing.assert_array_equal(given.measured(), expected)
+    celsius = (counts / 100 - 50).astype(np.float32)
+    celsius[counts == 0] = 0
+    celsius[40, 40], celsius[41, 41] = np.nan, np.inf
+    given.normalize(celsius)
+    expected = celsius[:, :63].copy()
+    expected[:2] = np.nan
+    expected[30:34, :5] = np.nan
+    np.testing.assert_array_equal(given.measured(), expected)
+
+
+def test_what_was_measured_has_its_bytes_in_order(rng):
+    counts = rng.integers(7000, 7400, (48, 64), dtype=np.uint16)
+    given = normalizer(byte_order="swapped", repair_pixels=True)
+    given.normalize(counts.byteswap())
+    np.testing.assert_array_equal(given.measured(), counts)
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float16, np.int16, np.uint32, bool])
 def test_refuses_other_types(dtype):
     expected = f"uint8 or uint16 counts, or float32 °C, got {np.dtype(dtype)}"

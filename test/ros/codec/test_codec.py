@@ -182,11 +182,11 @@ def test_a_cv_bridge_that_would_end_the_process_is_named(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.delitem(sys.modules, "cv_bridge", raising=False)
-    sys.modules["dreamif_ros.codec.decode"]._cv_bridge_fault.cache_clear()
+    sys.modules["dreamif_ros.codec.decode"].cv_bridge_fault.cache_clear()
     for _ in range(2):
         with pytest.raises(ImageError, match=r"cannot be used with NumPy .*: remove the copies"):
             codec.decode_visible(message(GRAY8, "custom"))
-    sys.modules["dreamif_ros.codec.decode"]._cv_bridge_fault.cache_clear()
+    sys.modules["dreamif_ros.codec.decode"].cv_bridge_fault.cache_clear()
 
 
 def test_the_real_cv_bridge_converts_what_we_do_not():

@@ -291,6 +291,47 @@ def test_fusion_and_detection_in_one_process(tmp_path, model, street, thermal, t
     assert "Traceback" not in process.output()
 
 
+def test_temperatures_of_the_boxes(tmp_path, model, street, thermal):
+    """Counts go the whole way: through the fusion node's registered image into the boxes."""
+    counts = 7000 + 8 * thermal.astype(np.uint16)
+    pipeline = FusionPipeline("average", "cpu")
+    shown = pipeline.fuse(street, counts, detection_image=True).detection_image
+    expected = Detector(DetectorConfig(model=str(model), device="cpu")).detect(shown)
+    assert len(expected.scores)
+    settings = {"model": model, "variant": "average", "device": "cpu", "thermal_statistics": True}
+    arguments = parameters(**settings, **PATIENT)
+    with (
+        running(BOTH, *arguments, "-r", "__ns:=/warm", log=tmp_path / "log") as process,
+        client(namespace="warm") as node,
+    ):
+        process.wait_for_output("fusing with average on ")
+        found, header = [], Header(frame_id="rgb")
+        node.create_subscription(DiagnosticArray, "detections/temperatures", found.append, QOS)
+        visible = node.create_publisher(Image, "visible/image_raw", QOS)
+        infrared = node.create_publisher(Image, "infrared/image_raw", QOS)
+        wait_until_heard(node, visible, infrared)
+        assert spin_until(node, lambda: node.count_publishers("detections/temperatures"))
+        assert spin_until(node, lambda: node.count_subscribers("infrared/registered"))
+        spin_until(node, lambda: False, 0.5)  # until the nodes have found all, too
+        header.stamp.sec = 100
+        visible.publish(ROS_MESSAGES.image(street, "rgb8", header))
+        infrared.publish(ROS_MESSAGES.image(counts, "mono16", header))
+        assert spin_until(node, lambda: found, 20.0), process.output()
+        assert found[0].header == header
+        assert len(found[0].status) == len(expected.scores)
+        for status, box in zip(found[0].status, expected.boxes, strict=True):
+            x1, y1 = np.floor(box[:2]).astype(int).clip(0)
+            x2, y2 = np.ceil(box[2:]).astype(int)
+            inside = counts[y1:y2, x1:x2]
+            values = {item.key: float(item.value) for item in status.values}
+            assert values == {
+                "pixels": inside.size,
+                "min (counts)": inside.min(),
+                "mean (counts)": pytest.approx(inside.mean(), abs=1e-3),
+                "max (counts)": inside.max(),
+            }
+
+
 def test_a_detector_that_fails_does_not_take_fusion_down(tmp_path, model, street, thermal):
     values = {"model": model, "variant": "average", "device": "cpu", **PATIENT}
     namespace = ("-r", "__ns:=/broken")

@@ -1,5 +1,6 @@
 """Registration by a file, and by camera_info messages, in the node and on its own."""
 
+import cv2
 import numpy as np
 import pytest
 import yaml
@@ -9,6 +10,7 @@ from sensor_msgs.msg import CameraInfo
 
 from dreamif_model import ConfigError, FusionPipeline, read_calibration
 from dreamif_model.cameras import Camera
+from dreamif_model.registration.warp import Registrar
 from dreamif_ros import codec
 from dreamif_ros.fusion.camera_infos import CameraInfos
 
@@ -51,6 +53,57 @@ def test_the_calibration_is_complete_with_the_last_message(tmp_path):
     np.testing.assert_allclose(found, [[18.0, 20.0]], atol=1e-6)
     assert infos.missing == []
     assert infos.take(Camera.VISIBLE, info()) is None  # only once
+
+
+LENSES = {"infrared": [-0.45, 0.2, 0.003, -0.001, 0.0], "visible": [-0.1, 0.03, -0.001, 0.002, 0.0]}
+
+
+def plane(folder, **changes):
+    """A file whose homography is for pixels without the distortion of both cameras."""
+    path = folder / "calibration.yaml"
+    content = {
+        "model": "homography",
+        "infrared_size": [64, 48],
+        "visible_size": [64, 48],
+        "homography": [[0.9, 0.02, 3.0], [-0.01, 0.95, 2.0], [1e-4, 0.0, 1.0]],
+        "infrared": "camera_info",
+        "visible": "camera_info",
+    }
+    path.write_text(yaml.safe_dump(content | changes))
+    return path
+
+
+def test_a_homography_takes_the_lenses_of_camera_info(tmp_path):
+    """One point of a plane that both see, by OpenCV's projectPoints."""
+    infos = CameraInfos(plane(tmp_path))
+    assert infos.missing == ["infrared", "visible"]
+    infos.take(Camera.INFRARED, info(d=LENSES["infrared"]))
+    calibration = infos.take(Camera.VISIBLE, info(d=LENSES["visible"]))
+    straight = np.array([[12.0, 9.0], [40.0, 30.0]])  # infrared pixels without distortion
+    moved = cv2.perspectiveTransform(straight[:, None], calibration.geometry.matrix)[:, 0]
+    infrared, visible = (
+        bent(pixels, LENSES[name]) for name, pixels in (("infrared", straight), ("visible", moved))
+    )
+    found = calibration.to_infrared(visible, (64, 48), (64, 48))
+    np.testing.assert_allclose(found, infrared, atol=1e-4)
+    assert np.abs(infrared - straight).max() > 0.2  # pixels that the lens moves
+
+
+def bent(pixels, distortion):
+    """Pixels without distortion to those of the camera."""
+    k = np.reshape(K, (3, 3))
+    rays = np.column_stack((pixels, np.ones(len(pixels)))) @ np.linalg.inv(k).T
+    zero = np.zeros(3)
+    return cv2.projectPoints(rays, zero, zero, k, np.array(distortion))[0][:, 0]
+
+
+def test_a_homography_of_another_size_than_camera_info_is_the_fault(tmp_path):
+    infos = CameraInfos(plane(tmp_path, visible="camera_info", infrared_size=[32, 24]))
+    infos.take(Camera.INFRARED, info())
+    calibration = infos.take(Camera.VISIBLE, info())
+    with pytest.raises(ConfigError, match=r"intrinsics are for 64x48.*: correct .*calibration"):
+        infos.use(calibration, Registrar)
+    assert infos.missing == ["infrared", "visible"]
 
 
 def test_a_calibration_that_cannot_be_used_stays_the_fault(tmp_path):

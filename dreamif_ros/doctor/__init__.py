@@ -1,0 +1,1 @@
+"""What ``dreamif doctor`` looks at on this machine: functions that return findings."""
