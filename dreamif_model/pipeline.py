@@ -131,6 +131,11 @@ class FusionPipeline:
             alignment=_score(pixels, registered, coverage) if score_alignment else None,
         )
 
+    def stream(self):
+        from dreamif_model.stream import StreamFuser
+
+        return StreamFuser(self)
+
     def visible_alone(self, visible: NDArray[np.generic]) -> FusionResult:
         """Return the visible image as it is, for when there is no infrared image.
 

@@ -1,0 +1,143 @@
+"""The memory lies on a canvas that stands still while the cameras pan.
+
+A frame is interpolated once when it is laid on the canvas and once when it is read from there,
+however long it is remembered: warping the memory from frame to frame would blur it at every step.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import cv2
+import numpy as np
+
+from dreamif_model.arrays import FloatImage, Matrix
+from dreamif_model.temporal.blocks import SIDE, to_pixels
+
+MARGIN = 32  # pixels around the frame, a multiple of SIDE
+
+EDGE = 4  # pixels of the frame's border that are repeated, for interpolation
+
+
+class Placement:
+    """Where the frame lies on the canvas: a similarity of frame pixels to canvas pixels.
+
+    matrix: (2, 3). shape: (H, W) of the frame.
+    """
+
+    def __init__(self, shape: tuple[int, ...], matrix: Matrix | None = None) -> None:
+        self.shape = shape[0], shape[1]
+        centred = np.array([[1.0, 0, MARGIN], [0, 1, MARGIN]])
+        self.is_centred = matrix is None
+        self.matrix = centred if matrix is None else matrix
+
+    def at(self, scale: int) -> Matrix:
+        """The same for images whose pixels are ``scale`` pixels wide."""
+        linear, shift = self.matrix[:, :2], self.matrix[:, 2]
+        middle = (scale - 1) / 2  # of such a pixel, in pixels
+        moved = (linear @ (middle, middle) + shift - middle) / scale
+        return np.column_stack((linear, moved))
+
+    def moved(self, motion: Matrix) -> Placement:
+        """The placement after a motion (3, 3) of the frame's own pixels."""
+        return Placement(self.shape, self.matrix @ motion)
+
+    def corners(self) -> Matrix:
+        """(4, 2), on the canvas."""
+        bottom, right = self.shape[0] - 1.0, self.shape[1] - 1.0
+        own = np.array([[0, 0, 1], [right, 0, 1], [0, bottom, 1], [right, bottom, 1]])
+        return cast("Matrix", own @ self.matrix.T)
+
+    def recentring(self) -> Matrix | None:
+        """(2, 3), how the canvas must move for the frame to lie on it; None where it does.
+
+        A shift by whole blocks loses nothing. Where that is not enough, after a long roll or zoom,
+        the frame becomes upright again.
+        """
+        size = np.array(self.shape[::-1]) + 2 * MARGIN
+        corners = self.corners()
+        if (corners >= 0).all() and (corners <= size - 1).all():
+            return None
+        shift = SIDE * np.rint(((size - 1) / 2 - corners.mean(axis=0)) / SIDE)
+        moved = corners + shift
+        if (moved >= 0).all() and (moved <= size - 1).all():
+            return np.column_stack((np.eye(2), shift))
+        return self.uprighting()
+
+    def uprighting(self) -> Matrix:
+        """(2, 3), how the canvas must move for the frame to lie upright in its middle."""
+        back = np.linalg.inv(square(self.matrix))
+        return cast("Matrix", (square(Placement(self.shape).matrix) @ back)[:2])
+
+
+def square(matrix: Matrix) -> Matrix:
+    """(2, 3) to (3, 3)."""
+    return np.vstack((matrix, (0.0, 0.0, 1.0)))
+
+
+class Plane:
+    """One image of the memory, ``scale`` frame pixels per pixel; 0 where nothing was seen.
+
+    values: (rows, columns[, channels]) on the canvas.
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], scale: int, channels: int = 1, smooth: bool = False
+    ) -> None:
+        rows, columns = (side // scale + 2 * MARGIN // scale for side in shape[:2])
+        self._scale, self._margin = scale, MARGIN // scale
+        self._flags = cv2.INTER_CUBIC if smooth else cv2.INTER_LINEAR
+        kind = (rows, columns) if channels == 1 else (rows, columns, channels)
+        self.values: FloatImage = np.zeros(kind, np.float32)
+
+    def _centre(self) -> FloatImage:
+        edge = self._margin
+        return self.values[edge:-edge, edge:-edge]
+
+    def read(self, place: Placement) -> FloatImage:
+        """What the frame covers; a view of the values if the frame lies in the centre."""
+        if place.is_centred:
+            return self._centre()
+        size = place.shape[1] // self._scale, place.shape[0] // self._scale
+        flags = self._flags | cv2.WARP_INVERSE_MAP
+        return cast(
+            "FloatImage", cv2.warpAffine(self.values, place.at(self._scale), size, flags=flags)
+        )
+
+    def blend(self, frame: FloatImage, gain: FloatImage, place: Placement) -> None:
+        """Move the values towards the frame by a gain that :func:`lay_gain` returned."""
+        if place.is_centred:
+            values, laid = self._centre(), frame
+        else:
+            values, size = self.values, self.values.shape[1::-1]
+            wide = cv2.copyMakeBorder(frame, EDGE, EDGE, EDGE, EDGE, cv2.BORDER_REPLICATE)
+            matrix = place.at(self._scale)
+            matrix[:, 2] -= matrix[:, :2] @ (EDGE, EDGE)
+            laid = cast("FloatImage", cv2.warpAffine(wide, matrix, size, flags=self._flags))
+        if gain.shape != values.shape[:2]:
+            gain = to_pixels(gain, values.shape)
+        if values.ndim == 3:
+            gain = gain[..., None]
+        values += gain * (laid - values)
+
+    def move(self, matrix: Matrix) -> None:
+        """Move the canvas by (2, 3) of its full-size pixels."""
+        place = Placement((0, 0), matrix)
+        self.values = cast(
+            "FloatImage",
+            cv2.warpAffine(
+                self.values, place.at(self._scale), self.values.shape[1::-1], flags=self._flags
+            ),
+        )
+
+
+def lay_gain(gain: FloatImage, place: Placement) -> FloatImage:
+    """A gain (H / 4, W / 4) where the frame lies on the canvas.
+
+    Away from the centre the outermost blocks are left out: interpolation mixes them with what lies
+    beyond the frame.
+    """
+    if place.is_centred:
+        return gain
+    size = tuple(side + 2 * MARGIN // SIDE for side in gain.shape[::-1])
+    return cast("FloatImage", cv2.warpAffine(gain, place.at(SIDE), size))
