@@ -117,8 +117,13 @@ class Plane:
         if gain.shape != values.shape[:2]:
             gain = to_pixels(gain, values.shape)
         if values.ndim == 3:
-            gain = gain[..., None]
-        values += gain * (laid - values)
+            gain = cast("FloatImage", cv2.merge([gain] * values.shape[2]))
+        values += cv2.multiply(cv2.subtract(laid, values), gain)
+
+    def rescale(self, gain: float, offset: float) -> None:
+        """Replace each value by ``gain`` · value + ``offset``."""
+        self.values *= np.float32(gain)
+        self.values += np.float32(offset)
 
     def move(self, matrix: Matrix) -> None:
         """Move the canvas by (2, 3) of its full-size pixels."""

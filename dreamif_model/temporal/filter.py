@@ -1,80 +1,100 @@
-"""Both cameras."""
+"""Removes noise over time from both cameras' images, before they are fused.
+
+::
+
+    frame ── noise level ── exposure ── motion ── recursive mean ── bias ── Wiener filter ── frame
+             (clean: passed on)         (of both cameras)          (with colour)
+"""
 
 from __future__ import annotations
 
+from typing import TypeVar, cast
+
 import cv2
-import numpy as np
 
-from dreamif_model.arrays import ByteImage, GrayImage, to_bytes
-from dreamif_model.temporal.blocks import SIDE, block_means
-from dreamif_model.temporal.canvas import Placement, square
-from dreamif_model.temporal.memory import CameraMemory
-from dreamif_model.temporal.motion import MotionTracker, View
-from dreamif_model.temporal.noise import ClippedNoise, noise_level
+from dreamif_model.arrays import ByteImage, GrayImage
+from dreamif_model.cameras import Both, Camera
+from dreamif_model.temporal.blocks import SIDE
+from dreamif_model.temporal.camera import CameraFilter
+from dreamif_model.temporal.motion import MotionTracker
+from dreamif_model.temporal.settings import TemporalConfig
 
-CLEAN = 2.5
-PERIOD = 8
-
-
-class _Camera:
-    def __init__(self, shape, coloured):
-        self.memory = CameraMemory(shape, coloured)
-        self.frames = 0
-        self.noise = None
-        self.colour_noise = None
-        self.before = None
-
-    def measure(self, luma, rgb):
-        if self.frames < 2 or self.frames % PERIOD == 0:
-            found = noise_level(luma, self.before)
-            if self.frames >= 2: found = self.noise.sigma + 0.3 * (found - self.noise.sigma)
-            self.noise = ClippedNoise(found)
-            if rgb is not None:
-                self.colour_noise = ClippedNoise(noise_level(rgb[..., 1].astype(np.float32)))
-        self.frames += 1
-        self.before = luma
+MAX_GAP_S = 1.0  # between two frames; after a longer one the scene is another
+Image = TypeVar("Image", GrayImage, ByteImage)
 
 
 class TemporalFilter:
-    def __init__(self):
-        self.most = 8.0
+    """Remembers the frames of one pair of cameras, registered to one size. Not thread-safe.
+
+    Attributes:
+        config: can be set at any time.
+    """
+
+    def __init__(self, config: TemporalConfig | None = None) -> None:
+        self.config = config or TemporalConfig()
         self.reset()
 
-    def reset(self):
-        self.cams = None
+    def reset(self) -> None:
+        """Forget all frames so far."""
+        self._cameras = Both.make(lambda _: CameraFilter())
+        self._tracker: MotionTracker | None = None
+        self._shapes: tuple[tuple[int, ...], ...] = ()
+        self._time_s: float | None = None
 
-    def filter(self, visible, infrared):
-        shape = infrared.shape
-        if self.cams is None:
-            self.cams = _Camera(shape, False), _Camera(shape, True)
-            self.tracker = MotionTracker(shape)
-        luma = cv2.cvtColor(visible, cv2.COLOR_RGB2GRAY)
-        frames = [infrared.astype(np.float32), luma.astype(np.float32)]
-        self.cams[0].measure(frames[0], None)
-        self.cams[1].measure(frames[1], visible)
-        if max(c.noise.sigma for c in self.cams) < CLEAN:
+    @property
+    def noise(self) -> Both[float]:
+        """σ of each camera in gray levels, as last measured; 0 before."""
+        return self._cameras.map(lambda c: c.meter.noise.sigma if c.meter.noise else 0.0)
+
+    def filter(
+        self, visible: ByteImage, infrared: GrayImage, time_s: float | None = None
+    ) -> tuple[ByteImage, GrayImage]:
+        """Return the images of one moment with less noise, or themselves where there is little.
+
+        Args:
+            visible: (H, W, 3) RGB or (H, W).
+            infrared: (H, W).
+            time_s: when they were taken. All is forgotten if it went back, or on by more than a
+                second.
+        """
+        if self.config.mode == "off":
+            self.reset()
             return visible, infrared
-        levels = [block_means(f) for f in frames]
-        self._move(levels)
-        out = []
-        half = None
-        for cam, frame, level in zip(self.cams, frames, levels):
-            if cam is self.cams[1]:
-                half = cv2.resize(visible, (shape[1] // 2, shape[0] // 2), interpolation=cv2.INTER_AREA).astype(np.float32)
-            out.append(cam.memory.add(frame, level, cam.noise, self.tracker.place, self.most, half, cam.colour_noise))
-        g = cv2.convertScaleAbs(np.maximum(out[0][0], 0))
-        y = cv2.convertScaleAbs(np.maximum(out[1][0], 0))
-        tint = cv2.convertScaleAbs(np.maximum(out[1][1],0))
-        tint = cv2.resize(tint, shape[::-1])
-        tl = cv2.cvtColor(tint, cv2.COLOR_RGB2GRAY)
-        up = cv2.add(tint, cv2.cvtColor(cv2.subtract(y, tl), cv2.COLOR_GRAY2RGB))
-        up = cv2.subtract(up, cv2.cvtColor(cv2.subtract(tl, y), cv2.COLOR_GRAY2RGB))
-        return up, g
+        self._begin((visible.shape, infrared.shape), time_s)
+        images = Both(_padded(infrared), _padded(visible))
+        if self._tracker is None:
+            self._tracker = MotionTracker(images.infrared.shape)
+        noisy = [self._cameras[c].look(images[c], self._tracker.place) for c in Camera]
+        if not any(noisy):
+            self._tracker = None
+            return visible, infrared
+        self._follow_motion(self._tracker)
+        place, max_frames = self._tracker.place, self.config.max_frames
+        height, width = infrared.shape
+        cleaned = self._cameras.map(lambda c: c.clean(place, max_frames)[:height, :width])
+        return cleaned.visible, cleaned.infrared
 
-    def _move(self, levels):
-        if self.cams[0].frames < 2:
+    def _begin(self, shapes: tuple[tuple[int, ...], ...], time_s: float | None) -> None:
+        """Forget what is of another time or size."""
+        before_s = self._time_s
+        gap_s = 0.0 if time_s is None or before_s is None else time_s - before_s
+        if shapes != self._shapes or not 0 <= gap_s <= MAX_GAP_S:
+            self.reset()
+        self._shapes, self._time_s = shapes, time_s
+
+    def _follow_motion(self, tracker: MotionTracker) -> None:
+        views = [camera.view for camera in self._cameras if camera.view]
+        if not views:
             return
-        views = [View(c.memory.level, c.memory.count, l, c.noise.sigma**2 / 16) for c, l in zip(self.cams, levels)]
-        shift = self.tracker.follow(views)
-        if shift is not None:
-            for c in self.cams: c.memory.move(shift)
+        matrix = tracker.follow(views)
+        if matrix is not None:
+            for camera in self._cameras:
+                camera.move(matrix)
+
+
+def _padded(image: Image) -> Image:
+    """Repeat the last row and column until the sides are multiples of a block's."""
+    below, right = -image.shape[0] % SIDE, -image.shape[1] % SIDE
+    if not below and not right:
+        return image
+    return cast("Image", cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REPLICATE))

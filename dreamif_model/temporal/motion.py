@@ -26,8 +26,9 @@ from dreamif_model.temporal.canvas import Placement, Plane, square
 STEPS = 6  # of Gauss-Newton
 WORSE = 1.02  # times the cost at the start: the steps lead nowhere
 DONE = 0.05  # pixels; a smaller step ends it
-REST = 0.25  # pixels; a smaller motion counts as none
-CALM, CALM_FRAMES = 0.1, 8  # pixels in one frame; after so many frames the cameras stand still
+REST = 0.5  # pixels; a smaller motion of a camera at rest counts as none
+CALM, CALM_FRAMES = 0.1, 8  # pixels in one frame; after so many frames the cameras are at rest
+SURE = 8.0  # standard errors of a corner; a smaller motion may be noise
 OUTLIER = 9.0  # squared deviations
 ROUNDING = 0.1  # variance of block means, besides noise
 FIRM = 4.0  # frames, whose mean counts fully; what moves by itself has fewer
@@ -38,7 +39,10 @@ MAX_STEP = 24.0  # pixels in one frame
 
 @dataclass(frozen=True)
 class View:
-    """What one camera tells: its state, the frame's block means and the noise's variance."""
+    """What one camera tells.
+
+    level, count: of its memory. blocks: the frame's block means. variance: of their noise.
+    """
 
     level: Plane
     count: Plane
@@ -60,13 +64,14 @@ class MotionTracker:
     def follow(self, views: list[View]) -> Matrix | None:
         """Find the placement of the next frame; also how the canvas must move now, if at all."""
         before = self.place
-        found = _settle(views, before.moved(self._velocity))
+        found, error = _settle(views, before.moved(self._velocity))
+        reach = _reach(before, found)
         if before.is_centred:
-            self._moved = self._moved + 1 if _reach(before, found) > REST else 0
+            self._moved = self._moved + 1 if reach > max(REST, SURE * error) else 0
             if self._moved < 2:  # one frame alone may be a disturbance
                 return None
         self._velocity = np.linalg.inv(square(before.matrix)) @ square(found.matrix)
-        self._calm = self._calm + 1 if _reach(before, found) < CALM else 0
+        self._calm = self._calm + 1 if reach < max(CALM, SURE * error) else 0
         self.place = found
         return self._recentre()
 
@@ -82,21 +87,25 @@ class MotionTracker:
         return found
 
 
-def _settle(views: list[View], place: Placement) -> Placement:
-    """The placement near ``place`` where frames and states agree; itself where none is found."""
+def _settle(views: list[View], place: Placement) -> tuple[Placement, float]:
+    """Where frames and states agree, and the standard error of a corner in pixels.
+
+    It is ``place`` itself if nothing near it is better.
+    """
     sums = _Sums(views, place)
-    found, first = place, math.inf
+    found, first, error = place, math.inf, 0.0
     for _ in range(STEPS):
-        step, cost = sums.step(found)
-        first = min(first, cost) if math.isinf(first) else first
+        step, cost, error = sums.step(found)
+        first = cost if math.isinf(first) else first
         if step is None or cost > WORSE * first:
-            return place
+            return place, error
         after = found.moved(step)
         reach = _reach(found, after)
         found = after
-        if reach < DONE or _reach(place, found) > MAX_STEP:
+        near_rest = place.is_centred and reach < REST / 2
+        if reach < DONE or near_rest or _reach(place, found) > MAX_STEP:
             break
-    return found if _reach(place, found) <= MAX_STEP else place
+    return (found if _reach(place, found) <= MAX_STEP else place), error
 
 
 def _reach(first: Placement, second: Placement) -> float:
@@ -114,9 +123,12 @@ class _Sums:
         self._x, self._y = columns.astype(np.float32), rows.astype(np.float32)[:, None]
         self._views, self._known = views, [view.count.read(place) for view in views]
 
-    def step(self, place: Placement) -> tuple[Matrix | None, float]:
-        """A step of Gauss-Newton, as a motion (3, 3) of frame pixels, and the cost before it."""
-        normal, right, cost = np.zeros((4, 4)), np.zeros(4), 0.0
+    def step(self, place: Placement) -> tuple[Matrix | None, float, float]:
+        """A step of Gauss-Newton, as a motion (3, 3) of frame pixels, and the cost before it.
+
+        Also the standard error that noise leaves at a corner, in pixels.
+        """
+        normal, right, cost, shape = np.zeros((4, 4)), np.zeros(4), 0.0, self._views[0].blocks.shape
         for view, count in zip(self._views, self._known, strict=True):
             seen = view.level.read(place)
             residual = view.blocks - seen
@@ -128,9 +140,13 @@ class _Sums:
             weighted = jacobian * (firm / (variance * excess)).ravel()
             normal += weighted @ jacobian.T
             right += weighted @ residual.ravel()
-        if np.linalg.cond(normal) > MAX_CONDITION:
-            return None, cost
-        return self._motion(np.linalg.solve(normal, right)), cost
+        lowest, *_, highest = np.linalg.eigvalsh(normal)
+        if lowest * MAX_CONDITION < highest or lowest <= 0:
+            return None, cost, math.inf
+        inverse = np.linalg.inv(normal)
+        grow, turn, right_, down = np.diag(inverse) * SIDE**2
+        error = math.sqrt(max(grow, turn) * (1 + (shape[0] / shape[1]) ** 2) + max(right_, down))
+        return self._motion(inverse @ right), cost, error
 
     def _jacobian(self, seen: FloatImage) -> FloatImage:
         """(4, blocks)."""

@@ -20,10 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dreamif_model.arrays import FloatImage
-from dreamif_model.temporal.blocks import block_means
+from dreamif_model.temporal.blocks import SIDE, block_means
 
 LAPLACIAN = np.array(((1, -2, 1), (-2, 4, -2), (1, -2, 1)), np.float32) / 6  # noise σ stays σ
 AROUND = (3, 3)  # blocks
+PERIOD, FOLLOWING = 8, 0.3  # every eighth frame is measured, and moves the level so far
+NOISY, QUIET = 2.0, 1.5  # gray levels at which noise begins to be removed, and ends to be
+MIDDLE_ROWS = 240  # that are measured
 
 _Z = np.linspace(-1.5, 4, 111)
 _CUMULATIVE = np.array([0.5 * (1 + math.erf(z / math.sqrt(2))) for z in _Z])
@@ -56,7 +59,8 @@ def _level(means: FloatImage, noise: FloatImage) -> float:
     seen = room > 0
     if not seen.any():
         return 0.0
-    deviation = np.sqrt(cv2.blur(block_means(cv2.multiply(noise, noise)), AROUND)[seen])
+    power = cv2.blur(block_means(cv2.multiply(noise, noise)), AROUND)[seen]
+    deviation = np.sqrt(np.maximum(power, 0))  # a running sum may end below 0
     ratio = np.minimum(deviation / room[seen], _RATIO[0])
     share = np.interp(ratio, _RATIO[::-1], np.sqrt(_VARIANCE)[::-1])
     return float(np.median(deviation / share))
@@ -80,6 +84,39 @@ class ClippedNoise:
         bias[128:] *= -1
         self.bias = _floats(bias)
         self.variance = _floats(np.interp(z, _Z, _VARIANCE) * sigma**2)
+
+
+class NoiseMeter:
+    """Follows the noise level of one camera.
+
+    Attributes:
+        noise: of one frame; None before the first.
+        noisy: whether it is worth removing.
+    """
+
+    def __init__(self) -> None:
+        self.noise: ClippedNoise | None = None
+        self.noisy = False
+        self._count = 0
+        self._before: FloatImage | None = None
+
+    def measure(self, frame: FloatImage) -> None:
+        """Look at a frame (H, W)."""
+        middle = _middle(frame)
+        if self._count < 2 or self._count % PERIOD == 0:
+            sigma = noise_level(middle, self._before)
+            if self.noise and self._count > 1:
+                sigma = self.noise.sigma + FOLLOWING * (sigma - self.noise.sigma)
+            self.noise = ClippedNoise(sigma)
+            self.noisy = sigma > (QUIET if self.noisy else NOISY)
+        next_is_due = self._count == 0 or (self._count + 1) % PERIOD == 0
+        self._before = middle if next_is_due else None
+        self._count += 1
+
+
+def _middle(frame: FloatImage) -> FloatImage:
+    first = max(0, (frame.shape[0] - MIDDLE_ROWS) // (2 * SIDE) * SIDE)
+    return frame[first : first + MIDDLE_ROWS]
 
 
 def _floats(values: NDArray[np.float64]) -> NDArray[np.float32]:

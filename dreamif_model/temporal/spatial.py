@@ -1,16 +1,16 @@
-"""A local Wiener filter for what noise is left of known variance."""
+"""A local Wiener filter for noise of known variance."""
 
 from __future__ import annotations
 
 from typing import cast
 
 import cv2
-import numpy as np
 
 from dreamif_model.arrays import FloatImage
 
 WINDOW = (3, 3)  # pixels
 MARGIN = 1.25  # times the known variance
+FLOOR = 1e-3  # of the local variance, which running sums may leave below 0
 
 
 def smooth(image: FloatImage, variance: FloatImage) -> FloatImage:
@@ -19,10 +19,11 @@ def smooth(image: FloatImage, variance: FloatImage) -> FloatImage:
     With mean m and variance q of the 3×3 pixels around (Lee, Digital image enhancement and noise
     filtering by use of local statistics, 1980)::
 
-        m + max(q − v, 0) / q · (image − m)
+        m + max(1 − v/q, 0) · (image − m)
     """
     mean = cv2.blur(image, WINDOW)
-    local = cv2.blur(cv2.multiply(image, image), WINDOW) - cv2.multiply(mean, mean)
-    local = np.maximum(local, np.float32(1e-3))
-    share = np.maximum(1 - np.float32(MARGIN) * variance / local, 0)
-    return cast("FloatImage", mean + share * (image - mean))
+    local = cv2.subtract(cv2.blur(cv2.multiply(image, image), WINDOW), cv2.multiply(mean, mean))
+    share = cv2.divide(variance, cv2.max(local, FLOOR), scale=-MARGIN)
+    share += 1
+    detail = cv2.multiply(cv2.subtract(image, mean), cv2.max(share, 0.0))
+    return cast("FloatImage", cv2.add(mean, detail, dst=detail))
