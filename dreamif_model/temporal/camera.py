@@ -17,6 +17,7 @@ from dreamif_model.temporal.motion import ROUNDING, View
 from dreamif_model.temporal.noise import NoiseMeter
 from dreamif_model.temporal.spatial import smooth
 
+EXPOSURE_STEP = 3  # of the blocks' rows and columns, every third tells of a changed exposure
 CUT = 0.25  # of the blocks; where fewer agree with the state, it is another scene
 
 
@@ -66,10 +67,13 @@ class CameraFilter:
 
     def _follow_exposure(self, place: Placement) -> None:
         assert self._memory
-        before, count = self._memory.level.read(place), self._memory.count.read(place)
+        level, count, now = (
+            values[::EXPOSURE_STEP, ::EXPOSURE_STEP]
+            for values in (self._memory.level.read(place), self._memory.count.read(place), self._levels)
+        )
         known = count >= 1
         variance = self._sigma**2 / SIDE**2 * (1 + 1 / count[known]) + ROUNDING
-        found = fit_exposure(before[known], self._levels[known], variance)
+        found = fit_exposure(level[known], now[known], variance)
         for memory in (self._memory, self._colour):
             if found and memory:
                 memory.rescale(*found)

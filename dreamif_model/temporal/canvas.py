@@ -22,21 +22,40 @@ EDGE = 4  # pixels of the frame's border that are repeated, for interpolation
 class Placement:
     """Where the frame lies on the canvas: a similarity of frame pixels to canvas pixels.
 
-    matrix: (2, 3). shape: (H, W) of the frame.
+    matrix: (2, 3); None for the centre. shape: (H, W) of the frame.
     """
 
     def __init__(self, shape: tuple[int, ...], matrix: Matrix | None = None) -> None:
         self.shape = shape[0], shape[1]
-        centred = np.array([[1.0, 0, MARGIN], [0, 1, MARGIN]])
         self.is_centred = matrix is None
-        self.matrix = centred if matrix is None else matrix
+        self.matrix = np.array([[1.0, 0, MARGIN], [0, 1, MARGIN]]) if matrix is None else matrix
+        self._window = self._bounds()
 
     def at(self, scale: int) -> Matrix:
         """The same for images whose pixels are ``scale`` pixels wide."""
-        linear, shift = self.matrix[:, :2], self.matrix[:, 2]
-        middle = (scale - 1) / 2  # of such a pixel, in pixels
-        moved = (linear @ (middle, middle) + shift - middle) / scale
-        return np.column_stack((linear, moved))
+        return _scaled(self.matrix, scale)
+
+    def _bounds(self) -> tuple[slice, slice]:
+        """Rows and columns of the blocks that the frame touches."""
+        corners, spans = self.corners(), []
+        for axis, side in ((1, self.shape[0]), (0, self.shape[1])):
+            blocks = side // SIDE + 2 * MARGIN // SIDE
+            first, last = corners[:, axis].min() // SIDE, corners[:, axis].max() // SIDE
+            spans.append(slice(max(0, int(first)), min(blocks, int(last) + 1)))
+        return spans[0], spans[1]
+
+    def window(self, scale: int) -> tuple[slice, slice]:
+        """Rows and columns of the canvas around the frame, at a scale."""
+        step = SIDE // scale
+        rows, columns = (slice(span.start * step, span.stop * step) for span in self._window)
+        return rows, columns
+
+    def in_window(self, scale: int) -> Matrix:
+        """(2, 3), frame pixels to pixels of the window, at a scale."""
+        matrix = self.at(scale)
+        rows, columns = self.window(scale)
+        matrix[:, 2] -= columns.start, rows.start
+        return matrix
 
     def moved(self, motion: Matrix) -> Placement:
         """The placement after a motion (3, 3) of the frame's own pixels."""
@@ -75,6 +94,14 @@ def square(matrix: Matrix) -> Matrix:
     return np.vstack((matrix, (0.0, 0.0, 1.0)))
 
 
+def _scaled(matrix: Matrix, scale: int) -> Matrix:
+    """(2, 3) for images whose pixels are ``scale`` pixels wide; pixels are areas."""
+    scaled: Matrix = matrix.copy()
+    middle = (scale - 1) / 2
+    scaled[:, 2] = (matrix[:, :2].sum(axis=1) * middle + matrix[:, 2] - middle) / scale
+    return scaled
+
+
 class Plane:
     """One image of the memory, ``scale`` frame pixels per pixel; 0 where nothing was seen.
 
@@ -85,19 +112,15 @@ class Plane:
         self, shape: tuple[int, ...], scale: int, channels: int = 1, smooth: bool = False
     ) -> None:
         rows, columns = (side // scale + 2 * MARGIN // scale for side in shape[:2])
-        self._scale, self._margin = scale, MARGIN // scale
+        self._scale = scale
         self._flags = cv2.INTER_CUBIC if smooth else cv2.INTER_LINEAR
         kind = (rows, columns) if channels == 1 else (rows, columns, channels)
         self.values: FloatImage = np.zeros(kind, np.float32)
 
-    def _centre(self) -> FloatImage:
-        edge = self._margin
-        return self.values[edge:-edge, edge:-edge]
-
     def read(self, place: Placement) -> FloatImage:
         """What the frame covers; a view of the values if the frame lies in the centre."""
         if place.is_centred:
-            return self._centre()
+            return self.values[place.window(self._scale)]
         size = place.shape[1] // self._scale, place.shape[0] // self._scale
         flags = self._flags | cv2.WARP_INVERSE_MAP
         return cast(
@@ -106,19 +129,19 @@ class Plane:
 
     def blend(self, frame: FloatImage, gain: FloatImage, place: Placement) -> None:
         """Move the values towards the frame by a gain that :func:`lay_gain` returned."""
-        if place.is_centred:
-            values, laid = self._centre(), frame
-        else:
-            values, size = self.values, self.values.shape[1::-1]
-            wide = cv2.copyMakeBorder(frame, EDGE, EDGE, EDGE, EDGE, cv2.BORDER_REPLICATE)
-            matrix = place.at(self._scale)
-            matrix[:, 2] -= matrix[:, :2] @ (EDGE, EDGE)
-            laid = cast("FloatImage", cv2.warpAffine(wide, matrix, size, flags=self._flags))
+        values = self.values[place.window(self._scale)]
+        laid = frame if place.is_centred else self._laid(frame, place, values.shape)
         if gain.shape != values.shape[:2]:
             gain = to_pixels(gain, values.shape)
         if values.ndim == 3:
             gain = cast("FloatImage", cv2.merge([gain] * values.shape[2]))
         values += cv2.multiply(cv2.subtract(laid, values), gain)
+
+    def _laid(self, frame: FloatImage, place: Placement, shape: tuple[int, ...]) -> FloatImage:
+        wide = cv2.copyMakeBorder(frame, EDGE, EDGE, EDGE, EDGE, cv2.BORDER_REPLICATE)
+        matrix = place.in_window(self._scale)
+        matrix[:, 2] -= matrix[:, :2] @ (EDGE, EDGE)
+        return cast("FloatImage", cv2.warpAffine(wide, matrix, shape[1::-1], flags=self._flags))
 
     def rescale(self, gain: float, offset: float) -> None:
         """Replace each value by ``gain`` · value + ``offset``."""
@@ -127,22 +150,15 @@ class Plane:
 
     def move(self, matrix: Matrix) -> None:
         """Move the canvas by (2, 3) of its full-size pixels."""
-        place = Placement((0, 0), matrix)
-        self.values = cast(
-            "FloatImage",
-            cv2.warpAffine(
-                self.values, place.at(self._scale), self.values.shape[1::-1], flags=self._flags
-            ),
-        )
+        size = self.values.shape[1::-1]
+        moved = cv2.warpAffine(self.values, _scaled(matrix, self._scale), size, flags=self._flags)
+        self.values = cast("FloatImage", moved)
 
 
 def lay_gain(gain: FloatImage, place: Placement) -> FloatImage:
-    """A gain (H / 4, W / 4) where the frame lies on the canvas.
-
-    Away from the centre the outermost blocks are left out: interpolation mixes them with what lies
-    beyond the frame.
-    """
+    """A gain (H / 4, W / 4) on the window around the frame; 0 beside the frame."""
     if place.is_centred:
         return gain
-    size = tuple(side + 2 * MARGIN // SIDE for side in gain.shape[::-1])
-    return cast("FloatImage", cv2.warpAffine(gain, place.at(SIDE), size))
+    rows, columns = place.window(SIDE)
+    size = columns.stop - columns.start, rows.stop - rows.start
+    return cast("FloatImage", cv2.warpAffine(gain, place.in_window(SIDE), size))

@@ -20,7 +20,7 @@ def fit_exposure(
 
     Args:
         before: (N,) block means of the state.
-        now: (N,) block means of the frame.
+        now: (N,) those of the frame.
         variance: (N,) of their difference for noise alone.
 
     Returns:

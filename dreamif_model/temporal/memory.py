@@ -113,7 +113,7 @@ class CameraMemory:
         state = self._mean.read(place)
         difference = cv2.subtract(frame, state)
         energy = block_means(cv2.multiply(difference, difference))
-        beyond = change(levels - self.level.read(place), energy, variance * (1 + 1 / count))
+        beyond = change(block_means(difference), energy, variance * (1 + 1 / count))
         worth = known / (1 / count + np.float32(SHARPNESS) * beyond / variance)
         self.kept = float(np.count_nonzero(worth > HALF) / max(1, np.count_nonzero(known)))
         count = 1 + np.minimum(worth, np.float32(max_frames - 1))

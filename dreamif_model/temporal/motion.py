@@ -64,7 +64,8 @@ class MotionTracker:
     def follow(self, views: list[View]) -> Matrix | None:
         """Find the placement of the next frame; also how the canvas must move now, if at all."""
         before = self.place
-        found, error = _settle(views, before.moved(self._velocity))
+        start = before if before.is_centred else before.moved(self._velocity)
+        found, error = _settle(views, start)
         reach = _reach(before, found)
         if before.is_centred:
             self._moved = self._moved + 1 if reach > max(REST, SURE * error) else 0
