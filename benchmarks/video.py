@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -205,7 +206,7 @@ def run(
     delay: int = 0,
 ) -> tuple[Scores, list[RgbImage]]:
     """Fuse a clip and measure it against its own clean output."""
-    scores, results, spent = Scores(), [], []
+    scores, results, spent = Scores(), [], list[float]()
     for pair in spoiled:
         started = time.process_time()
         results.append(fuse(pair))
@@ -263,7 +264,7 @@ def measure(
     print("| --- " * (len(COLUMNS) + 2) + "|")
     for clip, frames in clips.items():
         masks = [np.zeros(frames[0][0].shape, bool)]
-        masks += [moving(*couple) for couple in zip(frames, frames[1:], strict=False)]
+        masks += [moving(*couple) for couple in pairwise(frames)]
         if condition == "pan":
             moved = panned([(to_array(255 * m), f[1]) for m, f in zip(masks, frames, strict=True)])
             masks, frames = [m > 127 for m, _ in moved], panned(frames)

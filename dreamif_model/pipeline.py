@@ -15,6 +15,9 @@ from dreamif_model.engine import FusionEngine
 from dreamif_model.errors import ImageError
 from dreamif_model.registration.alignment import alignment_score
 from dreamif_model.registration.warp import Calibration, Registrar, resize
+from dreamif_model.stream import StreamFuser
+from dreamif_model.temporal.filter import TemporalFilter
+from dreamif_model.temporal.settings import TemporalConfig
 from dreamif_model.thermal import ThermalConfig, ThermalNormalizer
 
 WARM_UP_SHAPE = (480, 640)
@@ -29,7 +32,7 @@ class FusionResult:
         fused: (H, W, 3) RGB, uint8.
         dominance_infrared: (H, W) float32 in [0, 1], how far infrared was trusted at each pixel.
         dominance_visible: (H, W) float32 in [0, 1], likewise.
-        timings: seconds of each stage: ``normalize``, ``warp``, ``infer``.
+        timings: seconds of each stage: ``normalize``, ``warp``, ``temporal``, ``infer``.
         alignment: how well the edges of both images agree, in [-1, 1]; None if not asked for.
     """
 
@@ -95,6 +98,8 @@ class FusionPipeline:
         visible: NDArray[np.generic],
         infrared: NDArray[np.generic],
         score_alignment: bool = False,
+        memory: TemporalFilter | None = None,
+        time_s: float | None = None,
     ) -> FusionResult:
         """Fuse one pair of images of the same moment.
 
@@ -105,6 +110,8 @@ class FusionPipeline:
             visible: (H, W, 3) RGB or (H, W) gray, uint8.
             infrared: (h, w) uint8 or uint16 counts, or float32 °C.
             score_alignment: also measure how well the edges of both images agree.
+            memory: of earlier frames, to remove noise; :meth:`stream` has one of its own.
+            time_s: when the images were taken, for ``memory``; None if not known.
 
         Returns:
             Arrays of the visible image's size.
@@ -115,9 +122,14 @@ class FusionPipeline:
         started = time.perf_counter()
         pixels = _checked_visible(visible)
         normalized = self.normalizer.normalize(infrared)
+        if memory:
+            normalized = memory.without_stripes(normalized)
         normalized_at = time.perf_counter()
         registered, coverage = self._register(normalized, pixels.shape)
         registered_at = time.perf_counter()
+        if memory:
+            pixels, registered = memory.filter(pixels, registered, time_s)
+        filtered_at = time.perf_counter()
         output = self.engine.fuse(pixels, registered, coverage)
         return FusionResult(
             fused=output.fused,
@@ -126,15 +138,19 @@ class FusionPipeline:
             timings={
                 "normalize": normalized_at - started,
                 "warp": registered_at - normalized_at,
-                "infer": time.perf_counter() - registered_at,
+                "temporal": filtered_at - registered_at,
+                "infer": time.perf_counter() - filtered_at,
             },
             alignment=_score(pixels, registered, coverage) if score_alignment else None,
         )
 
-    def stream(self):
-        from dreamif_model.stream import StreamFuser
+    def stream(self, temporal: TemporalConfig | None = None) -> StreamFuser:
+        """Return a fuser that remembers earlier frames of this pipeline's cameras.
 
-        return StreamFuser(self)
+        Args:
+            temporal: what it does with them; None for the defaults.
+        """
+        return StreamFuser(self.fuse, temporal)
 
     def visible_alone(self, visible: NDArray[np.generic]) -> FusionResult:
         """Return the visible image as it is, for when there is no infrared image.

@@ -1,9 +1,71 @@
-from dreamif_model.temporal.filter import TemporalFilter
-class StreamFuser:
-    def __init__(self, pipeline):
-        self.pipeline = pipeline
-        self._filter = TemporalFilter()
+"""Fuses the frames of a video, each with the memory of those before it."""
 
-    def fuse(self, visible, infrared):
-        v, i = self._filter.filter(visible, infrared)
-        return self.pipeline.fuse(visible=v, infrared=i)
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dreamif_model.temporal.filter import TemporalFilter
+from dreamif_model.temporal.settings import TemporalConfig
+
+if TYPE_CHECKING:
+    from dreamif_model.pipeline import FusionResult
+
+
+class _Fuse(Protocol):
+    """:meth:`dreamif_model.FusionPipeline.fuse`."""
+
+    def __call__(
+        self,
+        visible: NDArray[np.generic],
+        infrared: NDArray[np.generic],
+        score_alignment: bool = False,
+        memory: TemporalFilter | None = None,
+        time_s: float | None = None,
+    ) -> FusionResult: ...
+
+
+class StreamFuser:
+    """Fuses pairs in the order of a video. :meth:`FusionPipeline.stream` makes one.
+
+    A pair is fused when it comes, without delay; the same pairs give the same results. Keep one
+    for one pair of cameras. Not thread-safe.
+
+    Attributes:
+        memory: What is remembered. Its ``config`` can be set at any time; ``noise`` and
+            ``stripes`` tell what was measured.
+    """
+
+    def __init__(self, fuse: _Fuse, temporal: TemporalConfig | None = None) -> None:
+        self._fuse = fuse
+        self.memory = TemporalFilter(temporal)
+
+    def fuse(
+        self,
+        visible: NDArray[np.generic],
+        infrared: NDArray[np.generic],
+        score_alignment: bool = False,
+        time_s: float | None = None,
+    ) -> FusionResult:
+        """Fuse the next pair.
+
+        Args:
+            visible: (H, W, 3) RGB or (H, W) gray, uint8.
+            infrared: (h, w) uint8 or uint16 counts, or float32 °C.
+            score_alignment: also measure how well the edges of both images agree.
+            time_s: when they were taken, in seconds of any clock. All is forgotten where it goes
+                back, or on by more than a second. None: each pair follows the last one.
+
+        Returns:
+            Arrays of the visible image's size.
+
+        Raises:
+            ImageError: an image has another shape or type.
+        """
+        return self._fuse(visible, infrared, score_alignment, self.memory, time_s)
+
+    def reset(self) -> None:
+        """Forget all frames so far: the next one begins another video."""
+        self.memory.reset()

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import cv2
 import numpy as np
 
-from dreamif_model.arrays import ByteImage, FloatImage, GrayImage, Matrix, to_bytes
-from dreamif_model.temporal.blocks import SIDE, block_means, to_pixels
+from dreamif_model.arrays import ByteImage, FloatImage, Matrix, RgbImage
+from dreamif_model.temporal.blocks import SIDE, block_means, rounded, to_pixels
 from dreamif_model.temporal.canvas import Placement
 from dreamif_model.temporal.colour import MIN_BIAS, ColourMemory, coloured
 from dreamif_model.temporal.exposure import fit_exposure
-from dreamif_model.temporal.memory import CameraMemory
+from dreamif_model.temporal.memory import Averaged, CameraMemory
 from dreamif_model.temporal.motion import ROUNDING, View
 from dreamif_model.temporal.noise import NoiseMeter
 from dreamif_model.temporal.spatial import smooth
@@ -69,10 +67,15 @@ class CameraFilter:
         assert self._memory
         level, count, now = (
             values[::EXPOSURE_STEP, ::EXPOSURE_STEP]
-            for values in (self._memory.level.read(place), self._memory.count.read(place), self._levels)
+            for values in (
+                self._memory.level.read(place),
+                self._memory.count.read(place),
+                self._levels,
+            )
         )
         known = count >= 1
-        variance = self._sigma**2 / SIDE**2 * (1 + 1 / count[known]) + ROUNDING
+        noise = np.float32(self._sigma**2 / SIDE**2)
+        variance = noise * (np.reciprocal(count[known]) + 1) + np.float32(ROUNDING)
         found = fit_exposure(level[known], now[known], variance)
         for memory in (self._memory, self._colour):
             if found and memory:
@@ -92,34 +95,36 @@ class CameraFilter:
         return self._result
 
     def _clean(self, place: Placement, max_frames: float) -> ByteImage:
-        mean, gain, variance = self._average(place, max_frames)
-        bias, colour = self._unbiased(gain, place)
+        averaged = self._average(place, max_frames)
+        bias, colour = self._unbiased(averaged.gain, place)
+        mean = averaged.mean
         if abs(bias).max() > MIN_BIAS:
-            mean = cast("FloatImage", cv2.subtract(mean, to_pixels(bias, mean.shape)))
-        left = to_pixels(variance * gain, mean.shape)
-        luma = cast("GrayImage", cv2.add(smooth(mean, left), 0.0, dtype=cv2.CV_8U))
+            mean = np.asarray(cv2.subtract(mean, to_pixels(bias, mean.shape)), np.float32)
+        luma = rounded(smooth(mean, to_pixels(averaged.variance, mean.shape)))
         return luma if colour is None else coloured(luma, colour)
 
-    def _average(self, place: Placement, max_frames: float):
-        shape, noise = self._frame.shape, self.meter.noise
+    def _average(self, place: Placement, max_frames: float) -> Averaged:
+        """Take the frame into the memory, which begins anew where the scene is another."""
+        frame, levels, noise = self._frame, self._levels, self.meter.noise
         assert noise
         if self._memory is None:
-            self._memory = CameraMemory(shape)
-        variance = self._memory.variance(noise, place)
-        found = self._memory.add(self._frame, self._levels, variance, place, max_frames)
+            self._memory = CameraMemory(frame.shape)
+        averaged = self._memory.add(frame, levels, noise, place, max_frames)
         if self._memory.kept < CUT:
-            self._memory, self._colour = CameraMemory(shape), None
-            found = self._memory.add(self._frame, self._levels, variance, place, max_frames)
-        return *found, variance
+            self._memory, self._colour = CameraMemory(frame.shape), None
+            averaged = self._memory.add(frame, levels, noise, place, max_frames)
+        return averaged
 
-    def _unbiased(self, gain, place):
+    def _unbiased(self, gain: FloatImage, place: Placement) -> tuple[FloatImage, RgbImage | None]:
         """By how much each block is too bright, and the colour, if any, without that."""
         assert self._memory
         assert self._newest is not None
+        assert self.meter.noise
         if self._newest.ndim == 2:
-            levels = to_bytes(self._memory.level.read(place))
-            return self.meter.noise.bias[levels], None
+            return self.meter.noise.bias[rounded(self._memory.level.read(place))], None
+        assert self._channel_meter.noise
         if self._colour is None:
             self._colour = ColourMemory(self._frame.shape)
-        colour, bias = self._colour.add(self._newest, gain, self._channel_meter.noise, place)
+        noise = self._channel_meter.noise
+        colour, bias = self._colour.add(self._newest, gain, noise, place)
         return bias, colour

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import cv2
 import numpy as np
 
-from dreamif_model.arrays import FloatImage, GrayImage, Matrix, RgbImage, to_bytes
-from dreamif_model.temporal.blocks import to_pixels
+from dreamif_model.arrays import FloatImage, GrayImage, Matrix, RgbImage
+from dreamif_model.temporal.blocks import rounded, to_pixels
 from dreamif_model.temporal.canvas import Placement, Plane, lay_gain
 from dreamif_model.temporal.noise import ClippedNoise
 
@@ -46,16 +44,15 @@ class ColourMemory:
             block too bright.
         """
         size = frame.shape[1] // SCALE, frame.shape[0] // SCALE
-        half = cv2.resize(frame, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+        half = np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), np.float32)
         self._mean.blend(half, lay_gain(gain, place), place)
         colour = self._mean.read(place)
         means = cv2.resize(colour, gain.shape[::-1], interpolation=cv2.INTER_AREA)
-        bias = noise.bias[to_bytes(means)]
+        bias = noise.bias[rounded(np.asarray(means, np.float32))]
         if abs(bias).max() > MIN_BIAS:
-            colour = cv2.subtract(colour, to_pixels(bias, colour.shape))
-        rounded = cv2.add(colour, 0.0, dtype=cv2.CV_8U)
+            colour = np.asarray(cv2.subtract(colour, to_pixels(bias, colour.shape)), np.float32)
         luma_bias = cv2.cvtColor(bias, cv2.COLOR_RGB2GRAY)
-        return cast("RgbImage", rounded), cast("FloatImage", luma_bias)
+        return rounded(colour), np.asarray(luma_bias, np.float32)
 
 
 def coloured(luma: GrayImage, colour: RgbImage) -> RgbImage:
@@ -64,4 +61,4 @@ def coloured(luma: GrayImage, colour: RgbImage) -> RgbImage:
     own = cv2.cvtColor(wide, cv2.COLOR_RGB2GRAY)
     raised = cv2.add(wide, cv2.cvtColor(cv2.subtract(luma, own), cv2.COLOR_GRAY2RGB))
     lowered = cv2.subtract(raised, cv2.cvtColor(cv2.subtract(own, luma), cv2.COLOR_GRAY2RGB))
-    return cast("RgbImage", lowered)
+    return np.asarray(lowered, np.uint8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dreamif_model.arrays import FloatImage
 
@@ -42,5 +43,5 @@ def fit_exposure(
     return (gain, offset) if left < USUAL and GAINS[0] < gain < GAINS[1] else None
 
 
-def _median_deviation(residual: FloatImage, variance: FloatImage) -> float:
+def _median_deviation(residual: NDArray[np.floating], variance: FloatImage) -> float:
     return float(np.median(np.abs(residual) / np.sqrt(variance)))

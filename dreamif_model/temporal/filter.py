@@ -2,8 +2,10 @@
 
 ::
 
-    frame ── noise level ── exposure ── motion ── recursive mean ── bias ── Wiener filter ── frame
-             (clean: passed on)         (of both cameras)          (with colour)
+    infrared ── stripes ── registration ─┐
+    visible ─────────────────────────────┤
+        noise level ── exposure ── motion ── recursive mean ── bias ── Wiener filter
+        (clean: passed on)         (of both)                   (colour likewise)
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from dreamif_model.cameras import Both, Camera
 from dreamif_model.temporal.blocks import SIDE
 from dreamif_model.temporal.camera import CameraFilter
 from dreamif_model.temporal.motion import MotionTracker
+from dreamif_model.temporal.pattern import StripeFilter
 from dreamif_model.temporal.settings import TemporalConfig
 
 MAX_GAP_S = 1.0  # between two frames; after a longer one the scene is another
@@ -36,6 +39,10 @@ class TemporalFilter:
 
     def reset(self) -> None:
         """Forget all frames so far."""
+        self._stripes = StripeFilter()
+        self._forget_scene()
+
+    def _forget_scene(self) -> None:
         self._cameras = Both.make(lambda _: CameraFilter())
         self._tracker: MotionTracker | None = None
         self._shapes: tuple[tuple[int, ...], ...] = ()
@@ -45,6 +52,15 @@ class TemporalFilter:
     def noise(self) -> Both[float]:
         """σ of each camera in gray levels, as last measured; 0 before."""
         return self._cameras.map(lambda c: c.meter.noise.sigma if c.meter.noise else 0.0)
+
+    @property
+    def stripes(self) -> float:
+        """σ of the infrared camera's stripes in gray levels, as last removed."""
+        return self._stripes.level
+
+    def without_stripes(self, infrared: GrayImage) -> GrayImage:
+        """Return an infrared image (h, w) of the sensor's own pixels without its stripes."""
+        return infrared if self.config.mode == "off" else self._stripes.filter(infrared)
 
     def filter(
         self, visible: ByteImage, infrared: GrayImage, time_s: float | None = None
@@ -79,7 +95,7 @@ class TemporalFilter:
         before_s = self._time_s
         gap_s = 0.0 if time_s is None or before_s is None else time_s - before_s
         if shapes != self._shapes or not 0 <= gap_s <= MAX_GAP_S:
-            self.reset()
+            self._forget_scene()
         self._shapes, self._time_s = shapes, time_s
 
     def _follow_motion(self, tracker: MotionTracker) -> None:

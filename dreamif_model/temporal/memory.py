@@ -18,10 +18,11 @@ What moves is taken as it comes, without a trail.
 from __future__ import annotations
 
 import math
-from typing import cast
+from typing import NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from dreamif_model.arrays import FloatImage, Matrix, to_bytes
 from dreamif_model.temporal.blocks import SIDE, block_means, to_pixels
@@ -53,7 +54,24 @@ def change(mean: FloatImage, energy: FloatImage, variance: FloatImage) -> FloatI
         near_energy - variance * np.float32(1 + NEAR_ENERGY_MARGIN * ENERGY_DEVIATION / NEAR),
     ):
         np.maximum(beyond, candidate, out=beyond)
-    return cast("FloatImage", np.maximum(beyond, 0, out=beyond))
+    return np.maximum(beyond, 0, out=beyond)
+
+
+def _share(part: NDArray[np.bool_], whole: NDArray[np.bool_]) -> float:
+    """1 of nothing."""
+    size = np.count_nonzero(whole)
+    return np.count_nonzero(part) / size if size else 1.0
+
+
+class Averaged(NamedTuple):
+    """What the state made of a frame.
+
+    mean: (H, W). gain: 1/N' by block. variance: of the noise that is left, by block.
+    """
+
+    mean: FloatImage
+    gain: FloatImage
+    variance: FloatImage
 
 
 class CameraMemory:
@@ -83,48 +101,47 @@ class CameraMemory:
         for plane in (self._mean, self.level):
             plane.rescale(gain, offset)
 
-    def variance(self, noise: ClippedNoise, place: Placement) -> FloatImage:
-        """σ² of each block, as dark or bright as the state is there."""
-        return cast("FloatImage", noise.variance[to_bytes(self.level.read(place))])
-
     def add(
         self,
         frame: FloatImage,
         levels: FloatImage,
-        variance: FloatImage,
+        noise: ClippedNoise,
         place: Placement,
         max_frames: float,
-    ) -> tuple[FloatImage, FloatImage]:
+    ) -> Averaged:
         """Take a frame into the state.
 
         Args:
             frame: (H, W).
             levels: its block means.
-            variance: of its noise, by block.
+            noise: of it.
             place: where it lies.
             max_frames: N_max.
-
-        Returns:
-            The mean with the frame, (H, W), and the gain 1/N' by block.
         """
-        count = self.count.read(place)
+        count, state = self.count.read(place), self._mean.read(place)
         known = count >= 1
-        count = np.maximum(count, 1)
-        state = self._mean.read(place)
-        difference = cv2.subtract(frame, state)
-        energy = block_means(cv2.multiply(difference, difference))
-        beyond = change(block_means(difference), energy, variance * (1 + 1 / count))
-        worth = known / (1 / count + np.float32(SHARPNESS) * beyond / variance)
-        self.kept = float(np.count_nonzero(worth > HALF) / max(1, np.count_nonzero(known)))
+        variance = noise.variance[to_bytes(np.where(known, self.level.read(place), levels))]
+        difference = np.asarray(cv2.subtract(frame, state), np.float32)
+        worth = known * self._worth(difference, np.maximum(count, 1), variance)
+        self.kept = _share(worth > HALF, known)
         count = 1 + np.minimum(worth, np.float32(max_frames - 1))
-        gain = 1 / count
+        gain = np.reciprocal(count)
         step = cv2.multiply(difference, to_pixels(gain, frame.shape), dst=difference)
-        mean = cast("FloatImage", cv2.add(state, step))
+        mean = np.asarray(cv2.add(state, step), np.float32)
         laid = lay_gain(gain, place)
         self._store(mean, frame, laid, place)
         self.level.blend(levels, laid, place)
         self.count.blend(count, lay_gain(np.ones_like(gain), place), place)
-        return mean, gain
+        return Averaged(mean, gain, variance * gain)
+
+    @staticmethod
+    def _worth(difference: FloatImage, count: FloatImage, variance: FloatImage) -> FloatImage:
+        """How many frames the state of each block is worth."""
+        energy = block_means(np.asarray(cv2.multiply(difference, difference), np.float32))
+        share = np.reciprocal(count)
+        beyond = change(block_means(difference), energy, variance * (share + 1))
+        worth: FloatImage = np.reciprocal(share + np.float32(SHARPNESS) * beyond / variance)
+        return worth
 
     def _store(
         self, mean: FloatImage, frame: FloatImage, laid: FloatImage, place: Placement

@@ -26,9 +26,9 @@ from dreamif_model.temporal.canvas import Placement, Plane, square
 STEPS = 6  # of Gauss-Newton
 WORSE = 1.02  # times the cost at the start: the steps lead nowhere
 DONE = 0.05  # pixels; a smaller step ends it
-REST = 0.5  # pixels; a smaller motion of a camera at rest counts as none
+REST = 0.75  # pixels; a smaller motion of a camera at rest counts as none
 CALM, CALM_FRAMES = 0.1, 8  # pixels in one frame; after so many frames the cameras are at rest
-SURE = 8.0  # standard errors of a corner; a smaller motion may be noise
+SURE = 10.0  # standard errors of a corner; a smaller motion may be noise
 OUTLIER = 9.0  # squared deviations
 ROUNDING = 0.1  # variance of block means, besides noise
 FIRM = 4.0  # frames, whose mean counts fully; what moves by itself has fewer
@@ -151,9 +151,7 @@ class _Sums:
 
     def _jacobian(self, seen: FloatImage) -> FloatImage:
         """(4, blocks)."""
-        along, down = (
-            cv2.Sobel(seen, cv2.CV_32F, x, 1 - x, ksize=1, scale=0.5) for x in (1, 0)
-        )
+        along, down = (cv2.Sobel(seen, cv2.CV_32F, x, 1 - x, ksize=1, scale=0.5) for x in (1, 0))
         rows = along * self._x + down * self._y, down * self._x - along * self._y, along, down
         return cast("FloatImage", np.stack(rows).reshape(4, -1))
 

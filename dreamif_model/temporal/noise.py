@@ -45,9 +45,9 @@ def noise_level(frame: FloatImage, before: FloatImage | None = None) -> float:
         frame: (H, W), multiples of 4.
         before: the frame before, of the same size; None if there is none.
     """
-    means = cv2.blur(block_means(frame), AROUND)
+    means = np.asarray(cv2.blur(block_means(frame), AROUND), np.float32)
     response = cv2.filter2D(frame, cv2.CV_32F, LAPLACIAN, borderType=cv2.BORDER_REFLECT_101)
-    found = _level(means, response)
+    found = _level(means, np.asarray(response, np.float32))
     if before is not None:
         found = min(found, _level(means, (frame - before) * np.float32(math.sqrt(0.5))))
     return found
@@ -59,7 +59,7 @@ def _level(means: FloatImage, noise: FloatImage) -> float:
     seen = room > 0
     if not seen.any():
         return 0.0
-    power = cv2.blur(block_means(cv2.multiply(noise, noise)), AROUND)[seen]
+    power = cv2.blur(block_means(noise * noise), AROUND)[seen]
     deviation = np.sqrt(np.maximum(power, 0))  # a running sum may end below 0
     ratio = np.minimum(deviation / room[seen], _RATIO[0])
     share = np.interp(ratio, _RATIO[::-1], np.sqrt(_VARIANCE)[::-1])

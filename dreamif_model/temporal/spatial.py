@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import cv2
+import numpy as np
 
 from dreamif_model.arrays import FloatImage
 
@@ -23,7 +22,7 @@ def smooth(image: FloatImage, variance: FloatImage) -> FloatImage:
     """
     mean = cv2.blur(image, WINDOW)
     local = cv2.subtract(cv2.blur(cv2.multiply(image, image), WINDOW), cv2.multiply(mean, mean))
-    share = cv2.divide(variance, cv2.max(local, FLOOR), scale=-MARGIN)
+    share = cv2.divide(variance, np.maximum(local, np.float32(FLOOR)), scale=-MARGIN)
     share += 1
-    detail = cv2.multiply(cv2.subtract(image, mean), cv2.max(share, 0.0))
-    return cast("FloatImage", cv2.add(mean, detail, dst=detail))
+    detail = cv2.multiply(cv2.subtract(image, mean), np.maximum(share, 0))
+    return np.asarray(cv2.add(mean, detail, dst=detail), np.float32)
