@@ -32,7 +32,8 @@ class FusionResult:
         fused: (H, W, 3) RGB, uint8.
         dominance_infrared: (H, W) float32 in [0, 1], how far infrared was trusted at each pixel.
         dominance_visible: (H, W) float32 in [0, 1], likewise.
-        timings: seconds of each stage: ``normalize``, ``warp``, ``temporal``, ``infer``.
+        timings: seconds of each stage: ``normalize``, ``warp``, ``infer``; with a memory also
+            ``temporal``.
         alignment: how well the edges of both images agree, in [-1, 1]; None if not asked for.
     """
 
@@ -131,16 +132,18 @@ class FusionPipeline:
             pixels, registered = memory.filter(pixels, registered, time_s)
         filtered_at = time.perf_counter()
         output = self.engine.fuse(pixels, registered, coverage)
+        timings = {
+            "normalize": normalized_at - started,
+            "warp": registered_at - normalized_at,
+            "infer": time.perf_counter() - filtered_at,
+        }
+        if memory:
+            timings["temporal"] = filtered_at - registered_at
         return FusionResult(
             fused=output.fused,
             dominance_infrared=output.dominance[0],
             dominance_visible=output.dominance[1],
-            timings={
-                "normalize": normalized_at - started,
-                "warp": registered_at - normalized_at,
-                "temporal": filtered_at - registered_at,
-                "infer": time.perf_counter() - filtered_at,
-            },
+            timings=timings,
             alignment=_score(pixels, registered, coverage) if score_alignment else None,
         )
 
@@ -148,7 +151,7 @@ class FusionPipeline:
         """Return a fuser that remembers earlier frames of this pipeline's cameras.
 
         Args:
-            temporal: what it does with them; None for the defaults.
+            temporal: what it does with them; None for mode ``auto``.
         """
         return StreamFuser(self.fuse, temporal)
 

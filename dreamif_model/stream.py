@@ -34,13 +34,23 @@ class StreamFuser:
     for one pair of cameras. Not thread-safe.
 
     Attributes:
-        memory: What is remembered. Its ``config`` can be set at any time; ``noise`` and
-            ``stripes`` tell what was measured.
+        memory: What is remembered; its ``noise`` and ``stripes`` tell what was measured.
     """
 
-    def __init__(self, fuse: _Fuse, temporal: TemporalConfig | None = None) -> None:
+    def __init__(self, fuse: _Fuse, config: TemporalConfig | None = None) -> None:
         self._fuse = fuse
-        self.memory = TemporalFilter(temporal)
+        self.memory = TemporalFilter()
+        self.config = config or TemporalConfig("auto")
+
+    @property
+    def config(self) -> TemporalConfig:
+        """What the memory is used for. You can set it at any time."""
+        return self._config
+
+    @config.setter
+    def config(self, config: TemporalConfig) -> None:
+        self._config = config
+        self.memory.max_frames = config.max_frames
 
     def fuse(
         self,
@@ -64,6 +74,9 @@ class StreamFuser:
         Raises:
             ImageError: an image has another shape or type.
         """
+        if self.config.mode == "off":
+            self.memory.reset()
+            return self._fuse(visible, infrared, score_alignment)
         return self._fuse(visible, infrared, score_alignment, self.memory, time_s)
 
     def reset(self) -> None:

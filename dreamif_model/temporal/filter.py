@@ -20,7 +20,6 @@ from dreamif_model.temporal.blocks import SIDE
 from dreamif_model.temporal.camera import CameraFilter
 from dreamif_model.temporal.motion import MotionTracker
 from dreamif_model.temporal.pattern import StripeFilter
-from dreamif_model.temporal.settings import TemporalConfig
 
 MAX_GAP_S = 1.0  # between two frames; after a longer one the scene is another
 Image = TypeVar("Image", GrayImage, ByteImage)
@@ -30,11 +29,12 @@ class TemporalFilter:
     """Remembers the frames of one pair of cameras, registered to one size. Not thread-safe.
 
     Attributes:
-        config: can be set at any time.
+        max_frames: how many frames are averaged where nothing moves, 1 or more; can be set at any
+            time.
     """
 
-    def __init__(self, config: TemporalConfig | None = None) -> None:
-        self.config = config or TemporalConfig()
+    def __init__(self, max_frames: float = 8.0) -> None:
+        self.max_frames = max_frames
         self.reset()
 
     def reset(self) -> None:
@@ -60,7 +60,7 @@ class TemporalFilter:
 
     def without_stripes(self, infrared: GrayImage) -> GrayImage:
         """Return an infrared image (h, w) of the sensor's own pixels without its stripes."""
-        return infrared if self.config.mode == "off" else self._stripes.filter(infrared)
+        return self._stripes.filter(infrared)
 
     def filter(
         self, visible: ByteImage, infrared: GrayImage, time_s: float | None = None
@@ -73,9 +73,6 @@ class TemporalFilter:
             time_s: when they were taken. All is forgotten if it went back, or on by more than a
                 second.
         """
-        if self.config.mode == "off":
-            self.reset()
-            return visible, infrared
         self._begin((visible.shape, infrared.shape), time_s)
         images = Both(_padded(infrared), _padded(visible))
         if self._tracker is None:
@@ -85,7 +82,7 @@ class TemporalFilter:
             self._tracker = None
             return visible, infrared
         self._follow_motion(self._tracker)
-        place, max_frames = self._tracker.place, self.config.max_frames
+        place, max_frames = self._tracker.place, self.max_frames
         height, width = infrared.shape
         cleaned = self._cameras.map(lambda c: c.clean(place, max_frames)[:height, :width])
         return cleaned.visible, cleaned.infrared

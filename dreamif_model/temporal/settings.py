@@ -27,7 +27,7 @@ class TemporalConfig:
         ConfigError: A value is unknown or out of range.
     """
 
-    mode: TemporalMode = "auto"
+    mode: TemporalMode = "off"
     strength: float = 0.5
 
     def __post_init__(self) -> None:
