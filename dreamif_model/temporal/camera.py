@@ -32,6 +32,7 @@ class CameraFilter:
         self._memory: CameraMemory | None = None
         self._colour: ColourMemory | None = None
         self._newest: ByteImage | None = None  # the last frame
+        self._luma: ByteImage | None = None  # its luma, in an array of its own
         self._result: ByteImage | None = None  # what was made of it
         self._frame = self._levels = np.zeros((0, 0), np.float32)
 
@@ -40,11 +41,12 @@ class CameraFilter:
 
         A frame that repeats the last one, of a camera that is frozen, tells nothing new.
         """
-        if self._newest is not None and np.array_equal(image, self._newest):
+        luma = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        if self._luma is not None and np.array_equal(luma, self._luma):
             self.view = None
             return self.meter.noisy
-        self._newest, self._result = image.copy(), None
-        luma = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        self._newest, self._result = image, None
+        self._luma = np.array(luma, np.uint8)
         self._frame = luma.astype(np.float32)
         self.meter.measure(self._frame)
         if not self.meter.noisy:
