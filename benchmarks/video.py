@@ -20,13 +20,23 @@ from numpy.typing import NDArray
 
 from dreamif_model import FusionPipeline
 from dreamif_model.arrays import GrayImage, RgbImage, to_bytes
-from dreamif_model.image_files import find_pairs, read_gray, read_rgb
-from dreamif_model.metrics import psnr, qabf, ssim, viff
+from dreamif_model.image_files import find_pairs, read_gray, read_rgb, write_image
+from dreamif_model.metrics import qabf, ssim, viff
 from dreamif_model.metrics.flicker import flicker
 
 Pair = tuple[GrayImage, RgbImage]
 Fuse = Callable[[Pair], RgbImage]
 CLIPS = {"0113_1714": 60, "0117_1605": 250}  # name: first frame
+CONDITIONS = {  # σ of the noise, σ of the stripes
+    "still": (35.0, 0.0),
+    "pan": (35.0, 0.0),
+    "stripes": (10.0, 8.0),
+    "clean": (0.0, 0.0),
+}
+METHODS = "single,stream,average,nlm"
+METRICS_STRIDE = 4  # every fourth frame is measured by the slow metrics
+NLM_FRAMES = 5  # that are measured of it: it takes seconds for each
+EXACT = 99.0  # dB, for images without any difference
 WARM = 8  # frames that are not measured: the memory fills
 PAN_PX, ROLL_DEG, ZOOM = 4.0, 0.1, 1.3  # per frame; the zoom makes room for the pan
 MOVED = 6.0  # gray levels; a larger change of the smoothed clean inputs is motion
@@ -196,39 +206,57 @@ def column_pattern(error: NDArray[np.float64]) -> float:
     return float((means - smooth).std())
 
 
-def run(
-    fuse: Fuse,
-    spoiled: Sequence[Pair],
-    clean: Sequence[Pair],
-    wanted: Sequence[RgbImage],
-    masks: Sequence[NDArray[np.bool_]],
-    stride: int,
-    delay: int = 0,
-) -> tuple[Scores, list[RgbImage]]:
+def decibels(error: NDArray[np.float64]) -> float:
+    """PSNR of an error in gray levels."""
+    power = float((error**2).mean())
+    return float(10 * np.log10(255**2 / power)) if power else EXACT
+
+
+@dataclass
+class Clip:
+    """Clean frames, where they move, what spoils them, and what the clean ones give."""
+
+    clean: list[Pair]
+    masks: list[NDArray[np.bool_]]
+    spoiled: list[Pair]
+    wanted: list[GrayImage]
+
+    @classmethod
+    def make(cls, frames: list[Pair], condition: str, pipeline: FusionPipeline) -> Clip:
+        masks = [np.zeros(frames[0][0].shape, bool)]
+        masks += [moving(*couple) for couple in pairwise(frames)]
+        if condition == "pan":
+            shown = [(to_array(255 * m), f[1]) for m, f in zip(masks, frames, strict=True)]
+            masks, frames = [m > 127 for m, _ in panned(shown)], panned(frames)
+        sigma, stripes = CONDITIONS[condition]
+        wanted = [luma(single(pipeline)(pair)) for pair in frames]
+        return cls(frames, masks, noisy(frames, sigma, stripes) if sigma else frames, wanted)
+
+
+def run(fuse: Fuse, clip: Clip, delay: int = 0) -> tuple[Scores, list[RgbImage]]:
     """Fuse a clip and measure it against its own clean output."""
-    scores, results, spent = Scores(), [], list[float]()
-    for pair in spoiled:
+    scores, results = Scores(), list[RgbImage]()
+    count = WARM + NLM_FRAMES + delay if delay else len(clip.spoiled)
+    for number, pair in enumerate(clip.spoiled[:count]):
         started = time.process_time()
         results.append(fuse(pair))
-        spent.append(1000 * (time.process_time() - started))
-    shown = results[delay:]
+        if number >= WARM:
+            scores.add(ms=1000 * (time.process_time() - started))
+    shown = [luma(result) for result in results[delay:]]
     for number in range(WARM, len(shown)):
-        got, goal = luma(shown[number]), luma(wanted[number])
-        error = got.astype(np.float64) - goal
-        scores.add(PSNR=psnr(got, goal) if got.tobytes() != goal.tobytes() else 99.0)
-        scores.add(ms=float(spent[number]), stripes=column_pattern(error))
-        if masks[number].mean() > 0.001:
-            mse = float((error[masks[number]] ** 2).mean())
-            scores.add(moving=10 * np.log10(255**2 / mse) if mse else 99.0)
-        if (number - WARM) % stride == 0:
-            infrared, visible = clean[number][0], luma(clean[number][1])
-            scores.add(
-                Qabf=qabf(got, infrared, visible),
-                SSIM=ssim(got, infrared, visible),
-                VIFF=viff(got, infrared, visible),
-            )
-    frames = zip(shown[WARM:], clean[WARM:], strict=False)
-    scores.add(flicker=flicker((luma(f), i, luma(v)) for f, (i, v) in frames).fused_change)
+        got, mask = shown[number], clip.masks[number]
+        error = got.astype(np.float64) - clip.wanted[number]
+        scores.add(PSNR=decibels(error), stripes=column_pattern(error))
+        if mask.mean() > 0.001:
+            scores.add(moving=decibels(error[mask]))
+        if (number - WARM) % METRICS_STRIDE == 0:
+            infrared, visible = clip.clean[number][0], luma(clip.clean[number][1])
+            for metric in (qabf, ssim, viff):
+                name = {"qabf": "Qabf"}.get(metric.__name__, metric.__name__.upper())
+                scores.add(**{name: metric(got, infrared, visible)})
+    inputs = [(infrared, luma(visible)) for infrared, visible in clip.clean]
+    frames = zip(shown[WARM:], inputs[WARM:], strict=False)
+    scores.add(flicker=flicker((fused, *pair) for fused, pair in frames).fused_change)
     return scores, results
 
 
@@ -238,9 +266,9 @@ def main() -> None:
     parser.add_argument("--llvip", type=Path, help="folder with LLVIP's ir and vi")
     parser.add_argument("--frames", type=int, default=24, help="of each clip (default: 24)")
     parser.add_argument("--variant", default="nano")
-    parser.add_argument("--only", help="one condition: still, pan, stripes or clean")
-    parser.add_argument("--methods", default="single,stream,average,nlm")
-    parser.add_argument("--save", type=Path, help="folder for the fused frames of the stream")
+    parser.add_argument("--only", choices=CONDITIONS, help="one condition")
+    parser.add_argument("--methods", default=METHODS, help="default: %(default)s")
+    parser.add_argument("--save", type=Path, help="folder for the fused frames")
     options = parser.parse_args()
     cv2.setNumThreads(1)
     clips = {
@@ -249,51 +277,43 @@ def main() -> None:
     if options.llvip:
         clips["llvip"] = read_llvip(options.llvip, options.frames)
     pipeline = FusionPipeline(options.variant, "cpu")
-    for condition in (options.only,) if options.only else ("still", "pan", "stripes", "clean"):
-        measure(condition, clips, pipeline, options)
+    for condition in [options.only] if options.only else CONDITIONS:
+        print(f"\n## {condition}\n| clip | method | {' | '.join(COLUMNS)} |")
+        print("| --- " * (len(COLUMNS) + 2) + "|")
+        for name, frames in clips.items():
+            measure(name, condition, Clip.make(frames, condition, pipeline), pipeline, options)
 
 
 def measure(
+    name: str,
     condition: str,
-    clips: dict[str, list[Pair]],
+    clip: Clip,
     pipeline: FusionPipeline,
     options: argparse.Namespace,
 ) -> None:
-    """Print one table: every method on every clip under one condition."""
-    print(f"\n## {condition}\n| clip | method | {' | '.join(COLUMNS)} |")
-    print("| --- " * (len(COLUMNS) + 2) + "|")
-    for clip, frames in clips.items():
-        masks = [np.zeros(frames[0][0].shape, bool)]
-        masks += [moving(*couple) for couple in pairwise(frames)]
-        if condition == "pan":
-            moved = panned([(to_array(255 * m), f[1]) for m, f in zip(masks, frames, strict=True)])
-            masks, frames = [m > 127 for m, _ in moved], panned(frames)
-        sigma, stripes = {"still": (35, 0), "pan": (35, 0), "stripes": (10, 8)}.get(
-            condition, (0, 0)
-        )
-        spoiled = noisy(frames, sigma, stripes) if sigma else frames
-        wanted = [single(pipeline)(pair) for pair in frames]
-        methods = {
-            "single": (single, 0),
-            "stream": (stream, 0),
-            "average": (average, 0),
-            "nlm": (partial(non_local, strength=max(sigma, 1)), 2),
-        }
-        for method in options.methods.split(","):
-            make, delay = methods[method]
-            if method == "nlm" and condition == "clean":
-                continue
-            short = slice(WARM + 5) if method == "nlm" else slice(None)
-            scores, results = run(
-                make(pipeline), spoiled[short], frames[short], wanted[short], masks, 4, delay
-            )
-            cells = [f"{scores.mean(name):.3f}" for name in COLUMNS]
-            print(f"| {clip} | {method} | {' | '.join(cells)} |", flush=True)
-            if options.save:
-                options.save.mkdir(parents=True, exist_ok=True)
-                for number, image in enumerate(results):
-                    path = options.save / f"{condition}_{clip}_{method}_{number:03}.png"
-                    cv2.imwrite(str(path), image[..., ::-1])
+    """Print one row of each method."""
+    methods: dict[str, tuple[Callable[[FusionPipeline], Fuse], int]] = {
+        "single": (single, 0),
+        "stream": (stream, 0),
+        "average": (average, 0),
+        "nlm": (partial(non_local, strength=CONDITIONS[condition][0]), 2),
+    }
+    for method in options.methods.split(","):
+        if method == "nlm" and condition == "clean":
+            continue
+        make, delay = methods[method]
+        scores, results = run(make(pipeline), clip, delay)
+        cells = [f"{scores.mean(column):.3f}" for column in COLUMNS]
+        print(f"| {name} | {method} | {' | '.join(cells)} |", flush=True)
+        if options.save:
+            save(results, options.save, f"{condition}_{name}_{method}")
+
+
+def save(frames: Sequence[RgbImage], folder: Path, name: str) -> None:
+    """Write frames as PNG files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, image in enumerate(frames):
+        write_image(folder / f"{name}_{number:03}.png", image)
 
 
 if __name__ == "__main__":

@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 from dreamif_model.arrays import FloatImage
 
-USUAL = 1.5  # median deviation in units of noise, above which the camera itself has changed; .67
+USUAL = 1.2  # median deviation in units of noise, above which the camera itself has changed; .67
 STEPS = 8  # of reweighted least squares
 OUTLIER = 9.0  # squared deviations
 GAINS = 0.25, 4.0
-MIN_BLOCKS = 100
+MIN_BLOCKS = 50
 
 
 def fit_exposure(

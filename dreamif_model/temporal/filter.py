@@ -83,9 +83,9 @@ class TemporalFilter:
             return visible, infrared
         self._follow_motion(self._tracker)
         place, max_frames = self._tracker.place, self.max_frames
-        height, width = infrared.shape
-        cleaned = self._cameras.map(lambda c: c.clean(place, max_frames)[:height, :width])
-        return cleaned.visible, cleaned.infrared
+        cleaned = self._cameras.map(lambda c: c.clean(place, max_frames))
+        shape = infrared.shape
+        return _cropped(cleaned.visible, shape), _cropped(cleaned.infrared, shape)
 
     def _begin(self, shapes: tuple[tuple[int, ...], ...], time_s: float | None) -> None:
         """Forget what is of another time or size."""
@@ -111,3 +111,8 @@ def _padded(image: Image) -> Image:
     if not below and not right:
         return image
     return cast("Image", cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REPLICATE))
+
+
+def _cropped(image: ByteImage, shape: tuple[int, ...]) -> ByteImage:
+    """Cut off what :func:`_padded` added."""
+    return image if image.shape[:2] == shape else image[: shape[0], : shape[1]]

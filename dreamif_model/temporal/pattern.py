@@ -29,6 +29,7 @@ MAX_COUNT = 16.0  # frames that offsets are averaged over
 LEAK = 0.01  # per frame; what a scene left in the offsets goes away
 MIN_LEVEL = 0.7  # gray levels, σ of stripes that are removed
 CORRELATIONS = 0.15, 0.35  # of neighbours, at which a pattern is certainly stripes, or a scene
+SURE = 1.3  # times what noise alone makes of m; less is no sign of stripes
 PERIOD = 8  # frames between two looks at a sensor without stripes
 JUMP = 0.6  # of the level; what is left of new stripes after a shutter
 MIN_SIDE = 32  # pixels; of a smaller image nothing is known
@@ -93,8 +94,8 @@ class _Offsets:
         left, noise = _profile(image - np.expand_dims(self._offsets, axis), axis)
         pattern = self._offsets + left
         level = _deviation(pattern)
-        excess = float(np.sqrt(max(0.0, level**2 - noise**2)))
-        share = np.interp(_correlation(pattern, level), CORRELATIONS, (1.0, 0.0))
+        excess = float(np.sqrt(max(0.0, level**2 - (SURE * noise) ** 2)))
+        share = np.interp(_correlation(pattern, level, noise), CORRELATIONS, (1.0, 0.0))
         if excess * share < MIN_LEVEL:
             self.level, self._count = 0.0, 0.0
             self._offsets[:] = 0
@@ -124,8 +125,8 @@ def _deviation(profile: Profile) -> float:
     return float(np.median(np.abs(profile - np.median(profile)))) / 0.6745
 
 
-def _correlation(profile: Profile, level: float) -> float:
-    """Of neighbours, without single poles; 1 for nothing."""
+def _correlation(profile: Profile, level: float, noise: float) -> float:
+    """Of neighbours, without single poles and without the part that is noise; 1 for nothing."""
     clipped = np.clip(profile, -3 * level, 3 * level)
-    power = float((clipped * clipped).sum())
-    return float((clipped[1:] * clipped[:-1]).sum()) / power if power else 1.0
+    power = float((clipped * clipped).sum()) - profile.size * noise**2
+    return float((clipped[1:] * clipped[:-1]).sum()) / power if power > 0 else 1.0
