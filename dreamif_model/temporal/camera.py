@@ -16,6 +16,9 @@ from dreamif_model.temporal.noise import NoiseMeter
 from dreamif_model.temporal.spatial import smooth
 
 EXPOSURE_STEP = 3  # of the blocks' rows and columns, every third tells of a changed exposure
+# Frames in the mean, from which on it is smoothed: the network knows better what to do with an
+# image that is noisy everywhere, but not with one that is noisy here and there.
+SMOOTHED = 1.5
 CUT = 0.25  # of the blocks; where fewer agree with the state, it is another scene
 
 
@@ -102,7 +105,9 @@ class CameraFilter:
         mean = averaged.mean
         if abs(bias).max() > MIN_BIAS:
             mean = np.asarray(cv2.subtract(mean, to_pixels(bias, mean.shape)), np.float32)
-        luma = rounded(smooth(mean, to_pixels(averaged.variance, mean.shape)))
+        if (1 / averaged.gain).mean() > SMOOTHED:
+            mean = smooth(mean, to_pixels(averaged.variance, mean.shape))
+        luma = rounded(mean)
         return luma if colour is None else coloured(luma, colour)
 
     def _average(self, place: Placement, max_frames: float) -> Averaged:
