@@ -27,6 +27,7 @@ from dreamif_model.output_files import sole_writer
 from dreamif_model.pipeline import FusionResult
 from dreamif_model.registration.calibration_file import read_calibration
 from dreamif_model.registration.warp import Calibration
+from dreamif_model.stream import StreamFuser
 from dreamif_model.temporal.settings import TEMPORAL_MODES, TemporalConfig
 from dreamif_model.thermal import ThermalConfig, ThermalNormalizer
 from dreamif_ros.cli.model_options import (
@@ -203,6 +204,7 @@ def run(options: argparse.Namespace) -> int:
     """Fuse every pair."""
     pairs = find_pairs(options.ir, options.vi)
     spec, seed = parse_degrade_options(options)
+    temporal = _temporal_config(options)
     outputs = [_outputs(pair, options.out, options.dominance) for pair in pairs]
     inputs = [options.ir, options.vi, options.calibration, options.weights]
     check_files([path for paths in outputs for path in paths], inputs, force=options.force)
@@ -210,7 +212,7 @@ def run(options: argparse.Namespace) -> int:
     pipeline = make_pipeline(options, thermal_config(options), registration)
     make_folder("--out", options.out)
     with sole_writer(options.out):
-        _fuse_all(options, pairs, outputs, pipeline, spec, seed)
+        _fuse_all(options, pairs, outputs, pipeline.stream(temporal), spec, seed)
     print(f"{len(pairs)} fused image{'s' if len(pairs) > 1 else ''} in {options.out}")
     if options.degrade:
         print(f"inputs were degraded: {' '.join(options.degrade)}, seed {seed}")
@@ -221,12 +223,11 @@ def _fuse_all(
     options: argparse.Namespace,
     pairs: Sequence[PairPaths],
     outputs: Sequence[Sequence[Path]],
-    pipeline: FusionPipeline,
+    stream: StreamFuser,
     spec: DegradationSpec,
     seed: int,
 ) -> None:
     generator = spec.generator(seed)
-    stream = pipeline.stream(_temporal_config(options))
     counts_to_gray = ThermalNormalizer(thermal_config(options))
     for pair, paths in tqdm(
         zip(pairs, outputs, strict=True), total=len(pairs), unit="pair", disable=None
