@@ -2,6 +2,7 @@
 
 python benchmarks/video.py                                # both clips of ../shared/data/video
 python benchmarks/video.py --llvip ../shared/data/pairs/llvip  # frames seconds apart, as well
+python benchmarks/video.py --picture docs/video.jpg       # simulated cameras, side by side
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from dreamif_model.arrays import GrayImage, RgbImage, to_bytes
 from dreamif_model.image_files import find_pairs, read_gray, read_rgb, write_image
 from dreamif_model.metrics import qabf, ssim, viff
 from dreamif_model.metrics.flicker import flicker
+from dreamif_ros.scene import Scene, SceneConfig
 
 Pair = tuple[GrayImage, RgbImage]
 Fuse = Callable[[Pair], RgbImage]
@@ -36,6 +38,8 @@ CONDITIONS = {  # σ of the noise, σ of the stripes
 METHODS = "single,stream,average,nlm"
 METRICS_STRIDE = 4  # every fourth frame is measured by the slow metrics
 NLM_FRAMES = 5  # that are measured of it: it takes seconds for each
+PICTURE_NOISE = 8.0  # times the simulated cameras' own
+PICTURE_ROWS, PICTURE_COLUMNS = slice(140, 400), slice(100, 480)
 EXACT = 99.0  # dB, for images without any difference
 WARM = 8  # frames that are not measured: the memory fills
 PAN_PX, ROLL_DEG, ZOOM = 4.0, 0.1, 1.3  # per frame; the zoom makes room for the pan
@@ -260,6 +264,20 @@ def run(fuse: Fuse, clip: Clip, delay: int = 0) -> tuple[Scores, list[RgbImage]]
     return scores, results
 
 
+def draw(pipeline: FusionPipeline, path: Path) -> None:
+    """Noisy simulated cameras: both inputs, one frame fused alone and as the end of a second."""
+    scene = Scene(SceneConfig(seed=3, noise=PICTURE_NOISE))
+    remembering = pipeline.stream()
+    for number in range(30):
+        visible, infrared = scene.visible(number / 30), scene.infrared(number / 30)
+        fused = remembering.fuse(visible, infrared, time_s=number / 30).fused
+    alone = pipeline.fuse(visible, infrared).fused
+    gray = pipeline.normalizer.normalize(infrared)
+    tiles = visible, np.repeat(gray[..., None], 3, axis=2), alone, fused
+    cut = [tile[PICTURE_ROWS, PICTURE_COLUMNS] for tile in tiles]
+    write_image(path, np.vstack((np.hstack(cut[:2]), np.hstack(cut[2:]))))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", type=Path, default=Path("../shared/data/video"))
@@ -269,8 +287,12 @@ def main() -> None:
     parser.add_argument("--only", choices=CONDITIONS, help="one condition")
     parser.add_argument("--methods", default=METHODS, help="default: %(default)s")
     parser.add_argument("--save", type=Path, help="folder for the fused frames")
+    parser.add_argument("--picture", type=Path, help="draw the picture of docs/video.md instead")
     options = parser.parse_args()
     cv2.setNumThreads(1)
+    if options.picture:
+        draw(FusionPipeline(options.variant, "cpu"), options.picture)
+        return
     clips = {
         name: read_clip(options.data, name, first, options.frames) for name, first in CLIPS.items()
     }
