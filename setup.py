@@ -79,6 +79,7 @@ setup(
         "ray": ["ray"],
         "view": ["aiohttp"],
         "evaluate": ["PyWavelets", "scikit-image"],  # classic denoisers as rivals
+        "bm3d": ["bm3d"],  # one more of them; its terms allow no commercial use
         "train": ["tensorboard"],
         "docs": ["mkdocs-material"],
         "test": [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -17,8 +18,13 @@ from dreamif_model.metrics import evaluate_all, psnr
 from dreamif_model.metrics.gray import degrees_to_gray
 from dreamif_model.pipeline import FusionPipeline
 
+if TYPE_CHECKING:
+    from dreamif_model.metrics.lpips import Lpips
+
 Fuse = Callable[[GrayImage, GrayImage], GrayImage]  # takes infrared and visible
 ImagesByName = dict[str, GrayImage]  # "shown infrared", "shown visible" and method names
+# One degradation of all pairs, or one that is drawn for each from its seed.
+Condition: TypeAlias = DegradationSpec | Callable[[int], DegradationSpec]
 
 CLEAN = "clean"
 OWN_CLEAN = "PSNR clean"  # dB, against the method's own result on the clean pair
@@ -71,10 +77,13 @@ def network_method(pipeline: FusionPipeline) -> Method:
 def compare(
     pairs: Iterable[PairPaths],
     methods: Mapping[str, Method],
-    conditions: Mapping[str, DegradationSpec],
+    conditions: Mapping[str, Condition],
     seed: int = 0,
+    lpips: Lpips | None = None,
 ) -> Iterator[PairScores]:
     """Run every method on every pair: clean, then under each condition with the same inputs.
+
+    The scores are those of :func:`dreamif_model.metrics.evaluate_all`, and LPIPS if it is given.
 
     Methods that restore first are left out of the clean pass. Degradations depend on ``seed`` and
     on the pair's number only, so a condition's figures do not depend on other conditions.
@@ -83,7 +92,9 @@ def compare(
     for number, pair in enumerate(pairs):
         clean = _read8(pair)
         try:
-            yield from _results(pair.stem, clean, methods, conditions, seed * 1_000_003 + number)
+            yield from _results(
+                pair.stem, clean, methods, conditions, seed * 1_000_003 + number, lpips
+            )
         except ImageError as error:
             raise ImageError(f"{pair.visible}: {error}") from None
 
@@ -92,23 +103,35 @@ def _results(
     name: str,
     clean: Both[GrayImage],
     methods: Mapping[str, Method],
-    conditions: Mapping[str, DegradationSpec],
+    conditions: Mapping[str, Condition],
     seed: int,
+    lpips: Lpips | None,
 ) -> Iterator[PairScores]:
     own = {name: method.fuse(*clean) for name, method in methods.items()}
     direct = {name: own[name] for name, method in methods.items() if not method.restore}
-    yield PairScores(CLEAN, name, _named(clean) | direct, evaluate_all(direct, *clean))
-    for condition, spec in conditions.items():
+    yield PairScores(CLEAN, name, _named(clean) | direct, _scores(direct, clean, lpips))
+    for condition, drawn in conditions.items():
+        spec = drawn(seed) if callable(drawn) else drawn
         generator = spec.generator(seed)
         shown = Both(
             spec.apply(clean.infrared, Camera.INFRARED, generator),
             spec.apply(clean.visible, Camera.VISIBLE, generator),
         )
         fused = _fuse(methods, shown)
-        scores = evaluate_all(fused, *clean)
+        scores = _scores(fused, clean, lpips)
         for method, row in scores.items():
             row[OWN_CLEAN] = psnr(fused[method], own[method])
         yield PairScores(condition, name, _named(shown) | fused, scores)
+
+
+def _scores(
+    fused: ImagesByName, clean: Both[GrayImage], lpips: Lpips | None
+) -> dict[str, dict[str, float]]:
+    scores = evaluate_all(fused, *clean)
+    if lpips:
+        for name, image in fused.items():
+            scores[name]["LPIPS"] = lpips.score(image, *clean)
+    return scores
 
 
 def _fuse(methods: Mapping[str, Method], shown: Both[GrayImage]) -> ImagesByName:

@@ -20,6 +20,8 @@ import numpy as np
 
 from dreamif_model.arrays import ByteImage, FloatImage, FloatPair, GrayImage, RgbImage
 from dreamif_model.backends import Layers, make_backend
+from dreamif_model.cameras import Both
+from dreamif_model.detection_image import detection_luma
 from dreamif_model.device import keep_freed_memory
 from dreamif_model.dominance.smoothing import DominanceSmoother
 from dreamif_model.errors import ConfigError
@@ -44,11 +46,13 @@ class EngineOutput:
         fused: (H, W, 3) RGB.
         dominance: (2, H, W) in [0, 1], infrared first.
         seconds: wall time of each of :data:`STAGES`.
+        detection_image: (H, W, 3) RGB for detectors; None if nobody asked for it.
     """
 
     fused: RgbImage
     dominance: FloatPair
     seconds: dict[str, float]
+    detection_image: RgbImage | None = None
 
 
 class FusionEngine:
@@ -91,6 +95,7 @@ class FusionEngine:
         visible: ByteImage,
         infrared: GrayImage,
         coverage: FloatImage | None = None,
+        detection_image: bool = False,
     ) -> EngineOutput:
         """Fuse one pair.
 
@@ -99,6 +104,7 @@ class FusionEngine:
             infrared: (H, W).
             coverage: (H, W) in [0, 1], how much infrared counts; where it is 0, the fused image is
                 the visible one and infrared has dominance 0. None for 1 everywhere.
+            detection_image: also make the picture for detectors.
         """
         started = time.perf_counter()
         luma = visible if visible.ndim == 2 else _cv(cv2.cvtColor(visible, cv2.COLOR_RGB2GRAY))
@@ -108,33 +114,56 @@ class FusionEngine:
         multiple = self.backend.size_multiple
         padded = _pad(infrared, multiple), _pad(shown, multiple)
         prepared = time.perf_counter()
-        layers = self.backend.fuse(*padded)
+        layers = self.backend.fuse(*padded, detection_image)
         inferred = time.perf_counter()
         fused = _finish(layers, visible, luma)
         dominance = self.smoother.smooth(layers.dominance, infrared, luma)
         maps = _enlarge(dominance, padded[0].shape, luma.shape)
+        picture = None
+        if detection_image:
+            picture = _detection_image(layers, visible, luma, infrared, coverage)
         if coverage is not None:
             fused = _blend(fused, _rgb(visible), coverage)
             maps = np.stack((maps[0] * coverage, 1 + coverage * (maps[1] - 1)))
         finished = time.perf_counter()
         times = (prepared - started, inferred - prepared, finished - inferred)
-        return EngineOutput(fused, maps, dict(zip(STAGES, times, strict=True)))
+        return EngineOutput(fused, maps, dict(zip(STAGES, times, strict=True)), picture)
 
 
 def _finish(layers: Layers, visible: ByteImage, luma: GrayImage) -> ByteImage:
     """Crop the padding and put colour back: (H, W, 3) RGB in an array of its own."""
     height, width = luma.shape
     fused = layers.fused[:height, :width]
-    if fused.ndim == 3:
-        return fused.copy()
+    return fused.copy() if fused.ndim == 3 else _color(fused, layers.removed, visible, luma)
+
+
+def _detection_image(
+    layers: Layers,
+    visible: ByteImage,
+    luma: GrayImage,
+    infrared: GrayImage,
+    coverage: FloatImage | None,
+) -> RgbImage:
+    """Made of the restored images, so that noise does no harm, or else of those that came."""
+    height, width = luma.shape
+    sources = layers.restored or Both(infrared, luma)
+    infrared, shown = (image[:height, :width] for image in sources)
+    return _color(detection_luma(infrared, shown, coverage), layers.removed, visible, luma)
+
+
+def _color(
+    fused: GrayImage, removed: FloatImage | None, visible: ByteImage, luma: GrayImage
+) -> RgbImage:
+    """Put the colour of the visible image on another luma; it is smoothed where noise was."""
+    height, width = luma.shape
     if visible.ndim == 2:
         return _rgb(fused)
     colored = _carry_chroma(visible, luma, fused)
-    if layers.removed is None:
+    if removed is None:
         return colored
     size = max(1, width // CHROMA_WINDOW), max(1, height // CHROMA_WINDOW)
-    removed = cv2.resize(layers.removed, size, interpolation=cv2.INTER_AREA)
-    weight = np.minimum(removed / CHROMA_NOISE, 1).astype(np.float32) ** 2
+    change = cv2.resize(removed, size, interpolation=cv2.INTER_AREA)
+    weight = np.minimum(change / CHROMA_NOISE, 1).astype(np.float32) ** 2
     if weight.max() < NO_NOISE:
         return colored
     # The same again, with the colours of a coarse copy of the visible image.

@@ -35,6 +35,8 @@ class FusionResult:
         timings: seconds of each stage: ``normalize``, ``warp``, ``infer``; with a memory also
             ``temporal``.
         alignment: how well the edges of both images agree, in [-1, 1]; None if not asked for.
+        detection_image: (H, W, 3) RGB, uint8, made for detectors; None if not asked for. Of one
+            camera alone it is the fused image.
     """
 
     fused: RgbImage
@@ -42,6 +44,7 @@ class FusionResult:
     dominance_visible: FloatImage
     timings: dict[str, float]
     alignment: float | None = None
+    detection_image: RgbImage | None = None
 
 
 class FusionPipeline:
@@ -99,6 +102,7 @@ class FusionPipeline:
         visible: NDArray[np.generic],
         infrared: NDArray[np.generic],
         score_alignment: bool = False,
+        detection_image: bool = False,
         memory: TemporalFilter | None = None,
         time_s: float | None = None,
     ) -> FusionResult:
@@ -111,6 +115,8 @@ class FusionPipeline:
             visible: (H, W, 3) RGB or (H, W) gray, uint8.
             infrared: (h, w) uint8 or uint16 counts, or float32 °C.
             score_alignment: also measure how well the edges of both images agree.
+            detection_image: also make the picture in which a detector finds more: see
+                :mod:`dreamif_model.detection_image`.
             memory: of earlier frames, to remove noise; :meth:`stream` has one of its own.
             time_s: when the images were taken, for ``memory``; None if not known.
 
@@ -131,7 +137,7 @@ class FusionPipeline:
         if memory:
             pixels, registered = memory.filter(pixels, registered, time_s)
         filtered_at = time.perf_counter()
-        output = self.engine.fuse(pixels, registered, coverage)
+        output = self.engine.fuse(pixels, registered, coverage, detection_image)
         timings = {
             "normalize": normalized_at - started,
             "warp": registered_at - normalized_at,
@@ -145,6 +151,7 @@ class FusionPipeline:
             dominance_visible=output.dominance[1],
             timings=timings,
             alignment=_score(pixels, registered, coverage) if score_alignment else None,
+            detection_image=output.detection_image,
         )
 
     def stream(self, temporal: TemporalConfig | None = None) -> StreamFuser:
@@ -170,7 +177,7 @@ class FusionPipeline:
         pixels = _checked_visible(visible)
         rgb = pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
         nothing = np.zeros(pixels.shape[:2], np.float32)
-        return FusionResult(rgb, nothing, nothing + 1, {})
+        return FusionResult(rgb, nothing, nothing + 1, {}, detection_image=rgb)
 
     def infrared_alone(
         self, infrared: NDArray[np.generic], visible_shape: tuple[int, ...] | None = None
@@ -202,7 +209,7 @@ class FusionPipeline:
             "warp": time.perf_counter() - normalized_at,
         }
         rgb = np.asarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB), np.uint8)
-        return FusionResult(rgb, reach, np.zeros_like(reach), timings)
+        return FusionResult(rgb, reach, np.zeros_like(reach), timings, detection_image=rgb)
 
     def register(self, calibration: Calibration) -> None:
         """Use another calibration from the next frame on.

@@ -22,6 +22,7 @@ class _Fuse(Protocol):
         visible: NDArray[np.generic],
         infrared: NDArray[np.generic],
         score_alignment: bool = False,
+        detection_image: bool = False,
         memory: TemporalFilter | None = None,
         time_s: float | None = None,
     ) -> FusionResult: ...
@@ -57,6 +58,7 @@ class StreamFuser:
         visible: NDArray[np.generic],
         infrared: NDArray[np.generic],
         score_alignment: bool = False,
+        detection_image: bool = False,
         time_s: float | None = None,
     ) -> FusionResult:
         """Fuse the next pair.
@@ -65,6 +67,7 @@ class StreamFuser:
             visible: (H, W, 3) RGB or (H, W) gray, uint8.
             infrared: (h, w) uint8 or uint16 counts, or float32 °C.
             score_alignment: also measure how well the edges of both images agree.
+            detection_image: also make the picture for detectors.
             time_s: when they were taken, in seconds of any clock. All is forgotten where it goes
                 back, or on by more than a second. None: each pair follows the last one.
 
@@ -76,8 +79,8 @@ class StreamFuser:
         """
         if self.config.mode == "off":
             self.memory.reset()
-            return self._fuse(visible, infrared, score_alignment)
-        return self._fuse(visible, infrared, score_alignment, self.memory, time_s)
+            return self._fuse(visible, infrared, score_alignment, detection_image)
+        return self._fuse(visible, infrared, score_alignment, detection_image, self.memory, time_s)
 
     def reset(self) -> None:
         """Forget all frames so far: the next one begins another video."""

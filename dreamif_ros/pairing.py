@@ -5,7 +5,9 @@ Stamps are integer nanoseconds; items can be anything. This module knows nothing
 Two messages are a pair when each is the other's nearest among those still unpaired, and they
 are no more than the slop apart. The messages that a pair leaves before it are paired by the same
 rule, because pairs come in order of time. The rhythm of a stream tells whether a nearer message
-may still come: the next one is not expected before the shortest recent interval has passed.
+may still come: the next one is not expected before the shortest recent interval has passed. Where
+the transport lately changed the order of a stream, pairs wait for as long as its messages were
+late, so that they still come out in order of time.
 
 Unless the streams' rates differ, a later message must be clearly nearer to win over an earlier
 one. Otherwise, for cameras that are half a period apart, jitter would change the choice from frame
@@ -28,6 +30,7 @@ from dreamif_ros.stamps import from_seconds
 
 T = TypeVar("T")
 
+ORDERED_RUN = 64  # messages in order after which a stream counts as ordered again
 RHYTHM = 16  # recent intervals that tell a stream's rhythm
 KNOWN_RHYTHM = 4  # minimum number of intervals before the rhythm is trusted
 SAME_RATE = 1.1  # maximum ratio of two rhythms that count as one rate
@@ -72,12 +75,17 @@ class _Rhythm:
 
     newest_ns: int | None = None
     intervals: deque[int] = field(default_factory=lambda: deque(maxlen=RHYTHM))
+    late: deque[int] = field(default_factory=lambda: deque(maxlen=ORDERED_RUN))
 
-    def add(self, stamp_ns: int) -> None:
+    def add(self, stamp_ns: int, slop_ns: int) -> None:
+        """Take the stamp of a message; a lateness of more than the slop does not count."""
         if self.newest_ns is None:
             self.newest_ns = stamp_ns
-        elif stamp_ns > self.newest_ns:
-            self.intervals.append(stamp_ns - self.newest_ns)
+            return
+        since_ns = stamp_ns - self.newest_ns
+        self.late.append(-since_ns if -slop_ns <= since_ns < 0 else 0)
+        if since_ns > 0:
+            self.intervals.append(since_ns)
             self.newest_ns = stamp_ns
 
     @property
@@ -86,7 +94,11 @@ class _Rhythm:
         return min(self.intervals) if len(self.intervals) >= KNOWN_RHYTHM else 0
 
     def may_bring_before(self, stamp_ns: float) -> bool:
-        return self.newest_ns is None or self.newest_ns + self.shortest_ns < stamp_ns
+        if self.newest_ns is None:
+            return True
+        latest_ns = max(self.late, default=0)
+        ahead_ns = -latest_ns if latest_ns else self.shortest_ns
+        return self.newest_ns + ahead_ns < stamp_ns
 
 
 class Synchronizer(ABC, Generic[T]):
@@ -146,7 +158,7 @@ class Synchronizer(ABC, Generic[T]):
             self._jumps[camera] += 1
             self.counts.jumps = max(self._jumps)
             self._clear(camera)
-        self._rhythms[camera].add(stamp_ns)
+        self._rhythms[camera].add(stamp_ns, from_seconds(self.slop_s))
         pairs = self._pairs_with(camera, stamp_ns, item)
         if pairs:
             self._jumps = Both(self.counts.jumps, self.counts.jumps)

@@ -19,20 +19,21 @@ from dreamif_model.image_files import find_pairs
 
 
 class DataSet(NamedTuple):
-    """One public set of aligned infrared and visible images."""
+    """One public set of aligned infrared and visible images; docs/data_licences.md has more."""
 
     name: str
     authors: str
     project: str  # on GitHub, or its title
     terms: str
     folders: tuple[str, ...]  # under which the training configurations look for it
+    permissive: bool = False  # its terms expressly allow commercial use
 
 
 SETS = (
-    DataSet("RoadScene", "Xu et al.", "hanna-xu/RoadScene", "as its authors give", ("roadscene",)),
-    DataSet("MSRS", "Tang et al.", "Linfeng-Tang/MSRS", "as its authors give", ("msrs",)),
+    DataSet("RoadScene", "Xu et al.", "hanna-xu/RoadScene", "none given", ("roadscene",)),
+    DataSet("MSRS", "Tang et al.", "Linfeng-Tang/MSRS", "none given", ("msrs",)),
     DataSet("TNO", "Toet", "TNO Image Fusion Dataset", "as its author gives", ("tno", "tno_more")),
-    DataSet("VIFB", "Zhang et al.", "xingchenzhang/VIFB", "as its authors give", ("vifb",)),
+    DataSet("VIFB", "Zhang et al.", "xingchenzhang/VIFB", "none given", ("vifb",)),
     DataSet(
         "LLVIP",
         "Jia et al.",
@@ -40,9 +41,24 @@ SETS = (
         "research, non-commercial",
         ("llvip", "llvip_more"),
     ),
-    DataSet("M3FD", "Liu et al.", "JinyuanLiu-CV/TarDAL", "academic use", ("m3fd",)),
-    DataSet("FMB", "Liu et al.", "JinyuanLiu-CV/SegMiF", "as its authors give", ("fmb",)),
-    DataSet("M3SVD", "Tang et al.", "Linfeng-Tang/VideoFusion", "MIT", ("m3svd",)),
+    DataSet("M3FD", "Liu et al.", "JinyuanLiu-CV/TarDAL", "none given", ("m3fd",)),
+    DataSet("FMB", "Liu et al.", "JinyuanLiu-CV/SegMiF", "none given", ("fmb",)),
+    DataSet(
+        "Harvard AANLIB",
+        "Johnson and Becker",
+        "The Whole Brain Atlas",
+        "as its authors give",
+        ("ct_mri", "pet_mri"),
+    ),
+    DataSet("M3SVD", "Tang et al.", "Linfeng-Tang/M3SVD", "MIT", ("m3svd",), permissive=True),
+    DataSet(
+        "Simulated street",
+        "this project",
+        "scripts/scene_pairs.py",
+        "Apache-2.0",
+        ("scene",),
+        permissive=True,
+    ),
 )
 
 
@@ -59,7 +75,8 @@ def main(arguments: list[str] | None = None) -> int:
 def show() -> int:
     """Print the sets and how to lay them out."""
     for data in SETS:
-        print(f"{data.name}: {data.authors}; project {data.project}; terms: {data.terms}")
+        group = "permissive" if data.permissive else "research"
+        print(f"{data.name}: {data.authors}; project {data.project}; {group}, terms: {data.terms}")
         print(
             f"    put its pairs in {' and '.join(f'{name}/ir, {name}/vi' for name in data.folders)}"
         )

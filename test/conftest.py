@@ -7,6 +7,7 @@ from pathlib import Path
 from unittest import mock
 
 from helpers import ROOT
+from helpers.colcon import colcon_build
 
 # Before anything imports torch: tiny inputs gain nothing from threads, and CI has few cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -47,11 +48,17 @@ def description():
     return setup.call_args.kwargs
 
 
+@pytest.fixture(scope="session")
+def prefix(tmp_path_factory):
+    """A folder into which colcon has installed a copy of the sources."""
+    return colcon_build(tmp_path_factory.mktemp("workspace"))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def ros_environment(tmp_path_factory):
     """A DDS domain of this test run's own, its logs in a temporary folder."""
     # Up to 101 no port of it is one that the system lends to anybody.
-    os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 101)
+    os.environ["ROS_DOMAIN_ID"] = str(1 + run_number() % 101)
     os.environ["ROS_LOG_DIR"] = str(tmp_path_factory.mktemp("ros_log"))
     before = shared_memory()
     yield
@@ -60,6 +67,12 @@ def ros_environment(tmp_path_factory):
     for path in left:
         if path.name.removesuffix("_el").removesuffix("_sl") not in mapped:  # locks: never mapped
             path.unlink(missing_ok=True)
+
+
+def run_number():
+    """A number that no other process of this run has, and hardly any other run."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER")  # gw0, gw1 …
+    return os.getppid() + int(worker.removeprefix("gw")) if worker else os.getpid()
 
 
 def shared_memory():

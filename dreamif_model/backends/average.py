@@ -16,6 +16,6 @@ class AverageBackend(Backend):
 
     name, device, precision, luma, size_multiple = "average", "cpu", "fp32", True, 1
 
-    def fuse(self, infrared: GrayImage, visible: ByteImage) -> Layers:
+    def fuse(self, infrared: GrayImage, visible: ByteImage, restored: bool = False) -> Layers:  # noqa: ARG002
         fused = cv2.addWeighted(infrared, 0.5, visible, 0.5, 0)
         return Layers(fused.astype(np.uint8, copy=False), _EQUAL, None)

@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 
 from dreamif_model.arrays import ByteImage, FloatImage, FloatPair, GrayImage
 from dreamif_model.backends.phases import PhasePacker
+from dreamif_model.cameras import Both
 from dreamif_model.errors import ImageError
 from dreamif_model.model_files.graph_info import GraphInfo
 from dreamif_model.model_files.model_source import ModelSource
+
+OUTPUTS = 3  # of a network, without the restored sources
 
 
 @dataclass(frozen=True)
@@ -24,11 +27,14 @@ class Layers:
         dominance: (2, h, w) in [0, 1], infrared first, at the network's resolution.
         removed: (h, w) in [0, 1], mean change of the visible luma by restoration; None if the
             network does not restore.
+        restored: luma of both restored sources, (H, W) each; None if nobody asked for it, or if
+            the network does not restore.
     """
 
     fused: ByteImage
     dominance: FloatPair
     removed: FloatImage | None
+    restored: Both[GrayImage] | None = None
 
 
 class Backend(ABC):
@@ -51,8 +57,11 @@ class Backend(ABC):
     only_shape: tuple[int, int] | None = None
 
     @abstractmethod
-    def fuse(self, infrared: GrayImage, visible: ByteImage) -> Layers:
-        """Fuse infrared (H, W) with visible (H, W), or (H, W, 3) RGB if not ``luma``."""
+    def fuse(self, infrared: GrayImage, visible: ByteImage, restored: bool = False) -> Layers:
+        """Fuse infrared (H, W) with visible (H, W), or (H, W, 3) RGB if not ``luma``.
+
+        restored: whether the restored sources are wanted, too; they cost a copy.
+        """
 
 
 class NetworkBackend(Backend):
@@ -62,22 +71,31 @@ class NetworkBackend(Backend):
         info.check_usable(source.variant, source.weights)
         self.luma, self.size_multiple = info.image_channels == 1, info.size_multiple
         self.only_shape = (info.height, info.width) if info.width else None
-        self._packer = PhasePacker(info.stem)
+        self._packer, self._unpacker = PhasePacker(info.stem), PhasePacker(info.stem)
 
-    def fuse(self, infrared: GrayImage, visible: ByteImage) -> Layers:
+    def fuse(self, infrared: GrayImage, visible: ByteImage, restored: bool = False) -> Layers:
         if self.only_shape not in (None, infrared.shape):
             height, width = self.only_shape or (0, 0)
             raise ImageError(
                 f"the network's file is for images of {width}x{height} only, got "
                 f"{infrared.shape[1]}x{infrared.shape[0]} (padded): export one without --size"
             )
-        fused, dominance, *removed = self.infer(self._packer.pack(infrared, visible))
+        phases = self._packer.pack(infrared, visible)
+        fused, dominance, *more = self.infer(phases, OUTPUTS + restored)
         return Layers(
             self._packer.unpack(fused),
             dominance[0],
-            removed[0][0, 0] if removed else None,
+            more[0][0, 0] if more else None,
+            self._unpack_both(more[1]) if len(more) > 1 else None,  # files of old exports lack it
         )
 
+    def _unpack_both(self, phases: NDArray[np.float32]) -> Both[GrayImage]:
+        infrared, visible = np.split(phases, 2, axis=1)
+        return Both(self._unpacker.unpack(infrared).copy(), self._unpacker.unpack(visible))
+
     @abstractmethod
-    def infer(self, phases: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        """Run the network once: see :class:`dreamif_model.network.frame.FrameNetwork`."""
+    def infer(self, phases: NDArray[np.uint8], count: int) -> list[NDArray[np.float32]]:
+        """Run the network once, and return its first ``count`` outputs, or as many as it has.
+
+        The outputs are those of :class:`dreamif_model.network.frame.FrameNetwork`.
+        """

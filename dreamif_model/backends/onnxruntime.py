@@ -53,9 +53,12 @@ class ONNXRuntimeBackend(NetworkBackend):
         info = GraphInfo.from_json(metadata.get(GRAPH_KEY), source.weights)
         super().__init__(info, source)
         self._input = self._session.get_inputs()[0].name
+        self._outputs = [place.name for place in self._session.get_outputs()]
 
-    def infer(self, phases: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        outputs: list[NDArray[np.float32]] = self._session.run(None, {self._input: phases})
+    def infer(self, phases: NDArray[np.uint8], count: int) -> list[NDArray[np.float32]]:
+        outputs: list[NDArray[np.float32]] = self._session.run(
+            self._outputs[:count], {self._input: phases}
+        )
         return outputs
 
     def _resolve_device(self, device: str, providers: list[str]) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dreamif_model.backends.interface import NetworkBackend
+from dreamif_model.backends.interface import OUTPUTS, NetworkBackend
 from dreamif_model.device import bf16_is_fast, cpu_threads
 from dreamif_model.errors import ConfigError, DeviceError, WeightsError
 from dreamif_model.model_files.graph_info import GRAPH_KEY, GraphInfo
@@ -44,11 +44,12 @@ class OpenVINOBackend(NetworkBackend):
         self.precision = self._resolve(precision)
         self._graph, info = self._read(source)
         super().__init__(info, source)
-        self._requests: dict[tuple[int, ...], Any] = {}  # by shape, last used last
+        # By shape and number of outputs, last used last.
+        self._requests: dict[tuple[tuple[int, ...], int], Any] = {}
 
-    def infer(self, phases: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+    def infer(self, phases: NDArray[np.uint8], count: int) -> list[NDArray[np.float32]]:
         """Run the network; the next call overwrites the returned arrays."""
-        request = self._request(phases.shape)
+        request = self._request(phases.shape, count)
         outputs = request.infer([phases], share_inputs=True, share_outputs=True)
         return list(outputs.values())
 
@@ -72,16 +73,18 @@ class OpenVINOBackend(NetworkBackend):
             return convert(source.torch_network()), source.info()
         return read_graph(self._core, path)
 
-    def _request(self, shape: tuple[int, ...]) -> Any:
+    def _request(self, shape: tuple[int, ...], count: int = OUTPUTS) -> Any:
         """The inference request for phases of this shape, compiled if necessary."""
-        request = self._requests.pop(shape, None) or self._compile(shape)
-        self._requests[shape] = request
+        request = self._requests.pop((shape, count), None) or self._compile(shape, count)
+        self._requests[shape, count] = request
         if len(self._requests) > KEPT_SIZES:
             del self._requests[next(iter(self._requests))]
         return request
 
-    def _compile(self, shape: tuple[int, ...]) -> Any:
+    def _compile(self, shape: tuple[int, ...], count: int) -> Any:
         graph = self._graph.clone()
+        for result in graph.get_results()[count:]:  # what nobody wants is not computed
+            graph.remove_result(result)
         graph.reshape(list(shape))
         settings = {
             "PERFORMANCE_HINT": "LATENCY",

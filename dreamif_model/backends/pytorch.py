@@ -63,14 +63,14 @@ class TorchBackend(NetworkBackend):
         return isinstance(self._stage, CapturedStage) and self._stage.is_captured
 
     @torch.inference_mode()
-    def infer(self, phases: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+    def infer(self, phases: NDArray[np.uint8], count: int) -> list[NDArray[np.float32]]:
         """Run the network; the returned arrays belong to the caller."""
         tensor = torch.from_numpy(phases)
         if self._device.type == "cuda":
             tensor = tensor.pin_memory().to(self._device, non_blocking=True)
         with exact_arithmetic(self._device):
             outputs = self._stage(tensor)
-        copies = [output.to("cpu", non_blocking=True) for output in outputs]
+        copies = [output.to("cpu", non_blocking=True) for output in outputs[:count]]
         if self._device.type == "cuda":
             torch.cuda.current_stream(self._device).synchronize()
         return [copy.numpy() for copy in copies]

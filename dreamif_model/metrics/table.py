@@ -76,7 +76,7 @@ METRICS: dict[str, Metric] = {
     "CC": Metric("correlation, mean over sources", True, -1, 1, correlation_coefficient),
     "PSNR": Metric("against both sources, dB", True, 0, None, fusion_psnr),
     "Nabf": Metric("edges that no source has (artifacts)", False, 0, 1, nabf),
-    "LPIPS": Metric("perceptual distance, mean over sources; needs weights", False, 0, None, None),
+    "LPIPS": Metric("perceptual distance, mean over sources; with --lpips", False, 0, None, None),
     "flicker": Metric("change where the inputs are still; needs a sequence", False, 0, None, None),
 }
 

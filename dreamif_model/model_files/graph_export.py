@@ -126,7 +126,7 @@ def _names(info: GraphInfo) -> tuple[list[str], list[str]]:
     """Names of the file's inputs and outputs."""
     if info.whole:
         return ["infrared", "visible"], ["fused", "dominance"]
-    return ["phases"], ["fused", "dominance", "removed"]
+    return ["phases"], ["fused", "dominance", "removed", "restored"]
 
 
 def _onnx(module: nn.Module, example: tuple[Tensor, ...], info: GraphInfo) -> bytes:
@@ -239,9 +239,7 @@ def _largest(first: NDArray[Any], second: NDArray[Any]) -> float:
 
 
 def _run_onnx(path: Path) -> Any:
-    from dreamif_model.backends.onnxruntime import import_onnxruntime
-
-    runtime = import_onnxruntime("onnxruntime")
+    runtime = import_package("onnxruntime")
     session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     names = [place.name for place in session.get_inputs()]
     return lambda arrays: session.run(None, dict(zip(names, arrays, strict=True)))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from dreamif_model.network import DreamIF, LeanDreamIF, Network
 from dreamif_model.network.lean import fold
+from dreamif_model.tensor_images import luma
 
 
 class FrameNetwork(nn.Module):
@@ -18,7 +19,8 @@ class FrameNetwork(nn.Module):
     Input: uint8 (1, (1 + C)·s², h, w), the phases of infrared and of the C channels of visible.
     Outputs: fused, float (1, C·s², h, w), gray levels of 0 or more; dominance (1, 2, h', w') of the
     finest level, infrared first; and, if the network restores its sources, the mean absolute change
-    of the visible luma (1, 1, h, w) in [0, 1].
+    of the visible luma (1, 1, h, w) in [0, 1], and the luma of both restored sources, float
+    (1, 2·s², h, w), gray levels of 0 or more, infrared first.
     """
 
     def __init__(self, network: Network) -> None:
@@ -37,7 +39,7 @@ class FrameNetwork(nn.Module):
         pixels = network.config.stem**2
         removed = (restored[:, pixels:] - x[:, pixels:]).abs().mean(1, keepdim=True)
         dominance = logits[-1].sigmoid() if logits else _half(x)
-        return F.relu(fused.float() * 255 + 127.5), dominance.float(), removed.float()
+        return _levels(fused), dominance.float(), removed.float(), _levels(restored)
 
     def _paper(self, network: DreamIF, phases: Tensor) -> tuple[Tensor, ...]:
         stem = network.config.stem
@@ -48,9 +50,16 @@ class FrameNetwork(nn.Module):
         dominance = output.dominance[-1].float() if output.dominance else _half(images)
         if output.restored is None:
             return fused, dominance
-        change = (output.restored.float().chunk(2)[1] - visible).abs()
+        restored = output.restored.float()
+        change = (restored.chunk(2)[1] - visible).abs()
         removed = F.pixel_unshuffle(change, stem).mean(1, keepdim=True)
-        return fused, dominance, removed
+        sources = torch.cat(luma(restored).chunk(2), dim=1)  # (1, 2, H, W)
+        return fused, dominance, removed, F.relu(F.pixel_unshuffle(sources, stem) * 255)
+
+
+def _levels(phases: Tensor) -> Tensor:
+    """Phases in [−½, ½] to gray levels of 0 or more."""
+    return F.relu(phases.float() * 255 + 127.5)
 
 
 def _half(like: Tensor) -> Tensor:

@@ -30,16 +30,16 @@ class PixelRepair:
         self._before: NDArray[Any] | None = None
         self._unchanged: NDArray[np.uint8] = np.zeros((0, 0), np.uint8)  # frames, up to 255
 
-    def repair(self, image: NDArray[Any], least: float) -> NDArray[Any]:
+    def repair(self, image: NDArray[Any], min_step: float) -> NDArray[Any]:
         """Return (h, w) uint8, uint16 or float32, finite, with broken pixels replaced.
 
-        They become the median of the 3×3 pixels around. least: in the unit of the image; a pixel
-        that stands out by less is never taken for broken by that alone. Frames are of one size
-        and type.
+        They become the median of the 3×3 pixels around. min_step: in the unit of the image; a
+        pixel that stands out by less is never taken for broken by that alone. Frames are of one
+        size and type.
         """
         medians = cv2.medianBlur(image, 3)
         repaired = image.copy()
-        for broken in (_standing_out(image, medians, least), self._stuck(image)):
+        for broken in (_standing_out(image, medians, min_step), self._stuck(image)):
             repaired.flat[broken] = medians.flat[broken]
         return repaired
 
@@ -54,7 +54,7 @@ class PixelRepair:
         return np.flatnonzero((self._unchanged >= STUCK_FRAMES) & (around < STUCK_FRAMES // 2))
 
 
-def _standing_out(image: NDArray[Any], medians: NDArray[Any], least: float) -> Indices:
+def _standing_out(image: NDArray[Any], medians: NDArray[Any], min_step: float) -> Indices:
     """Pixels hotter than the hottest neighbour or colder than the coldest, by far.
 
     By more than noise does, and by more than the neighbours stand out of the pixels around them:
@@ -65,7 +65,8 @@ def _standing_out(image: NDArray[Any], medians: NDArray[Any], least: float) -> I
     beyond = cv2.max(above, below)
     sample = np.s_[::SAMPLE_STEP, ::SAMPLE_STEP]
     noise = float(np.median(cv2.absdiff(image[sample], medians[sample])))
-    found = np.flatnonzero(beyond > max(least, NOISE_MARGIN * noise))  # few: costly steps from here
+    limit = max(min_step, NOISE_MARGIN * noise)
+    found = np.flatnonzero(beyond > limit)  # few: costly steps from here
     raised = abs(medians.flat[found] - _wide_medians(image, found))
     return found[beyond.flat[found] > raised]
 

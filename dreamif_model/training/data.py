@@ -17,6 +17,8 @@ from dreamif_model.errors import ConfigError, ImageError
 from dreamif_model.image_files import PairPaths, find_pairs, read_gray, read_rgb
 from dreamif_model.tensor_images import to_tensor
 
+SURROUNDINGS = 30 / 640  # σ of the blur that gives a pixel's surroundings, per image width
+STANDS_OUT = 1 / 12  # brightness above the surroundings whose salience is 1 - 1/e
 EXPOSED_SHARE = 0.5  # share of images with another exposure, drawn for each camera alone
 CACHE_BYTES = 2 << 30  # of decoded pairs kept in memory, for each process and worker
 
@@ -72,8 +74,22 @@ def _expose(image: Tensor, rng: np.random.Generator) -> Tensor:
     return image**gamma if rng.random() < EXPOSED_SHARE else image
 
 
-class CropDataset(Dataset[tuple[Tensor, Tensor]]):
-    """Random crops: infrared (1, S, S) and visible (3, S, S) RGB, float32 in [0, 1].
+def salience(infrared: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """How much each pixel of (H, W) is warmer than what surrounds it: 0 to 255.
+
+    1 - exp(-12 · max(I - G(I), 0)) with I in [0, 1] and G a Gaussian over the whole image, so that
+    it has to be computed before the image is cropped.
+    """
+    image = infrared.astype(np.float32) / 255
+    surroundings = cv2.GaussianBlur(image, (0, 0), SURROUNDINGS * image.shape[1])
+    above = np.maximum(image - surroundings, 0)
+    return np.round(255 * (1 - np.exp(-above / STANDS_OUT))).astype(np.uint8)
+
+
+class CropDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):
+    """Random crops: infrared (1, S, S), visible (3, S, S) RGB, salience of infrared (1, S, S).
+
+    All are float32 in [0, 1].
 
     Item ``i`` depends on the seed and ``i`` only, so that training can be resumed.
     """
@@ -88,21 +104,20 @@ class CropDataset(Dataset[tuple[Tensor, Tensor]]):
         weights = np.array([data.weight for data in sets], dtype=float)
         self.shares = weights / weights.sum()
         self.size, self.length, self.seed = size, length, seed
-        self._cache: dict[PairPaths, tuple[NDArray[np.uint8], NDArray[np.uint8]]] = {}
+        self._cache: dict[PairPaths, NDArray[np.uint8]] = {}
         self._cached_bytes = 0
 
     def __len__(self) -> int:
         return self.length
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
         rng = np.random.default_rng((self.seed, index))
         pairs = self.pairs[rng.choice(len(self.pairs), p=self.shares)]
-        infrared, visible = self._read(pairs[rng.integers(len(pairs))])
-        stacked = self._crop(np.dstack((infrared, visible)), rng)
+        stacked = self._crop(self._read(pairs[rng.integers(len(pairs))]), rng)
         if rng.random() < 0.5:
             stacked = stacked[:, ::-1]
         tensor = to_tensor(stacked)
-        return _expose(tensor[:1], rng), _expose(tensor[1:], rng)
+        return _expose(tensor[:1], rng), _expose(tensor[1:4], rng), tensor[4:]
 
     def _crop(self, image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
         """A random square, at full scale or shrunk, but at least ``size`` pixels wide."""
@@ -114,10 +129,13 @@ class CropDataset(Dataset[tuple[Tensor, Tensor]]):
         crop = image[top : top + side, left : left + side]
         if side == self.size:
             return crop
-        resized = cv2.resize(crop, (self.size, self.size), interpolation=cv2.INTER_AREA)
-        return cast("NDArray[np.uint8]", resized)
+        size = self.size, self.size
+        parts = crop[..., :4], crop[..., 4:]  # OpenCV shrinks at most four channels at once
+        shrunk = [cv2.resize(part, size, interpolation=cv2.INTER_AREA) for part in parts]
+        return cast("NDArray[np.uint8]", np.dstack(shrunk))
 
-    def _read(self, pair: PairPaths) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    def _read(self, pair: PairPaths) -> NDArray[np.uint8]:
+        """Infrared, red, green, blue and salience, (H, W, 5)."""
         if pair in self._cache:
             return self._cache[pair]
         infrared, visible = read_gray(pair.infrared), read_rgb(pair.visible)
@@ -126,8 +144,9 @@ class CropDataset(Dataset[tuple[Tensor, Tensor]]):
                 f"training pairs are 8 bit and of one size: {pair.infrared} is {infrared.dtype} "
                 f"{infrared.shape}, {pair.visible} is {visible.shape[:2]}"
             )
-        images = cast("NDArray[np.uint8]", infrared), visible
+        gray = cast("NDArray[np.uint8]", infrared)
+        planes = np.dstack((gray, visible, salience(gray)))
         if self._cached_bytes < CACHE_BYTES:
-            self._cache[pair] = images
-            self._cached_bytes += infrared.nbytes + visible.nbytes
-        return images
+            self._cache[pair] = planes
+            self._cached_bytes += planes.nbytes
+        return planes

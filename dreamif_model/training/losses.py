@@ -1,7 +1,7 @@
 """Training losses, each a pure function.
 
-The pixel, gradient, SSIM and colour terms are the paper's equation 8, dominance is its equation 9;
-edge, information, restoration and cells are ours.
+The pixel, gradient, SSIM and colour terms follow the paper's equation 8, dominance is its
+equation 9; detail, edge, information, restoration and cells are ours.
 
 All images are (B, C, H, W) in [0, 1], luma if C is 1. ``infrared`` and ``visible`` are the clean
 sources, even if the network saw degraded ones.
@@ -17,28 +17,48 @@ from dreamif_model.network import NetworkOutput
 from dreamif_model.tensor_images import luma, rgb_to_ycbcr
 
 EDGE_FLOOR = 1e-3  # Sobel strength that counts as flat; a unit step has 1
+AGREEMENT = 0.5  # share of the weaker gradient that joins the stronger one of the same sign
 CELL = 4  # pixels, side of the largest cell that a network takes as one position
 SSIM_WINDOW = 7  # side of the uniform window, as in the SSIM metric
 VIF_NOISE = 2.0 / 255**2  # variance of the visual noise, as in the VIFF metric
 VIF_FLAT = 0.1 / 255**2  # variance added to a source's, so that flat regions have a gradient
 
 
-def pixel_loss(fused: Tensor, infrared: Tensor, visible: Tensor) -> Tensor:
-    """Mean |F - max(I, V)|, with the brighter source at each pixel."""
-    return F.l1_loss(fused, torch.maximum(infrared, visible))
+def pixel_loss(fused: Tensor, infrared: Tensor, visible: Tensor, salience: Tensor) -> Tensor:
+    """Mean |F - V - a · max(I - V, 0)| with a = (1 + s) / 2 and the salience s in [0, 1].
+
+    The paper takes max(I, V), which paints a dark road gray wherever the thermal image is gray.
+    Here infrared brightens the visible image in full only where something is warmer than what
+    surrounds it, and by half elsewhere.
+    """
+    share = (1 + salience) / 2
+    return F.l1_loss(fused, visible + share * (infrared - visible).clamp(min=0))
 
 
 def gradient_loss(fused: Tensor, infrared: Tensor, visible: Tensor) -> Tensor:
-    """Mean |∇F - ∇M|, where ∇M is the stronger source gradient for each pixel and direction.
+    """Mean |∇F - ∇M|, where ∇M joins the source gradients for each pixel and direction.
 
     ∇ is the 3×3 Sobel operator divided by 4 (a unit step edge gives 1), with its sign, so that an
     edge keeps its direction.
     """
-    infrared_gradient, visible_gradient = sobel(infrared), sobel(visible)
-    stronger = torch.where(
-        infrared_gradient.abs() > visible_gradient.abs(), infrared_gradient, visible_gradient
-    )
-    return F.l1_loss(sobel(fused), stronger)
+    return F.l1_loss(sobel(fused), _joined(sobel(infrared), sobel(visible)))
+
+
+def detail_loss(fused: Tensor, infrared: Tensor, visible: Tensor) -> Tensor:
+    """The gradient loss with differences of neighbouring pixels, which Sobel's operator blurs."""
+    parts = []
+    for dim in (2, 3):
+        target = _joined(infrared.diff(dim=dim), visible.diff(dim=dim))
+        parts.append(F.l1_loss(fused.diff(dim=dim), target))
+    return torch.stack(parts).mean()
+
+
+def _joined(infrared: Tensor, visible: Tensor) -> Tensor:
+    """The stronger gradient, plus a share of the weaker one where both have the same sign."""
+    infrared_is_stronger = infrared.abs() > visible.abs()
+    stronger = torch.where(infrared_is_stronger, infrared, visible)
+    weaker = torch.where(infrared_is_stronger, visible, infrared)
+    return stronger + AGREEMENT * weaker * (stronger * weaker > 0)
 
 
 def edge_loss(fused: Tensor, infrared: Tensor, visible: Tensor) -> Tensor:
@@ -128,14 +148,22 @@ def _by_position(steps: Tensor, dim: int) -> Tensor:
 
 
 def total_loss(
-    output: NetworkOutput, infrared: Tensor, visible: Tensor, weights: dict[str, float]
+    output: NetworkOutput,
+    infrared: Tensor,
+    visible: Tensor,
+    salience: Tensor,
+    weights: dict[str, float],
 ) -> tuple[Tensor, dict[str, float]]:
-    """The weighted sum of all losses, and the value of each before weighting."""
+    """The weighted sum of all losses, and the value of each before weighting.
+
+    salience: (B, 1, H, W) from :func:`dreamif_model.training.data.salience`.
+    """
     fused, target_infrared, target_visible = luma(output.fused), luma(infrared), luma(visible)
     sources = (target_infrared, target_visible)
     parts = {
-        "pixel": pixel_loss(fused, *sources),
+        "pixel": pixel_loss(fused, *sources, salience),
         "gradient": gradient_loss(fused, *sources),
+        "detail": detail_loss(fused, *sources),
         "edge": edge_loss(fused, *sources),
         "ssim": ssim_loss(fused, *sources),
         "information": information_loss(fused, *sources),

@@ -177,8 +177,8 @@ class _Run:
     def _steps(self, watch: Watch | None) -> None:
         config, recent = self.config, []
         self._started = time.monotonic()
-        for infrared, visible in self._batches():
-            recent.append(self._train_step(infrared, visible))
+        for batch in self._batches():
+            recent.append(self._train_step(*batch))
             self.step += 1
             if self.step % config.log_every == 0:
                 row = self._mean_over_processes(recent) | {"learning_rate": self._learning_rate()}
@@ -194,10 +194,10 @@ class _Run:
             if self._progress() >= 1:
                 break
 
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def _batches(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """This process's share of the batches from the current step to the last.
 
-        Infrared (B, 1, S, S) and visible (B, 3, S, S).
+        Infrared (B, 1, S, S), visible (B, 3, S, S) and salience (B, 1, S, S).
         """
         config, share = self.config, self._share()
         length = config.steps * config.batch_size
@@ -224,7 +224,7 @@ class _Run:
     def _share(self) -> int:
         return self.config.batch_size // self.world
 
-    def _train_step(self, infrared: Tensor, visible: Tensor) -> dict[str, float]:
+    def _train_step(self, infrared: Tensor, visible: Tensor, salience: Tensor) -> dict[str, float]:
         if self.network.config.luma:
             visible = luma(visible)
         shown = (
@@ -237,8 +237,13 @@ class _Run:
         with torch.autocast(self.device.type, precision, enabled=precision != torch.float32):
             output = self.model(*shown)
         output = output.float()
-        targets = infrared.to(self.device), visible.to(self.device)
-        loss, parts = total_loss(output, *targets, self.config.loss_weights)
+        loss, parts = total_loss(
+            output,
+            infrared.to(self.device),
+            visible.to(self.device),
+            salience.to(self.device),
+            self.config.loss_weights,
+        )
         if self.teacher is not None and self.config.teacher is not None:
             distilled = distillation_loss(output, teach(self.teacher, *shown))
             loss = loss + self.config.teacher.weight * distilled

@@ -18,9 +18,10 @@ from dreamif_model.yaml_file import read_yaml
 DEFAULT_LOSS_WEIGHTS = {
     "pixel": 3.0,
     "gradient": 6.0,
+    "detail": 24.0,
     "edge": 10.0,
     "ssim": 1.5,
-    "information": 0.02,
+    "information": 0.04,
     "color": 1.0,
     "dominance": 0.1,
     "restoration": 4.0,

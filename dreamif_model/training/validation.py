@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import chain, islice, zip_longest
+from typing import cast
 
 import numpy as np
 import torch
@@ -11,9 +12,10 @@ from torch import Tensor
 
 from dreamif_model.arrays import StoredImage
 from dreamif_model.degradations.degrade import degrade
-from dreamif_model.image_files import read_gray, read_rgb
+from dreamif_model.image_files import PairPaths, read_gray, read_rgb
 from dreamif_model.network import Network, NetworkOutput
 from dreamif_model.tensor_images import luma, to_image, to_tensor
+from dreamif_model.training import data
 from dreamif_model.training.losses import total_loss
 from dreamif_model.training.train_config import TrainConfig
 
@@ -31,13 +33,7 @@ class Validation:
         pairs = list(islice((pair for pair in in_turn if pair is not None), PAIRS))
         self.loss_weights = config.loss_weights
         side = SIDE // multiple * multiple
-        self.pairs: list[tuple[Tensor, Tensor]] = [
-            (
-                _middle(read_gray(pair.infrared)[..., None], side),
-                _middle(read_rgb(pair.visible), side),
-            )
-            for pair in pairs
-        ]
+        self.pairs = [_crops(pair, side) for pair in pairs]
 
     @torch.inference_mode()
     def run(self, network: Network) -> tuple[dict[str, float], NDArray[np.uint8]]:
@@ -48,7 +44,7 @@ class Validation:
         """
         losses: dict[str, list[float]] = {"validation_clean": [], "validation_noisy": []}
         rows = []
-        for number, (infrared, rgb) in enumerate(self.pairs):
+        for number, (infrared, rgb, salient) in enumerate(self.pairs):
             visible = luma(rgb) if network.config.luma else rgb
             clean = infrared.expand_as(visible), visible
             generator = torch.Generator().manual_seed(number)
@@ -59,11 +55,20 @@ class Validation:
             for name, shown in zip(losses, (clean, noisy), strict=True):
                 device = network.output.weight.device
                 output = network(shown[0][None].to(device), shown[1][None].to(device)).float()
-                targets = clean[0][None].to(device), clean[1][None].to(device)
-                losses[name].append(float(total_loss(output, *targets, self.loss_weights)[0]))
+                gray, color, salience = (t[None].to(device) for t in (*clean, salient))
+                total, _ = total_loss(output, gray, color, salience, self.loss_weights)
+                losses[name].append(float(total))
                 rows.append(_row(*shown, output))
         means = {name: float(np.mean(values)) for name, values in losses.items()}
         return means, np.concatenate(rows)
+
+
+def _crops(pair: PairPaths, side: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The middle of a pair, and the salience of its infrared image there."""
+    infrared = cast("NDArray[np.uint8]", read_gray(pair.infrared))
+    images = infrared[..., None], read_rgb(pair.visible), data.salience(infrared)[..., None]
+    gray, color, salient = (_middle(image, side) for image in images)
+    return gray, color, salient
 
 
 def _middle(image: StoredImage, side: int) -> Tensor:

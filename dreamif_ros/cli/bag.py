@@ -56,6 +56,13 @@ def _add_make(actions: Any) -> None:
         epilog=MAKE_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    _add_sources(parser)
+    _add_writing_options(parser)
+    parser.set_defaults(run=run_make)
+
+
+def _add_sources(parser: argparse.ArgumentParser) -> None:
+    """The images that are written."""
     parser.add_argument(
         "data_set",
         type=Path,
@@ -78,6 +85,10 @@ def _add_make(actions: Any) -> None:
         choices=SPLITS,
         help="part of DATASET, as `dreamif train` divides it (default: all)",
     )
+
+
+def _add_writing_options(parser: argparse.ArgumentParser) -> None:
+    """Their stamps, their messages and the bag."""
     parser.add_argument(
         "--rate",
         type=float,
@@ -101,7 +112,6 @@ def _add_make(actions: Any) -> None:
     parser.add_argument(
         "--out", type=Path, required=True, help="folder to write, which must not exist"
     )
-    parser.set_defaults(run=run_make)
 
 
 def _add_replay(actions: Any) -> None:

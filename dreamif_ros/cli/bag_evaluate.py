@@ -100,11 +100,16 @@ def add_evaluate(actions: Any) -> None:
     _add_thermal_options(parser)
     add_temporal_options(parser)
     _add_extent_options(parser)
+    _add_output_options(parser)
+    parser.set_defaults(run=run)
+
+
+def _add_output_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--write-bag",
         action="store_true",
         help="also write a bag of /fused/image_raw, /fused/camera_info, /dominance/infrared, "
-        "/dominance/visible and, with --detector, /detections",
+        "/dominance/visible and, with --detector, /fused/detection_image and /detections",
     )
     parser.add_argument("--no-video", action="store_true", help="write no fused.mkv")
     parser.add_argument(
@@ -113,7 +118,6 @@ def add_evaluate(actions: Any) -> None:
         metavar="FILE",
         help=f"also write {METRICS} here, of several bags {SUMMARY}",
     )
-    parser.set_defaults(run=run)
 
 
 def _add_pairing_options(parser: argparse.ArgumentParser) -> None:
@@ -185,7 +189,8 @@ def _add_extent_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--detector",
         metavar="MODEL",
-        help="look for objects in the visible, infrared and fused images with this YOLO model",
+        help="look for objects in the visible, infrared, fused and detection images with this "
+        "YOLO model",
     )
 
 

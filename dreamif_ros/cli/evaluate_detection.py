@@ -48,7 +48,7 @@ EXAMPLES = """examples:
 
   # data sets to train a detector of each method's own
   dreamif evaluate-detection --scene 200 --write-dataset data
-  yolo detect train data=data/fused_nano/data.yaml model=yolo11n.yaml
+  yolo detect train data=data/detection_nano/data.yaml model=yolo11n.yaml
 
 Each condition has a table. precision, recall: mean over the classes at IoU 0.5, at the confidence
 with the maximum mean F1 of that row, as `yolo detect val` prints them. mAP: of all boxes with
@@ -63,8 +63,9 @@ def add_parser(verbs: Any) -> None:
         "evaluate-detection",
         help="compare a detector on visible, infrared, average, max and fused images",
         description="Does fusion help a detector? Run one detector on the images of both cameras, "
-        "on simple mixes and on fused images. With labels it prints recall and mAP, without them "
-        "counts and confidences.",
+        "on simple mixes, on fused images (rows `fused`) and on the detection images that the "
+        "fusion node makes for detectors (rows `detection`). With labels it prints recall and mAP, "
+        "without them counts and confidences.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -213,13 +214,13 @@ def _detector(options: argparse.Namespace, *, judged: bool) -> Detector:
 
 
 def _fusions(options: argparse.Namespace) -> tuple[dict[str, FusionPipeline], FusionPipeline]:
-    """The pipelines by the names of their rows, and one that only registers infrared."""
+    """The pipelines by label, and one that only registers infrared."""
     registration = read_calibration(options.calibration) if options.calibration else None
     chosen: list[tuple[str, str, Path | None]] = [(v, v, None) for v in chosen_variants(options)]
     for label, path in map(split_label, options.weights):
         chosen.append((label or path.stem, variant_of(path), path))
     fusions = {
-        f"fused {label}": FusionPipeline(variant, options.device, path, registration=registration)
+        label: FusionPipeline(variant, options.device, path, registration=registration)
         for label, variant, path in chosen
     }
     if len(fusions) < len(chosen):

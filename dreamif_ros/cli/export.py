@@ -24,8 +24,9 @@ EXAMPLES = """examples:
 Without --whole the input is `phases`, uint8 (1, (1 + C)·s², H/s, W/s): the pixels of s×s cells of
 infrared, then of the C channels of visible, as torch.nn.functional.pixel_unshuffle orders them.
 Outputs are `fused`, gray levels as float32 phases, `dominance`, float32 (1, 2, h, w) in [0, 1],
-infrared first, and `removed`, the change of the visible luma in [0, 1]. The node and `dreamif fuse`
-take such a file as weights. With --whole, the inputs are `infrared` (1, 1, H, W) and `visible`
+infrared first, `removed`, the change of the visible luma in [0, 1], and `restored`, gray levels of
+both restored images in phases, infrared first. The node and `dreamif fuse` take such a file as
+weights. With --whole, the inputs are `infrared` (1, 1, H, W) and `visible`
 (1, 3, H, W), RGB, and the outputs `fused` (1, 3, H, W) and `dominance` (1, 2, H, W), all uint8.
 The file's metadata (variant, sizes, value ranges, licence of the weights) has the key `dreamif`."""
 MAX_PAIRS = 4  # of the given pairs are used for the check

@@ -22,20 +22,20 @@ from dreamif_model.metrics.scoring import (
     read_triple,
     score_all,
 )
-from dreamif_ros.cli.options import add_force_option, check_outputs
+from dreamif_ros.cli.options import add_force_option, add_lpips_option, check_outputs
 from dreamif_ros.json_file import write_json
 
 EXAMPLES = """examples:
   dreamif metrics --ir pairs/ir --vi pairs/vi --fused fused
   dreamif metrics --ir drive/ir --vi drive/vi --fused fused --sequence --json scores.json
-  dreamif metrics --ir ir.png --vi vi.png --fused fused.png --lpips alexnet.pth alex.pth
+  dreamif metrics --ir ir.png --vi vi.png --fused fused.png --lpips
 
 """
 NOTES = """
 AG, SF and SD also reward noise, and a copy of one source wins VIFF and CC: read several metrics and
 compare with simple methods (`dreamif evaluate`). The interval is that of the mean over the images,
 by bootstrap. PSNR is against the sources. Formulas: dreamif_model/metrics/; lpips.py in that folder
-names the tensors that --lpips needs."""
+names the tensors that files of --lpips hold."""
 
 Interval = tuple[float, float] | None
 
@@ -57,15 +57,7 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument(
         "--jobs", type=int, metavar="N", help="number of processes (default: one per core)"
     )
-    parser.add_argument(
-        "--lpips",
-        type=Path,
-        nargs="+",
-        default=[],
-        metavar="FILE",
-        help="add LPIPS, with these weights (safetensors or .pth): torchvision's AlexNet and "
-        "lpips' alex.pth, or one file with both",
-    )
+    add_lpips_option(parser)
     parser.add_argument(
         "--sequence",
         action="store_true",
@@ -111,7 +103,7 @@ def _check(options: argparse.Namespace) -> None:
         raise ConfigError(f"--jobs is {options.jobs}, expected 1 or more")
     if not 0 <= options.still <= 255:
         raise ConfigError(f"--still is {options.still:g}, expected 0 to 255 gray levels")
-    inputs = [options.ir, options.vi, options.fused, *options.lpips]
+    inputs = [options.ir, options.vi, options.fused, *(options.lpips or ())]
     check_outputs({"--json": options.json}, inputs, force=options.force)
 
 
@@ -159,7 +151,7 @@ def _settings(options: argparse.Namespace, count: int) -> dict[str, Any]:
         "visible": str(options.vi),
         "fused": str(options.fused),
         "images": count,
-        "lpips": [str(path) for path in options.lpips],
+        "lpips": None if options.lpips is None else [str(path) for path in options.lpips],
         "interval": {"percent": 95, "bootstrap_resamples": RESAMPLES, "seed": 0},
         "still_gray_levels": options.still if options.sequence else None,
     }

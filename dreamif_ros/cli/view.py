@@ -39,6 +39,20 @@ def add_parser(verbs: Any) -> None:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    _add_topic_options(parser)
+    _add_page_options(parser)
+    parser.add_argument(
+        "--ros-args",
+        nargs=argparse.REMAINDER,
+        default=[],
+        metavar="ARGUMENT",
+        help="all arguments after this go to ROS, such as -r name:=other",
+    )
+    parser.set_defaults(run=run)
+
+
+def _add_topic_options(parser: argparse.ArgumentParser) -> None:
+    """Which streams the page shows."""
     parser.add_argument(
         "--topic",
         nargs="+",
@@ -52,6 +66,10 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument(
         "--namespace", default="", metavar="NAME", help="namespace of the topics (default: none)"
     )
+
+
+def _add_page_options(parser: argparse.ArgumentParser) -> None:
+    """Where the page is served, and how many and how large its pictures are."""
     parser.add_argument(
         "--host",
         default="127.0.0.1",
@@ -81,14 +99,6 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument(
         "--open", action="store_true", help="open the page in a browser on this machine"
     )
-    parser.add_argument(
-        "--ros-args",
-        nargs=argparse.REMAINDER,
-        default=[],
-        metavar="ARGUMENT",
-        help="all arguments after this go to ROS, such as -r name:=other",
-    )
-    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:

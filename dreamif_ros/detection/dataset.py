@@ -31,7 +31,7 @@ def write_datasets(
         examples: with their truth.
         names: of the classes that are written, in the order of their numbers; objects of other
             classes are left out.
-        fusions: pipelines by the name of their method.
+        fusions: pipelines by their name.
         aligner: lays infrared on the visible image for the methods without a network.
 
     Returns:

@@ -80,7 +80,8 @@ def draw_pictures(
     Args:
         visible: (H, W, 3) RGB.
         infrared: (h, w) gray levels.
-        fusions: pipelines by the name of their method.
+        fusions: pipelines by their name; each gives two methods, its fused image and its
+            detection image.
         aligner: lays infrared on the visible image for the methods without a network.
 
     Returns:
@@ -88,10 +89,12 @@ def draw_pictures(
     """
     aligned = aligner.infrared_alone(infrared, visible.shape).fused
     pictures = {name: method.fuse(aligned, visible) for name, method in BASELINES.items()}
-    return pictures | {
-        name: pipeline.fuse(visible=visible, infrared=infrared).fused
-        for name, pipeline in fusions.items()
-    }
+    for name, pipeline in fusions.items():
+        result = pipeline.fuse(visible, infrared, detection_image=True)
+        assert result.detection_image is not None  # it was asked for
+        pictures[f"fused {name}"] = result.fused
+        pictures[f"detection {name}"] = result.detection_image
+    return pictures
 
 
 def detect_all(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from rcl_interfaces.msg import ParameterDescriptor
@@ -12,7 +12,8 @@ from rclpy.exceptions import InvalidTopicNameException
 from rclpy.validate_topic_name import validate_topic_name
 from std_msgs.msg import Header
 
-from dreamif_model import ConfigError, FusionResult
+from dreamif_model import ConfigError
+from dreamif_model.arrays import RgbImage
 from dreamif_model.device import free_memory, settle_memory
 from dreamif_ros.detection.detection_outputs import DetectionOutputs
 from dreamif_ros.detection.detection_stream import DetectionStream
@@ -37,7 +38,8 @@ class DetectorNode(ManagedNode[DetectorSettings]):
 
     def __init__(self, also_known: Sequence[str] = ()) -> None:
         super().__init__("detector_node", DetectorSettings, also_known)
-        self._fused_topic = ""
+        self._in_memory: Mapping[str, str] = {}  # topics of a fusion node in this process
+        self._taken = ""  # the one of them that is taken while active
         self._detector: Detector | None = None
         self._outputs: DetectionOutputs | None = None
         self._stream: DetectionStream | None = None
@@ -84,9 +86,9 @@ class DetectorNode(ManagedNode[DetectorSettings]):
         assert self._detector
         assert self._outputs
         topic = self.resolve_topic_name(self.settings.image_topic)
-        in_memory = topic == self._fused_topic
+        self._taken = self._in_memory.get(topic, "")
         self._stream = DetectionStream(
-            self, self._detector, self._outputs, self.settings, in_memory
+            self, self._detector, self._outputs, self.settings, bool(self._taken)
         )
 
     def deactivate(self) -> None:
@@ -123,20 +125,20 @@ class DetectorNode(ManagedNode[DetectorSettings]):
 
     # -- As the listener of a fusion node; the last two run in its worker's thread.
 
-    def listen_to(self, topic: str) -> None:
-        """The fusion node hands over the images of this resolved topic."""
-        self._fused_topic = topic
+    def listen_to(self, topics: Mapping[str, str]) -> None:
+        """The fusion node hands over the images of these topics, by their resolved names."""
+        self._in_memory = topics
 
-    def wants_fused(self) -> bool:
-        """Whether to take the next fused image."""
+    def wanted_topic(self) -> str:
+        """The topic whose next image to take; empty: none."""
         stream = self._stream
-        return stream is not None and stream.input is None and stream.wants()
+        return self._taken if stream and not stream.input and stream.wants() else ""
 
-    def take_fused(self, result: FusionResult, header: Header) -> None:
+    def take(self, image: RgbImage, header: Header) -> None:
         """Take the next image as it is in memory."""
         stream = self._stream
         if stream and not stream.input:
-            stream.take(header, lambda: result.fused)
+            stream.take(header, lambda: image)
 
     # -- Timers.
 

@@ -125,11 +125,16 @@ class OpenVINONetwork:
         floats = pixels.astype(np.float32) / np.float32(255)
         found = next(iter(self._request.infer([floats], share_inputs=True).values()))
         if found.ndim != 3 or found.shape[1] != 4 + len(self.names):
-            raise WeightsError(
-                f"the model {self.path} gives numbers of shape {found.shape}, which is no "
-                f"YOLO network of {len(self.names)} classes: RT-DETR and others are not supported"
-            )
+            raise other_network(self.path, found.shape, len(self.names))
         return select_boxes(found[0].T, confidence, iou, keys, limit)
+
+
+def other_network(path: Path, shape: tuple[int, ...], classes: int) -> WeightsError:
+    """The error for a network whose output is not that of a YOLO network."""
+    return WeightsError(
+        f"the model {path} gives numbers of shape {shape}, which is no YOLO network of {classes} "
+        "classes: RT-DETR and others are not supported"
+    )
 
 
 def choose_input_size(

@@ -16,8 +16,9 @@ class DetectorSettings(NodeSettings):
     model: str = parameter("", "File or folder of a YOLO model that ultralytics loads; required.")
     half: bool = parameter(DetectorConfig.half, "Compute in fp16, on CUDA only.")
     image_topic: str = parameter(
-        "fused/image_raw",
-        "Topic of the images; visible/image_raw and infrared/image_raw are possible as well.",
+        "fused/detection_image",
+        "Topic of the images; fused/image_raw, visible/image_raw and infrared/image_raw are "
+        "possible as well.",
     )
     confidence: float = parameter(
         DetectorConfig.confidence, "Minimum score of a detection.", 0.0, 1.0, live=True

@@ -29,7 +29,7 @@ from dreamif_model.device import check_device_name
 from dreamif_model.errors import ConfigError, DeviceError, WeightsError
 from dreamif_ros.detection.letterbox import HeightWidth
 from dreamif_ros.detection.model_file import ModelFile
-from dreamif_ros.detection.openvino_yolo import choose_input_size
+from dreamif_ros.detection.openvino_yolo import choose_input_size, other_network
 
 _OLDEST = (8, 4, 190)  # older versions are untested
 _INSTALL = "pip install 'dreamif_ros[detect]' (ultralytics is AGPL-3.0)"
@@ -130,10 +130,7 @@ class UltralyticsNetwork:
         channels = found.shape[-1 if self._backend.end2end else 1] if found.ndim == 3 else 0
         wanted = 6 if self._backend.end2end else 4 + len(self.names)
         if channels != wanted and (channels < wanted or self.task == "detect"):
-            raise WeightsError(
-                f"the model {self.path} gives numbers of shape {tuple(found.shape)}, which is no "
-                f"YOLO network of {len(self.names)} classes: RT-DETR and others are not supported"
-            )
+            raise other_network(self.path, tuple(found.shape), len(self.names))
 
 
 class Tracker:

@@ -7,7 +7,7 @@ agreement in its first minute, and the fusion of all pairs.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
@@ -38,6 +38,7 @@ from dreamif_ros.evaluation.evaluation_results import (
     AlignmentFound,
     ClockOffsetFound,
     Evaluation,
+    FrameRow,
     Recorded,
 )
 from dreamif_ros.evaluation.film import FusedVideo, small_jpeg
@@ -283,7 +284,7 @@ class _BagRun:
             drops=drops,
             rates=_rates(found, frames, drops),
             rows=tuple(rows),
-            skew_ms=_spread([abs(row.skew_ms) for row in rows], greatest=True),
+            skew_ms=_skew(rows),
             clock_offset=check.clock_offset,
             alignment=check.alignment,
             metrics=intervals(rows),
@@ -369,14 +370,15 @@ def _detections(frames: FramesFound) -> dict[str, dict[str, float]]:
     }
 
 
-def _spread(values: Any, greatest: bool = False) -> dict[str, float]:
+def _skew(rows: Sequence[FrameRow]) -> dict[str, float]:
+    """Median, 95th percentile and maximum of the absolute skew in ms; empty without pairs."""
+    skews = [abs(row.skew_ms) for row in rows]
+    return _spread(skews, 95) | {"greatest": max(skews)} if skews else {}
+
+
+def _spread(values: Any, percentile: int = 99) -> dict[str, float]:
     """Median and a high percentile; empty without values."""
     if not len(values):
         return {}
-    if greatest:
-        return {
-            "median": float(np.median(values)),
-            "p95": float(np.percentile(values, 95)),
-            "greatest": float(np.max(values)),
-        }
-    return {"median": float(np.median(values)), "p99": float(np.percentile(values, 99))}
+    high = float(np.percentile(values, percentile))
+    return {"median": float(np.median(values)), f"p{percentile}": high}

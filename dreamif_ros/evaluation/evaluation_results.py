@@ -13,7 +13,7 @@ from typing import Any
 from dreamif_model.cameras import Both
 
 METHODS = ("fused", "average", "max")  # fused: by the variant asked for; others for comparison
-DETECTED_IN = ("visible", "infrared", "fused")
+DETECTED_IN = ("visible", "infrared", "fused", "detection_image")
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from dreamif_ros.codec.message_builder import CAMERA_INFO, DETECTIONS, IMAGE
 from dreamif_ros.detection.detector import Detections
 
 FUSED_TOPIC = "/fused/image_raw"
+DETECTION_TOPIC = "/fused/detection_image"
 INFO_TOPIC = "/fused/camera_info"
 DOMINANCE_TOPICS = Both("/dominance/infrared", "/dominance/visible")
 DETECTIONS_TOPIC = "/detections"
@@ -24,6 +25,7 @@ _KINDS = {
     FUSED_TOPIC: IMAGE,
     INFO_TOPIC: CAMERA_INFO,
     **dict.fromkeys(DOMINANCE_TOPICS, IMAGE),
+    DETECTION_TOPIC: IMAGE,
     DETECTIONS_TOPIC: DETECTIONS,
 }
 
@@ -32,7 +34,7 @@ class FusedBag:
     """A rosbag2 folder (MCAP) that is written frame by frame, under the visible images' headers.
 
     Frames have the recording times of the visible images, so the same frames give the same bytes.
-    detections: whether it has that topic.
+    detections: whether it has that topic, and the detection images.
     """
 
     def __init__(self, path: Path, detections: bool) -> None:
@@ -42,7 +44,7 @@ class FusedBag:
         self._connections: dict[str, Connection] = {
             topic: self._writer.add_connection(topic, kind, typestore=MESSAGES.store)
             for topic, kind in _KINDS.items()
-            if detections or topic != DETECTIONS_TOPIC
+            if detections or topic not in (DETECTION_TOPIC, DETECTIONS_TOPIC)
         }
 
     def add(self, result: FusionResult, header: Any, recorded_ns: int, info: Any | None) -> None:
@@ -51,6 +53,8 @@ class FusedBag:
         maps = Both(result.dominance_infrared, result.dominance_visible)
         for topic, dominance in zip(DOMINANCE_TOPICS, maps, strict=True):
             messages[topic] = MESSAGES.image(dominance, "32FC1", header)
+        if result.detection_image is not None:
+            messages[DETECTION_TOPIC] = MESSAGES.image(result.detection_image, "rgb8", header)
         if info is not None:
             info.header = header
             messages[INFO_TOPIC] = info
@@ -60,7 +64,7 @@ class FusedBag:
     def add_detections(
         self, found: Detections, names: Mapping[int, str], header: Any, recorded_ns: int
     ) -> None:
-        """Write what was found in the fused frame, in its pixels."""
+        """Write what was found in the detection image, in its pixels."""
         self._write(DETECTIONS_TOPIC, MESSAGES.detections(found, names, header), recorded_ns)
 
     def close(self) -> Path:

@@ -40,6 +40,7 @@ SCORE_PERIOD_S = 1.0  # between two frames whose alignment is judged, as in the 
 GAIN_STEP = 16.0  # gray levels; an end of the 8-bit range that moves further at once is a jump
 GAIN_SAMPLE = 8  # every eighth row and column tells
 GAIN_PERCENTILES = (5, 95)
+DETECTOR_INPUT = "detection_image"  # by default, as in the nodes
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 
@@ -189,7 +190,10 @@ class FramePass:
         decoded = time.perf_counter()
         score = pair.time_s - self._scored_s >= SCORE_PERIOD_S
         try:
-            result = self._sequence.fuse(pair.visible, pair.infrared, score, pair.time_s)
+            detects = self._sinks.detector is not None
+            result = self._sequence.fuse(
+                pair.visible, pair.infrared, score, detects, time_s=pair.time_s
+            )
         except ImageError as error:  # counts as infrared's: the node shows visible alone
             survey.cameras.infrared.refuse(str(error))
             return None
@@ -242,10 +246,10 @@ class FramePass:
         self, pair: RecordedPair, fused: FusionResult, gray: NDArray[np.uint8] | None
     ) -> dict[str, Detections]:
         detector = self._sinks.detector
-        if detector is None or gray is None:
+        if detector is None or gray is None or fused.detection_image is None:
             return {}
         started = time.perf_counter()
-        pictures = (pair.visible, gray, fused.fused)
+        pictures = (pair.visible, gray, fused.fused, fused.detection_image)
         found = {
             name: detector.detect(image) for name, image in zip(DETECTED_IN, pictures, strict=True)
         }
@@ -283,7 +287,8 @@ class FramePass:
         }
         detector = self._sinks.detector
         if detector is not None:
-            images["boxes"] = draw_boxes(result.fused, picture.detections["fused"], detector.names)
+            found = picture.detections[DETECTOR_INPUT]
+            images["boxes"] = draw_boxes(result.fused, found, detector.names)
         return {name: small_jpeg(image) for name, image in images.items()}
 
     def _write(self, picture: _FusedPair, info: Any | None) -> None:
@@ -294,7 +299,7 @@ class FramePass:
         if self._sinks.bag is not None:
             self._sinks.bag.add(picture.result, header, image.recorded_ns, info)
             if detector is not None:
-                found = picture.detections["fused"]
+                found = picture.detections[DETECTOR_INPUT]
                 self._sinks.bag.add_detections(found, detector.names, header, image.recorded_ns)
 
 

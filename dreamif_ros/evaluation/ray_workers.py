@@ -7,12 +7,13 @@ import re
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from dreamif_model import DreamIFError
+from dreamif_ros.evaluation.process_workers import Task, TaskFunction
 
 RETRIES = 3  # of a task whose process or machine is lost
 INSTALL = "--ray needs Ray: pip install 'dreamif_ros[ray]'"
@@ -23,11 +24,10 @@ _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",  # send no statistics
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # Ray's future default; unset, Ray prints a warning
 }
-Task = TypeVar("Task")
 
 
 def on_ray(
-    function: Callable[[Task], str],
+    function: TaskFunction[Task],
     tasks: Sequence[Task],
     *,
     address: str | None,

@@ -51,17 +51,19 @@ class Fuser:
         self,
         images: DecodedImages,
         visible_shape: tuple[int, int] | None = None,
+        detection_image: bool = False,
         time_s: float | None = None,
     ) -> FusionResult | None:
         """Fuse both, or take the healthier camera alone; None if neither is usable.
 
-        visible_shape: (height, width) that infrared alone is laid on, if known. time_s: when they
-        were taken.
+        visible_shape: (height, width) that infrared alone is laid on, if known.
+        detection_image: whether the picture for detectors is wanted, too.
+        time_s: when the images were taken.
         """
         mode = choose_mode(Both.make(lambda camera: self._severity(camera, images)))
         infrared, visible = images
         if mode is FusionMode.FUSED and infrared is not None and visible is not None:
-            return self._fuse_both(infrared, visible, time_s)
+            return self._fuse_both(infrared, visible, detection_image, time_s)
         self.accept(images)
         if mode is FusionMode.VISIBLE_ONLY and visible is not None:
             return self._pipeline.visible_alone(visible)
@@ -82,14 +84,18 @@ class Fuser:
         return severity(self._watches[camera].doubt(time.monotonic(), moved_s))
 
     def _fuse_both(
-        self, infrared: NDArray[Any], visible: NDArray[Any], time_s: float | None
+        self,
+        infrared: NDArray[Any],
+        visible: NDArray[Any],
+        detection_image: bool,
+        time_s: float | None,
     ) -> FusionResult:
         """Fuse both, or take the visible image alone if they do not fit each other."""
         score = time.monotonic() - self._scored_s >= SCORE_PERIOD_S
         try:
             if self._infos.fault:
                 raise ImageError(self._infos.fault)
-            result = self.sequence.fuse(visible, infrared, score, time_s)
+            result = self.sequence.fuse(visible, infrared, score, detection_image, time_s)
         except ImageError as error:
             self._refuse(Camera.INFRARED, str(error))
             return self._pipeline.visible_alone(visible)

@@ -6,7 +6,7 @@ What nobody subscribes to is neither encoded nor sent.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, Protocol
 
@@ -16,28 +16,34 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
 from dreamif_model import FusionResult
+from dreamif_model.arrays import RgbImage
 from dreamif_model.dominance.overlay import dominance_overlay
 from dreamif_ros.node.publishing import JPEG, advertise, advertise_image, image_message
 
-TOPIC = "fused/image_raw"
+TOPIC, DETECTION_TOPIC = "fused/image_raw", "fused/detection_image"
 Draw = Callable[[FusionResult], NDArray[Any]]
 
 
 class Listener(Protocol):
     """Takes fused images in memory."""
 
-    def listen_to(self, topic: str) -> None:
-        """Called once, before the first image, with the resolved topic of the same images."""
+    def listen_to(self, topics: Mapping[str, str]) -> None:
+        """Called once, before the first image: the topics of the images, by their resolved name."""
 
-    def wants_fused(self) -> bool:
-        """Whether it can use the next image; called for each image, in the worker's thread."""
+    def wanted_topic(self) -> str:
+        """The topic whose next image it can use, or nothing; called in the worker's thread."""
 
-    def take_fused(self, result: FusionResult, header: Header) -> None:
+    def take(self, image: RgbImage, header: Header) -> None:
         """Take an image that it wanted, in the worker's thread; must return at once."""
 
 
 def _fused(result: FusionResult) -> NDArray[Any]:
     return result.fused
+
+
+def _detection_image(result: FusionResult) -> NDArray[Any]:
+    assert result.detection_image is not None  # it was asked for, or one camera is alone
+    return result.detection_image
 
 
 def _dominance_infrared(result: FusionResult) -> NDArray[Any]:
@@ -55,11 +61,19 @@ def _overlay(result: FusionResult) -> NDArray[Any]:
 _IMAGES: dict[str, tuple[Draw, str]] = {  # by topic: the image and its encoding
     TOPIC: (_fused, "rgb8"),
     f"{TOPIC}/compressed": (_fused, JPEG),
+    DETECTION_TOPIC: (_detection_image, "rgb8"),
+    f"{DETECTION_TOPIC}/compressed": (_detection_image, JPEG),
     "dominance/infrared": (_dominance_infrared, "32FC1"),
     "dominance/visible": (_dominance_visible, "32FC1"),
     "dominance/overlay": (_overlay, "bgr8"),
     "dominance/overlay/compressed": (_overlay, JPEG),
 }
+
+
+def picture(topic: str, result: FusionResult) -> RgbImage:
+    """The image of a topic, as it is in memory."""
+    draw, _ = _IMAGES[topic]
+    return draw(result)
 
 
 class FusionOutputs:
@@ -73,25 +87,29 @@ class FusionOutputs:
         }
         self._camera_info = advertise(node, CameraInfo, "fused/camera_info")
 
-    def wanted(self) -> bool:
-        """Whether anybody subscribes to an image."""
-        return any(publisher.get_subscription_count() for publisher in self._images.values())
+    def wanted(self) -> list[str]:
+        """The topics of the images that anybody subscribes to."""
+        return [topic for topic, images in self._images.items() if images.get_subscription_count()]
 
     def publish(
-        self, result: FusionResult, header: Header, info: CameraInfo | None, quality: int
+        self,
+        topics: Sequence[str],
+        result: FusionResult,
+        header: Header,
+        info: CameraInfo | None,
+        quality: int,
     ) -> dict[str, float]:
-        """Send what is wanted under ``header``; returns the seconds of encode and publish."""
+        """Send these images under ``header``; returns the seconds of encode and publish."""
         seconds = {"encode": 0.0, "publish": 0.0}
         drawn = cache(lambda draw: draw(result))  # once, however many encodings are wanted
-        for topic, publisher in self._images.items():
-            if publisher.get_subscription_count():
-                started = time.perf_counter()
-                draw, encoding = _IMAGES[topic]
-                message = image_message(drawn(draw), encoding, header, quality)
-                encoded = time.perf_counter()
-                publisher.publish(message)
-                seconds["encode"] += encoded - started
-                seconds["publish"] += time.perf_counter() - encoded
+        for topic in topics:
+            started = time.perf_counter()
+            draw, encoding = _IMAGES[topic]
+            message = image_message(drawn(draw), encoding, header, quality)
+            encoded = time.perf_counter()
+            self._images[topic].publish(message)
+            seconds["encode"] += encoded - started
+            seconds["publish"] += time.perf_counter() - encoded
         if info is not None:
             info.header = header
             self._camera_info.publish(info)

@@ -38,7 +38,7 @@ from dreamif_ros.fusion.camera_health import (
 )
 from dreamif_ros.fusion.camera_infos import CameraInfos
 from dreamif_ros.fusion.fuser import DecodedImages, Fuser
-from dreamif_ros.fusion.fusion_outputs import FusionOutputs, Listener
+from dreamif_ros.fusion.fusion_outputs import DETECTION_TOPIC, FusionOutputs, Listener, picture
 from dreamif_ros.fusion.motion import Motion
 from dreamif_ros.fusion.parameters import FusionSettings
 from dreamif_ros.fusion.partners import CameraFrame, Frames, Partners
@@ -228,21 +228,24 @@ class FusionStream:
         started = time.perf_counter()
         images: DecodedImages = Both.make(lambda camera: self._decode(camera, frames[camera]))
         decode_s = time.perf_counter() - started
-        listener = self._listener if self._listener and self._listener.wants_fused() else None
-        if not listener and not self._outputs.wanted():
+        topics, heard = self._outputs.wanted(), ""
+        if self._listener:
+            heard = self._listener.wanted_topic()
+        if not heard and not topics:
             self.statistics.count("unwatched")
             self.fuser.accept(images)
             return
-        result = self.fuser.fuse(images, self._shapes.visible, _time_s(frames))
+        for_detectors = any(topic.startswith(DETECTION_TOPIC) for topic in (heard, *topics))
+        result = self.fuser.fuse(images, self._shapes.visible, for_detectors, _time_s(frames))
         if result is None:  # neither image is usable; each camera's reason was logged
             self.statistics.count("refused")
             return
         self._report_remarks()
         header = self._header(frames)
-        if listener:
-            listener.take_fused(result, header)
+        if self._listener and heard:
+            self._listener.take(picture(heard, result), header)
         seconds = self._outputs.publish(
-            result, header, self._visible.info, self._settings.jpeg_quality
+            topics, result, header, self._visible.info, self._settings.jpeg_quality
         )
         self.statistics.count("published")
         self.statistics.add_latencies(

@@ -16,7 +16,7 @@ from dreamif_model.device import free_memory, settle_memory, use_cpu_threads
 from dreamif_ros.fusion.camera_health import FusionMode
 from dreamif_ros.fusion.camera_infos import CameraInfos
 from dreamif_ros.fusion.diagnostics import fusion_diagnostics
-from dreamif_ros.fusion.fusion_outputs import TOPIC, FusionOutputs, Listener
+from dreamif_ros.fusion.fusion_outputs import DETECTION_TOPIC, TOPIC, FusionOutputs, Listener
 from dreamif_ros.fusion.fusion_stream import FusionStream
 from dreamif_ros.fusion.parameters import FusionSettings
 from dreamif_ros.node.managed_node import ManagedNode
@@ -41,7 +41,8 @@ class FusionNode(ManagedNode[FusionSettings]):
         super().__init__("fusion_node", FusionSettings, also_known)
         self._listener = listener
         if listener:
-            listener.listen_to(self.resolve_topic_name(TOPIC))
+            topics = (TOPIC, DETECTION_TOPIC)
+            listener.listen_to({self.resolve_topic_name(topic): topic for topic in topics})
         self._pipeline: FusionPipeline | None = None
         self._outputs: FusionOutputs | None = None
         self._stream: FusionStream | None = None

@@ -5,14 +5,17 @@ import numpy as np
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
+from dreamif_model.image_files import find_pairs
 from dreamif_ros.bag.image_sources import image_files
 from dreamif_ros.bag.make import make_bag
+from dreamif_ros.bag.recording import Recording
 
 STORE = get_typestore(Stores.ROS2_HUMBLE)
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 START_NS = 1_000_000_000
 TOPICS = ("/infrared/image_raw", "/visible/image_raw")
+UNKNOWN = {"msgdef": "int32 x", "rihs01": "RIHS01_0"}  # of any type that is not in the store
 
 
 def header(stamp_ns, frame_id="camera"):
@@ -110,9 +113,30 @@ def write_bag(path, messages, plugin=StoragePlugin.MCAP, compression=None):
         connections = {}
         for topic, time_ns, kind, data in messages:
             if (topic, kind) not in connections:
-                connections[topic, kind] = writer.add_connection(topic, kind, typestore=STORE)
+                definition = {"typestore": STORE} if kind in STORE.types else UNKNOWN
+                connections[topic, kind] = writer.add_connection(topic, kind, **definition)
             writer.write(connections[topic, kind], time_ns, data)
     return path
+
+
+def noise_pairs(folder, depth=np.uint8, frames=10, size=(32, 24)):
+    """Pairs of noise images in two folders; the infrared has half the (width, height)."""
+    rng = np.random.default_rng(7)
+    (width, height), top = size, np.iinfo(depth).max
+    for name in ("ir", "vi"):
+        (folder / name).mkdir(parents=True)
+    for index in range(frames):
+        infrared = rng.integers(0, top, (height // 2, width // 2), depth, endpoint=True)
+        visible = rng.integers(0, 255, (height, width, 3), np.uint8, endpoint=True)
+        cv2.imwrite(str(folder / "ir" / f"{index:03}.png"), infrared)
+        cv2.imwrite(str(folder / "vi" / f"{index:03}.png"), visible)
+    return find_pairs(folder / "ir", folder / "vi")
+
+
+def read_bag(path):
+    """All messages of a bag."""
+    with Recording(path) as recording:
+        return list(recording.messages(recording.topics))
 
 
 def write_pairs(pairs, rate_hz, out):

@@ -56,7 +56,7 @@ def gray8(counts):
 
 @cache
 def pictures(time_s):
-    """Of a fusion that is simple, but one: the brighter pixel, and who it came from."""
+    """JPEGs of a simple fusion, by name: the brighter pixel, and which camera it came from."""
     infrared, visible = gray8(scene().infrared(time_s)), scene().visible(time_s)
     fused = np.maximum(infrared, visible)
     hot = cv2.GaussianBlur(infrared[..., 0].astype(np.float32), (0, 0), 3)

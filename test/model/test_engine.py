@@ -5,6 +5,8 @@ import pytest
 from helpers.engines import LUMA, engine
 
 from dreamif_model.backends import Backend, Layers
+from dreamif_model.cameras import Both
+from dreamif_model.detection_image import detection_luma
 from dreamif_model.engine import CHROMA_NOISE, CHROMA_WINDOW, STAGES, FusionEngine
 from dreamif_model.errors import ConfigError
 from dreamif_model.thermal import ThermalNormalizer
@@ -25,12 +27,12 @@ class Given(Backend):
 
     name, device, precision, luma, size_multiple = "given", "cpu", "fp32", True, 1
 
-    def __init__(self, fused, dominance=0.5, removed=None):
+    def __init__(self, fused, dominance=0.5, removed=None, restored=None):
         maps = np.array((dominance, 1 - dominance), np.float32).reshape(2, 1, 1)
-        self.layers = Layers(fused, maps, removed)
+        self.layers = Layers(fused, maps, removed, restored)
 
-    def fuse(self, infrared, visible):
-        self.seen = infrared.copy(), visible.copy()
+    def fuse(self, infrared, visible, restored=False):
+        self.seen, self.asked = (infrared.copy(), visible.copy()), restored
         return self.layers
 
 
@@ -160,6 +162,51 @@ def test_the_stages_are_timed(scene):
     seconds = engine("nano").fuse(*scene).seconds
     assert tuple(seconds) == STAGES
     assert all(value > 0 for value in seconds.values())
+
+
+class TestDetectionImage:
+    @pytest.fixture
+    def pair(self, rng):
+        visible = rng.integers(60, 190, (48, 64, 3), dtype=np.uint8)
+        return visible, rng.integers(0, 256, (48, 64), dtype=np.uint8)
+
+    def test_it_is_made_only_if_it_is_asked_for(self, pair):
+        fusing = given(pair[1])
+        assert fusing.fuse(*pair).detection_image is None
+        assert fusing.backend.asked is False
+        assert fusing.fuse(*pair, detection_image=True).detection_image.shape == (48, 64, 3)
+        assert fusing.backend.asked is True
+
+    def test_it_is_made_of_the_restored_images(self, pair, rng):
+        visible, infrared = pair
+        restored = Both(*rng.integers(0, 256, (2, 50, 70), dtype=np.uint8))  # padded
+        gray = visible[..., 0]
+        found = given(infrared, 0.5, None, restored).fuse(gray, infrared, detection_image=True)
+        expected = detection_luma(*restored.map(lambda image: image[:48, :64]))
+        np.testing.assert_array_equal(found.detection_image, np.dstack([expected] * 3))
+
+    def test_it_is_made_of_the_images_themselves_if_none_are_restored(self, pair):
+        visible, infrared = pair
+        found = given(infrared).fuse(visible[..., 0], infrared, detection_image=True)
+        expected = detection_luma(infrared, visible[..., 0])
+        np.testing.assert_array_equal(found.detection_image, np.dstack([expected] * 3))
+
+    def test_it_keeps_the_chroma_of_the_visible_image(self, pair):
+        visible, infrared = pair
+        found = given(infrared).fuse(visible, infrared, detection_image=True).detection_image
+        change = found.astype(int) - visible
+        inside = ((found > 0) & (found < 255)).all(axis=2)
+        assert inside.mean() > 0.3
+        np.testing.assert_array_equal(change[inside].max(axis=1), change[inside].min(axis=1))
+        luma = detection_luma(infrared, np.rint(visible @ LUMA).astype(np.uint8))
+        assert np.abs(found @ LUMA - luma)[inside].max() < 4  # of luma in integers, twice
+
+    def test_where_infrared_does_not_reach_heat_does_not_count(self, pair):
+        visible, infrared = pair
+        coverage = np.zeros((48, 64), np.float32)
+        gray = visible[..., 0]
+        found = given(gray).fuse(gray, infrared, coverage, detection_image=True).detection_image
+        np.testing.assert_array_equal(found[..., 0], detection_luma(gray, gray, coverage))
 
 
 def test_the_average_takes_no_weights():

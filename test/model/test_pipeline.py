@@ -108,6 +108,20 @@ def test_deterministic(nano_pipeline, pair):
     assert np.array_equal(first.dominance_infrared, second.dominance_infrared)
 
 
+def test_a_detection_image_is_made_if_it_is_asked_for(average, pair):
+    assert average.fuse(*pair).detection_image is None
+    result = average.fuse(*pair, detection_image=True)
+    assert result.detection_image.shape == result.fused.shape
+    assert (result.detection_image != result.fused).any()
+
+
+def test_of_one_camera_alone_the_detection_image_is_its_image(average, pair):
+    visible, infrared = pair
+    np.testing.assert_array_equal(average.visible_alone(visible).detection_image, visible)
+    alone = average.infrared_alone(infrared).detection_image
+    np.testing.assert_array_equal(alone, np.dstack([infrared] * 3))
+
+
 def test_chroma_is_carried_over(average):
     visible = np.full((8, 8, 3), (160, 80, 60), np.uint8)
     fused = average.fuse(visible, np.full((8, 8), 130, np.uint8)).fused.astype(float)

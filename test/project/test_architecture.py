@@ -124,11 +124,18 @@ def test_torch_is_loaded_only_by_what_computes_with_it():
         *("dreamif_model", "dreamif_model.backends.openvino", "dreamif_model.backends.onnxruntime"),
         *("dreamif_model.benchmark.measure", "dreamif_ros.fusion.node"),
         *("dreamif_ros.detection.node", "dreamif_ros.cli"),
-        *("dreamif_ros.cli.fuse", "dreamif_ros.cli.benchmark"),
+        *("dreamif_ros.cli.fuse", "dreamif_ros.cli.benchmark", "dreamif_ros.cli.bag"),
     ],
 )
 def test_what_fuses_on_a_cpu_loads_no_torch(module):
     assert "torch" not in loads(module)
+
+
+@pytest.mark.parametrize("module", modules("dreamif_ros.launching"))
+def test_launch_files_need_nothing_that_pip_installs(module):
+    """``ros2 launch`` runs in the Python of the ROS installation, not in that of the nodes."""
+    beside_ros = {"openvino", "rosbags", "safetensors", "simplejpeg", "torch", "tqdm"}
+    assert not beside_ros & loads(module)
 
 
 def test_the_walk_through_others_sees_torch():

@@ -180,7 +180,7 @@ def joined(first, following):
 
 
 def words(command):
-    """Of a command line; a shell variable stands for words that are defined elsewhere."""
+    """The words of a command line; a shell variable stands for words defined elsewhere."""
     found = shlex.split(command, comments=True)
     return [word for word in found if not word.startswith("$")]
 

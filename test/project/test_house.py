@@ -6,11 +6,16 @@ import subprocess
 import sys
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 import yaml
 from helpers import ROOT
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
+
+from dreamif_model.image_files import read_gray, read_rgb
+from dreamif_model.thermal import ThermalNormalizer
+from dreamif_ros.scene import Scene, SceneConfig
 
 
 def text(path):
@@ -133,12 +138,16 @@ def test_pre_commit_calls_the_tools_of_make_lint():
         assert f"$(BIN)/{tool}" in text("Makefile")
 
 
-@pytest.fixture(scope="module")
-def get_data():
-    spec = importlib.util.spec_from_file_location("get_data", ROOT / "scripts" / "get_data.py")
+def script(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def get_data():
+    return script("get_data")
 
 
 def images(folder, *names):
@@ -153,6 +162,29 @@ def test_get_data_names_every_set_of_the_training_configurations(get_data, capsy
     for path in (ROOT / "config" / "train").glob("*.yaml"):
         for entry in yaml.safe_load(path.read_text())["data"]:
             assert f"{entry['path']}/ir, {entry['path']}/vi" in told
+
+
+def test_only_the_permissive_configuration_is_free_of_research_data(get_data):
+    free = {folder for data in get_data.SETS if data.permissive for folder in data.folders}
+    licences = text("docs/data_licences.md")
+    for data in get_data.SETS:
+        group = "permissive" if data.permissive else "research"
+        assert re.search(rf"\| {group} \| \[?{data.name}", licences, re.IGNORECASE)
+    configs = {
+        path.stem: {entry["path"] for entry in yaml.safe_load(path.read_text())["data"]}
+        for path in (ROOT / "config" / "train").glob("*.yaml")
+    }
+    assert [name for name, sets in configs.items() if sets <= free] == ["nano_permissive"]
+
+
+@pytest.mark.slow
+def test_scene_pairs_are_those_of_the_simulated_street(tmp_path):
+    assert script("scene_pairs").main([str(tmp_path), "--streets", "1", "--instants", "2"]) == 0
+    scene = Scene(SceneConfig(0, noise=0.0))
+    assert sorted(path.name for path in (tmp_path / "ir").iterdir()) == ["000_00.png", "000_01.png"]
+    np.testing.assert_array_equal(read_rgb(tmp_path / "vi" / "000_01.png"), scene.visible(7.0))
+    gray = read_gray(tmp_path / "ir" / "000_00.png")
+    np.testing.assert_array_equal(gray, ThermalNormalizer().normalize(scene.infrared(0.0)))
 
 
 def test_get_data_counts_pairs(get_data, tmp_path, capsys):

@@ -3,7 +3,6 @@
 import os
 import pkgutil
 import re
-import shutil
 import subprocess
 import sys
 from importlib import metadata
@@ -12,11 +11,12 @@ from xml.etree import ElementTree
 
 import pytest
 from helpers import ROOT
+from helpers.colcon import colcon_build
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 PACKAGES = ("dreamif_model", "dreamif_ros")
-SOURCES = ("setup.py", "setup.cfg", "package.xml", "pyproject.toml", "resource", "config", "launch")
 
 
 @pytest.fixture(scope="module")
@@ -30,23 +30,6 @@ def pinned():
     """The names in constraints.txt."""
     pins = re.findall(r"^([\w.-]+)==", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
     return {canonicalize_name(name) for name in pins}
-
-
-@pytest.fixture(scope="module")
-def prefix(tmp_path_factory):
-    """A folder into which colcon has installed a copy of the sources."""
-    pytest.importorskip("colcon_core", reason="needs colcon: pip install colcon-common-extensions")
-    workspace = tmp_path_factory.mktemp("workspace")
-    source = workspace / "src"
-    source.mkdir()
-    for name in SOURCES + PACKAGES:
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copyfile
-        copy(ROOT / name, source / name)
-    build = subprocess.run(
-        [sys.executable, "-m", "colcon", "build"], cwd=workspace, capture_output=True, text=True
-    )
-    assert build.returncode == 0, build.stdout + build.stderr
-    return workspace / "install" / "dreamif_ros"
 
 
 @pytest.fixture(scope="module")
@@ -149,3 +132,15 @@ def test_installed_node_imports(site):
     code = "from dreamif_ros.fusion import node; node.main; print(node.__file__)"
     done = run_installed(site, sys.executable, "-c", code)
     assert done.stdout.strip() == str(site / "dreamif_ros/fusion/node.py"), done.stderr
+
+
+@pytest.mark.skipif(
+    Version(metadata.version("setuptools")) >= Version("80"),
+    reason="setuptools 80 removed what --symlink-install calls",
+)
+def test_with_links_an_edit_needs_no_build(tmp_path):
+    prefix = colcon_build(tmp_path, "--symlink-install")
+    launch_file = prefix / "share/dreamif_ros/launch/fusion.launch.py"
+    assert launch_file.resolve() == tmp_path / "src/launch/fusion.launch.py"
+    first = (prefix / "lib/dreamif_ros/fusion_node").read_text().splitlines()[0]
+    assert first == f"#!{sys.executable}"

@@ -1,4 +1,4 @@
-"""The soak of benchmarks/soak.py for a minute, and whether it would tell what goes wrong."""
+"""The soak of benchmarks/soak.py for a while, and whether it would tell what goes wrong."""
 
 import sys
 
@@ -33,11 +33,12 @@ COUNTS = NOTHING | {  # of which nothing got lost
 
 
 @pytest.mark.slow
-def test_a_minute_at_30_hz(tmp_path):
-    result = soak.run(60.0, tmp_path / "log")
+def test_20_seconds_at_30_hz(tmp_path):
+    """Leaks that are smaller than an image are for `make soak`."""
+    result = soak.run(20.0, tmp_path / "log")
     assert result.misses() == []
-    assert len(result.resident_mb) == 61
-    assert result.counts["heard"] > 60 * 10  # of 1800, however busy the machine is
+    assert len(result.resident_mb) == 21
+    assert result.counts["heard"] > 20 * 10  # of 600, however busy the machine is
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from typing import Any
 from dreamif_model import metrics
 from dreamif_model.metrics import METRICS
 from dreamif_model.metrics.flicker import flicker
-from dreamif_model.metrics.lpips import Lpips
 from dreamif_ros.evaluation.evaluation_results import CameraRecord, Evaluation, MeanInterval, Spell
 from dreamif_ros.evaluation.report.charts import Chart, metric_dots
 from dreamif_ros.evaluation.report.numbers import NOT_KNOWN, count, number, seconds, whole
@@ -32,7 +31,6 @@ DEFINED_BY: dict[str, Callable[..., Any]] = {
     "CC": metrics.correlation_coefficient,
     "PSNR": metrics.fusion_psnr,
     "Nabf": metrics.nabf,
-    "LPIPS": Lpips.score,
     "flicker": flicker,
 }
 

@@ -8,7 +8,14 @@ from itertools import pairwise
 from typing import Any
 
 from dreamif_ros.evaluation.evaluation_results import Evaluation, FrameRow, Spell
-from dreamif_ros.evaluation.report.charts import FUSED, INFRARED, VISIBLE, Chart, Trace
+from dreamif_ros.evaluation.report.charts import (
+    FUSED,
+    INFRARED,
+    OF_METHOD,
+    VISIBLE,
+    Chart,
+    Trace,
+)
 from dreamif_ros.evaluation.report.numbers import (
     count,
     median,
@@ -22,7 +29,12 @@ from dreamif_ros.evaluation.report.words import alignments, drops_sentence, ther
 
 REASONS = ("--reason-1", "--reason-2", "--reason-3", "--reason-4", "--reason-5")
 # Different widths show lines that lie on each other.
-OF_PICTURE = {"visible": (VISIBLE, 5.0), "infrared": (INFRARED, 3.0), "fused": (FUSED, 1.2)}
+OF_PICTURE = {  # color, width
+    "visible": (VISIBLE, 5.0),
+    "infrared": (INFRARED, 3.0),
+    "fused": (FUSED, 1.2),
+    "detection_image": (OF_METHOD["max"], 1.2),
+}
 WASHES = {INFRARED: "--infrared-wash", VISIBLE: "--visible-wash"}
 MAX_MARKERS = 400  # with more frames a line alone is clearer, and is drawn faster
 BREAK = 4.0  # a line is broken where frames are this many median distances apart

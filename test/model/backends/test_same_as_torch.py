@@ -1,5 +1,6 @@
 """Every backend gives torch's images, in each precision that is here."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -20,6 +21,7 @@ from dreamif_model.backends.openvino import (
     openvino_core,
     read_graph,
 )
+from dreamif_model.detection_image import detection_luma
 from dreamif_model.engine import FusionEngine
 from dreamif_model.image_files import find_pairs, read_gray, read_rgb
 from dreamif_model.model_files.model_source import ModelSource
@@ -87,6 +89,24 @@ class TestSameAsTorch:
             pytest.importorskip("onnx", reason="needs onnx: pip install onnx")
         result = engine(backend, precision, network(CONFIGS[name])).fuse(*street)
         (assert_same if precision == "fp32" else assert_near)(result, references(name))
+
+    @pytest.mark.parametrize(("backend", "precision"), OTHERS)
+    @pytest.mark.parametrize("variant", ["nano", "tiny"])
+    def test_detection_images(self, variant, backend, precision, street, rng):
+        """Of the restored images; asked for at every other frame, which changes no other output."""
+        noisy = [np.clip(image + rng.normal(0, 25, image.shape), 0, 255) for image in street]
+        visible, infrared = (image.astype(np.uint8) for image in noisy)
+        expected = engine("torch", variant=variant).fuse(visible, infrared, detection_image=True)
+        raw = detection_luma(infrared, cv2.cvtColor(visible, cv2.COLOR_RGB2GRAY))
+        luma = cv2.cvtColor(expected.detection_image, cv2.COLOR_RGB2GRAY)
+        assert np.diff(luma.astype(float)).std() < 0.7 * np.diff(raw.astype(float)).std()
+        fusing = engine(backend, precision, variant=variant)
+        for asked in (True, False, True):
+            result = fusing.fuse(visible, infrared, detection_image=asked)
+            (assert_same if precision == "fp32" else assert_near)(result, expected)
+            if asked:
+                difference = np.abs(result.detection_image.astype(int) - expected.detection_image)
+                assert difference.mean() < (0.1 if precision == "fp32" else 1)
 
     @needs_openvino
     @pytest.mark.parametrize("name", ABLATIONS)

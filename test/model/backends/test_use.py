@@ -9,6 +9,7 @@ import pytest
 import torch
 from helpers.backends import CONFIGS, HERE, engine, needs_openvino, network, random_pair, run_python
 
+from dreamif_model.backends.interface import OUTPUTS
 from dreamif_model.backends.openvino import (
     KEPT_SIZES,
 )
@@ -73,7 +74,7 @@ class TestUse:
         assert backend._request(first) is kept[0]
         backend._request(third)  # the second is now the oldest
         assert backend._request(first) is kept[0]
-        assert second not in backend._requests
+        assert (second, OUTPUTS) not in backend._requests
         assert len(backend._requests) == KEPT_SIZES
 
     @needs_openvino

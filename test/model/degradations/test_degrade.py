@@ -1,3 +1,4 @@
+import math
 from collections import Counter
 
 import cv2
@@ -94,6 +95,28 @@ def test_resize_keeps_means_of_blocks_and_loses_what_is_finer(generator):
         degrade(ramp, "resize", 4, generator)[:, inner], ramp[:, inner], atol=1e-5, rtol=0
     )
     assert torch.equal(degrade(ramp, "resize", 1, generator), ramp)
+
+
+@pytest.mark.parametrize("depth", [0.5, 4])
+def test_haze_is_one_airlight_in_front_of_every_pixel(depth, generator):
+    """y - A = t · (x - A): black and white, seen through the same haze, give t and A."""
+    black, white = (
+        degrade(flat(value, (3, *SIZE)), "haze", depth, generator.manual_seed(5)).double()
+        for value in (0, 1)
+    )
+    transmission = white - black
+    assert transmission.min() >= math.exp(-depth) - 1e-6
+    assert transmission.max() <= 1
+    visible = transmission < 0.95
+    airlight = black[visible] / (1 - transmission[visible])
+    assert airlight.std() < 1e-5
+    assert 0.6 <= airlight.mean() <= 0.95
+
+
+def test_haze_is_smooth_and_differs_from_image_to_image(generator):
+    first, second = (degrade(flat(0.2, SIZE), "haze", 2, generator) for _ in range(2))
+    assert first.diff(dim=1).abs().max() < 0.1
+    assert (first - second).abs().max() > 0.05
 
 
 def test_rain_only_brightens_and_more_of_it_more(photo, generator):
@@ -253,7 +276,7 @@ def test_threads_change_nothing(name, generator):
 
 
 def test_unknown_name(generator):
-    with pytest.raises(ConfigError, match=r"unknown degradation 'fog': choose one of rain, blur"):
+    with pytest.raises(ConfigError, match=r"unknown degradation 'fog': choose one of haze, rain"):
         degrade(flat(0.5), "fog", 1.0, generator)
 
 
@@ -352,8 +375,8 @@ def test_kinds_of_a_camera_by_their_shares(camera, generator, drawn):
 
 
 def test_rain_is_for_the_visible_and_stripes_for_the_infrared():
-    assert DEGRADATIONS["rain"].cameras == ("visible",)
-    assert DEGRADATIONS["low_light"].cameras == ("visible",)
+    for name in ("haze", "rain", "low_light"):
+        assert DEGRADATIONS[name].cameras == ("visible",)
     for name in ("stripes", "dead_pixels", "drift"):
         assert DEGRADATIONS[name].cameras == ("infrared",)
 

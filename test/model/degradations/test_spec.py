@@ -32,7 +32,7 @@ def test_parse(texts, infrared, visible):
         ("", "degradation '': expected NAME:STRENGTH"),
         ("gaussian:35,", "degradation '': expected NAME:STRENGTH"),
         ("gaussian:loud", "degradation 'gaussian:loud': expected NAME:STRENGTH"),
-        ("fog:3", "unknown degradation 'fog': choose one of rain, blur"),
+        ("fog:3", "unknown degradation 'fog': choose one of haze, rain"),
         ("infrared=fog:3", "unknown degradation 'fog'"),
         ("jpeg:101", r"the strength of jpeg \(quality\) must be from 1 to 100, got 101"),
         ("radar=gaussian:35", "is for 'radar', expected infrared or visible"),

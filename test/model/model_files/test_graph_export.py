@@ -1,6 +1,7 @@
 """`dreamif export`: files that other engines run, checked beside torch; and as weights of ours."""
 
 import dataclasses
+import functools
 import importlib.util
 import sys
 
@@ -21,6 +22,7 @@ from dreamif_model.model_files.model_source import EXPORTED
 from dreamif_model.network import make_network
 from dreamif_model.variants import network_config
 from dreamif_ros import cli
+from dreamif_ros.cli import export as verb
 from dreamif_ros.cli.export import FORMATS, _drawn
 
 NEEDS = {"onnx": ("onnx", "onnxruntime"), "openvino": ("openvino",), "torchscript": ()}
@@ -47,6 +49,14 @@ def call(path, *options):
     """Status of the command."""
     kind = {suffix: name for name, suffix in exports.SUFFIXES.items()}[path.suffix]
     return cli.main(["export", "--format", kind, "--out", str(path), *options])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def draws_once():
+    """The street costs more than most files that are tried with it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verb, "_drawn", functools.cache(_drawn))
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Warps against OpenCV and by hand, the calibration's file, and fusion with a registration."""
+"""Warps against OpenCV and by hand, the calibration's file."""
 
 import math
 import tracemalloc
@@ -9,29 +9,19 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from helpers.calibrations import SHAPE, SIZE, calibration, shift
 
-from dreamif_model import FusionPipeline
-from dreamif_model.backends import Layers
-from dreamif_model.engine import FusionEngine
 from dreamif_model.errors import ConfigError, ImageError
-from dreamif_model.network import make_network
 from dreamif_model.registration.calibration_file import read_calibration, write_calibration
 from dreamif_model.registration.geometry import CameraPair, Homography, Intrinsics
 from dreamif_model.registration.warp import Calibration, Registrar
-from dreamif_model.variants import network_config
 
-SIZE = (64, 48)  # width, height
-SHAPE = (48, 64)
 LENSES = {
     "none": ("plumb_bob", ()),
     "plumb_bob": ("plumb_bob", (-0.3, 0.12, 0.002, -0.001, -0.02)),
     "four": ("plumb_bob", (-0.2, 0.05, 0.001, 0.002)),
     "rational": ("rational_polynomial", (0.2, -0.3, 0.001, -0.002, 0.04, 0.5, -0.2, 0.03)),
 }
-
-
-def shift(x, y):
-    return np.array([[1, 0, x], [0, 1, y], [0, 0, 1]], np.float64)
 
 
 def turn(degrees, scale=1.0, size=SIZE):
@@ -44,22 +34,11 @@ def turn(degrees, scale=1.0, size=SIZE):
     return matrix
 
 
-def calibration(matrix, infrared_size=SIZE, visible_size=SIZE):
-    return Calibration(Homography(np.asarray(matrix, np.float64)), infrared_size, visible_size)
-
-
 def registered(matrix, infrared, shape=SHAPE, feather_px=16.0):
     size = infrared.shape[1], infrared.shape[0]
     registrar = Registrar(calibration(matrix, size, shape[::-1]), feather_px=feather_px)
     warp = registrar.warp(infrared.shape, shape)
     return warp(infrared), warp.coverage
-
-
-@pytest.fixture
-def smooth(rng):
-    """(48, 64) float32 in [0, 1] without steps."""
-    image = cv2.GaussianBlur(rng.random(SHAPE, np.float32), (0, 0), 3)
-    return ((image - image.min()) / np.ptp(image)).astype(np.float32)
 
 
 def camera(lens="plumb_bob", size=(320, 240), focal=300.0):
@@ -402,118 +381,3 @@ class TestFile:
         path.write_text(text)
         with pytest.raises(ConfigError, match=r"calibration\.yaml"):
             read_calibration(path)
-
-
-class TestFusion:
-    half = calibration(shift(32, 0))  # infrared reaches the right half
-
-    def pair(self, rng):
-        visible = rng.integers(0, 256, (*SHAPE, 3), dtype=np.uint8)
-        return {"visible": visible, "infrared": rng.integers(0, 256, SHAPE, dtype=np.uint8)}
-
-    @pytest.mark.parametrize("variant", ["average", "nano"])
-    def test_what_infrared_does_not_reach_is_the_visible_image(self, variant, nano_weights, rng):
-        weights = nano_weights if variant == "nano" else None
-        images = self.pair(rng)
-        result = FusionPipeline(variant, "cpu", weights, registration=self.half).fuse(**images)
-        np.testing.assert_array_equal(result.fused[:, :32], images["visible"][:, :32])
-        assert (result.dominance_infrared[:, :32] == 0).all()
-        assert (result.dominance_visible[:, :32] == 1).all()
-        assert (result.dominance_infrared[:, 50:] > 0).all()
-        assert result.timings.keys() == {"normalize", "warp", "infer"}
-
-    def test_no_shift_is_no_registration(self, nano_weights, rng):
-        images = self.pair(rng)
-        plain = FusionPipeline("nano", "cpu", nano_weights).fuse(**images)
-        same = calibration(np.eye(3))
-        result = FusionPipeline("nano", "cpu", nano_weights, registration=same).fuse(**images)
-        assert np.abs(result.fused.astype(int) - plain.fused).max() <= 1
-        np.testing.assert_allclose(result.dominance_infrared, plain.dominance_infrared, atol=1e-4)
-
-    def test_a_read_only_visible_image_can_be_scored(self, rng):
-        images = self.pair(rng)
-        fusing = FusionPipeline("average", "cpu", registration=self.half)
-        for visible in (images["visible"], images["visible"][..., 1].copy()):
-            visible.flags.writeable = False  # torch would warn
-            result = fusing.fuse(visible, images["infrared"], score_alignment=True)
-            assert -1 <= result.alignment <= 1
-
-    def test_the_average_of_the_shifted(self):
-        """Where covered in full: the mean of visible and the infrared 32 pixels to its left."""
-        visible = np.full(SHAPE, 100, np.uint8)
-        infrared = np.tile(np.arange(64, dtype=np.uint8) * 2, (48, 1))
-        result = FusionPipeline("average", "cpu", registration=self.half).fuse(visible, infrared)
-        expected = (100 + infrared[:, 17:32].astype(float)) / 2
-        assert result.fused[:, 49:, 0] == pytest.approx(expected, abs=0.51)
-
-    def test_no_seam(self):
-        """Flat images of far apart grays: the steps are those of the feather, none is a jump."""
-        visible, infrared = np.full(SHAPE, 200, np.uint8), np.zeros(SHAPE, np.uint8)
-        result = FusionPipeline("average", "cpu", registration=self.half).fuse(visible, infrared)
-        row = result.fused[20, :, 0].astype(int)
-        steps = np.abs(np.diff(row))
-        # From 200 to 100 by s (2 − s), s the smoothstep over 17 pixels: 1.5 / 17 · 2 at most.
-        assert (row[:32] == 200).all()
-        assert (row[49:] == 100).all()
-        assert steps.max() <= 100 * 2 * 1.5 / 17
-        assert np.abs(np.diff(result.dominance_infrared[20])).max() <= 0.5 * 1.5 / 17 + 1e-6
-
-    def test_rgb_variants_too(self, rng):
-        """The released network fuses RGB; its structure alone is too large for a test."""
-        engine = FusionEngine("average", "cpu")
-        engine.backend.luma = False  # the mean of RGB and infrared, three times
-        engine.backend.fuse = lambda infrared, rgb: Layers(
-            cv2.addWeighted(cv2.cvtColor(infrared, cv2.COLOR_GRAY2RGB), 0.5, rgb, 0.5, 0),
-            np.full((2, 1, 1), 0.5, np.float32),
-            None,
-        )
-        images = self.pair(rng)
-        warp = Registrar(self.half).warp(SHAPE, SHAPE)
-        output = engine.fuse(images["visible"], warp(images["infrared"]), warp.coverage)
-        np.testing.assert_array_equal(output.fused[:, :32], images["visible"][:, :32])
-        inside = images["infrared"][:, 17:32, None].astype(float) + images["visible"][:, 49:]
-        assert output.fused[:, 49:] == pytest.approx(inside / 2, abs=0.51)
-
-    def test_the_alignment_is_scored_where_asked_for(self, smooth):
-        """Infrared is the inverted visible image, 6 pixels to its left."""
-        visible = np.rint(255 * smooth).astype(np.uint8)
-        infrared = 255 - np.roll(visible, -6, axis=1)
-        scores = []
-        for registration in (calibration(shift(6, 0)), None):
-            fusing = FusionPipeline("average", "cpu", registration=registration)
-            assert fusing.fuse(visible, infrared).alignment is None
-            scores.append(fusing.fuse(visible, infrared, score_alignment=True).alignment)
-        assert scores[0] > 0.9
-        assert scores[1] < 0.6
-
-    def test_any_size(self, nano_weights, rng):
-        """No multiple of anything, and a gray visible image."""
-        registration = calibration(shift(5, 3), (53, 37), (53, 37))
-        visible = rng.integers(0, 256, (37, 53), dtype=np.uint8)
-        infrared = rng.integers(0, 65536, (37, 53), dtype=np.uint16)
-        fusing = FusionPipeline("nano", "cpu", nano_weights, registration=registration)
-        result = fusing.fuse(visible, infrared)
-        np.testing.assert_array_equal(result.fused[:3, :, 1], visible[:3])
-
-    def test_refuses_another_shape(self, rng):
-        fusing = FusionPipeline("average", "cpu", registration=self.half)
-        with pytest.raises(ImageError, match="calibrate again"):
-            fusing.fuse(self.pair(rng)["visible"], np.zeros((10, 60), np.uint8))
-
-    @pytest.mark.cuda
-    @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-    def test_cuda_agrees_and_replays_graphs(self, rng):
-        with torch.random.fork_rng(devices=()):
-            torch.manual_seed(0)
-            network = make_network(network_config("nano"))
-        images = self.pair(rng)
-        outputs = []
-        for device in ("cpu", "cuda"):
-            engine = FusionEngine("nano", device, precision="fp32", network=network)
-            warp = Registrar(self.half).warp(SHAPE, SHAPE)
-            for _ in range(3):
-                output = engine.fuse(images["visible"], warp(images["infrared"]), warp.coverage)
-            outputs.append(output)
-        assert engine.backend.uses_cuda_graph
-        assert np.abs(outputs[0].fused.astype(int) - outputs[1].fused).max() <= 2
-        np.testing.assert_allclose(*(output.dominance for output in outputs), atol=5e-3)

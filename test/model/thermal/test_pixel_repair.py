@@ -3,7 +3,7 @@ import pytest
 
 from dreamif_model.thermal.pixel_repair import STUCK_FRAMES, PixelRepair
 
-LEAST = {np.uint8: 10, np.uint16: 10, np.float32: 0.1}
+MIN_STEP = {np.uint8: 10, np.uint16: 10, np.float32: 0.1}
 NOISE = 8  # counts, σ
 
 
@@ -24,7 +24,7 @@ def scene(rng, dtype=np.uint16):
 
 
 def repaired(image):
-    return PixelRepair().repair(image, LEAST[image.dtype.type])
+    return PixelRepair().repair(image, MIN_STEP[image.dtype.type])
 
 
 def test_noise_and_edges_are_kept(rng, dtype):
@@ -68,7 +68,7 @@ def filmed(rng, frames, stuck):
     for _ in range(frames):
         image = scene(rng)
         image[stuck] = 7465  # within the range of the scene around
-        result = repair.repair(image, LEAST[np.uint16])
+        result = repair.repair(image, MIN_STEP[np.uint16])
     return image, result
 
 
@@ -92,13 +92,13 @@ def test_dead_pixels_side_by_side_are_found_in_time(rng):
     for _ in range(STUCK_FRAMES + 1):
         image = scene(rng)
         image[30, 60:62] = 0
-        result = repair.repair(image, LEAST[np.uint16])
+        result = repair.repair(image, MIN_STEP[np.uint16])
     assert (result[30, 60:62] > 8000).all()
 
 
 def test_a_frozen_picture_is_not_broken(rng):
     repair, image = PixelRepair(), scene(rng)
-    results = [repair.repair(image, LEAST[np.uint16]) for _ in range(2 * STUCK_FRAMES)]
+    results = [repair.repair(image, MIN_STEP[np.uint16]) for _ in range(2 * STUCK_FRAMES)]
     assert np.array_equal(results[-1], image)
 
 

@@ -44,9 +44,11 @@ def waves(seed, side=64):
 
 
 def test_pixel_loss():
-    infrared, visible = image([[0.2, 0.8]]), image([[0.6, 0.4]])
-    assert losses.pixel_loss(image([[0.6, 0.8]]), infrared, visible) == 0
-    assert losses.pixel_loss(image([[0.5, 0.5]]), infrared, visible).item() == pytest.approx(0.2)
+    """Infrared counts where it is the brighter one: half, or more by its salience."""
+    infrared, visible = image([[0.2, 0.8, 0.8]]), image([[0.6, 0.4, 0.4]])
+    sources = infrared, visible, image([[1.0, 1.0, 0.0]])
+    assert losses.pixel_loss(image([[0.6, 0.8, 0.6]]), *sources).item() == pytest.approx(0)
+    assert losses.pixel_loss(image([[0.5, 0.5, 0.5]]), *sources).item() == pytest.approx(0.5 / 3)
 
 
 def test_sobel_of_a_ramp():
@@ -66,6 +68,22 @@ def test_gradient_loss_takes_the_steeper_source_with_its_sign():
     # channels.
     wrong = losses.gradient_loss(ramp(0.1), steep, shallow)
     assert wrong.item() == pytest.approx((0.4 * 6 + 0.2 * 2) / 8 / 2, rel=1e-4)
+
+
+def test_gradients_of_one_sign_are_joined_and_of_two_signs_not():
+    """0.1 and half of 0.05 for each pixel; against a falling ramp the steeper one alone."""
+    for loss in (losses.gradient_loss, losses.detail_loss):
+        assert loss(ramp(0.125), ramp(0.1), ramp(0.05)).item() == pytest.approx(0, abs=1e-6)
+        assert loss(ramp(0.1), ramp(0.1), ramp(-0.05) + 0.9).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_detail_loss_sees_a_checkerboard_that_sobel_does_not():
+    board = (torch.arange(8) % 2).float().expand(1, 1, 8, 8)
+    smooth = torch.full_like(board, 0.5)
+    # Sobel's operator sees it at the border only, where it repeats pixels.
+    assert losses.sobel(board)[..., 1:-1].abs().max().item() == 0
+    # 1.5 · 1 along the rows, where neighbours differ by 1 in both sources; nothing down the columns
+    assert losses.detail_loss(smooth, board, board).item() == pytest.approx(1.5 / 2)
 
 
 def test_edge_loss_at_its_optimum_is_what_the_sigmoids_leave():
@@ -118,6 +136,7 @@ def test_a_batch_in_halves_has_the_same_loss():
         losses.information_loss,
         losses.ssim_loss,
         losses.gradient_loss,
+        losses.detail_loss,
         losses.cell_loss,
     ):
         halves = [loss(*batch[:, half]) for half in (slice(2), slice(2, 4))]
@@ -188,7 +207,8 @@ def test_total_loss_is_the_weighted_sum(channels):
     restored = torch.rand(4, channels, 32, 32)
     output = NetworkOutput(fused, [torch.rand(2, 2, 4, 4)], restored, torch.rand(4, 8, 4, 4))
     weights = {name: 0.5 + i for i, name in enumerate(DEFAULT_LOSS_WEIGHTS)}
-    total, parts = losses.total_loss(output, infrared, visible, weights)
+    salience = torch.rand(2, 1, 32, 32)
+    total, parts = losses.total_loss(output, infrared, visible, salience, weights)
     assert parts.keys() == weights.keys()
     assert all(value > 0 for name, value in parts.items() if name != "color")
     assert (parts["color"] > 0) == (channels == 3)
@@ -200,7 +220,7 @@ def test_total_loss_is_the_weighted_sum(channels):
 def test_gradients_are_finite_on_flat_images(value):
     fused = flat(value).requires_grad_()
     output = NetworkOutput(fused, [], None, fused)
-    total, _ = losses.total_loss(output, flat(value), flat(value), DEFAULT_LOSS_WEIGHTS)
+    total, _ = losses.total_loss(output, *[flat(value)] * 3, DEFAULT_LOSS_WEIGHTS)
     total.backward()
     assert total.isfinite()
     assert fused.grad.isfinite().all()

@@ -60,7 +60,7 @@ def items(dataset):
 
 def sources(dataset):
     """The pair that each item was cut from: its flat infrared value."""
-    return [round(255 * infrared.mean().item()) for infrared, _ in items(dataset)]
+    return [round(255 * infrared.mean().item()) for infrared, _, _ in items(dataset)]
 
 
 class TestCropDataset:
@@ -70,8 +70,9 @@ class TestCropDataset:
 
     def test_item(self, tmp_path):
         (item,) = items(CropDataset([DataSet(make_pairs(tmp_path, 2))], 16, 1, seed=0))
-        infrared, visible = item
+        infrared, visible, salient = item
         assert (infrared.shape, visible.shape) == ((1, 16, 16), (3, 16, 16))
+        assert torch.equal(salient, torch.zeros(1, 16, 16))  # nothing stands out of a flat image
         assert infrared.dtype == visible.dtype == torch.float32
         expected = torch.tensor([1, 101, 200]) / 255  # pair 0 is held out
         assert visible.mean((1, 2)).numpy() == pytest.approx(expected.numpy())
@@ -96,7 +97,7 @@ class TestCropDataset:
         image = rng.integers(0, 256, (40, 48), dtype=np.uint8)
         write_image(folder / "ir" / "01.png", image)
         write_image(folder / "vi" / "01.png", np.dstack([image] * 3))
-        for infrared, visible in items(CropDataset([DataSet(folder)], 16, 20, 0)):
+        for infrared, visible, _ in items(CropDataset([DataSet(folder)], 16, 20, 0)):
             assert torch.equal(infrared.expand(3, -1, -1), visible)
 
     def test_never_from_held_out_files(self, tmp_path):
@@ -116,7 +117,7 @@ class TestCropDataset:
     @pytest.mark.parametrize("size", [(16, 20), (10, 12), (100, 16)])
     def test_images_as_small_as_the_crop_or_smaller(self, tmp_path, size):
         dataset = CropDataset([DataSet(make_pairs(tmp_path, 2, size))], 16, 10, 0)
-        assert {tuple(infrared.shape) for infrared, _ in items(dataset)} == {(1, 16, 16)}
+        assert {tuple(infrared.shape) for infrared, _, _ in items(dataset)} == {(1, 16, 16)}
         assert set(sources(dataset)) == {1}
 
     def test_nothing_to_train_on(self, tmp_path):
@@ -141,10 +142,23 @@ class TestCropDataset:
         assert not uncached._cache
 
 
+def test_salience_is_how_far_a_pixel_stands_out_of_its_surroundings():
+    """A small object 30 gray levels above a flat scene: 1 - exp(-12 · 30 / 255); a step fades."""
+    scene = np.full((64, 640), 100, np.uint8)
+    scene[30:34, 300:304] = 130
+    salient = data.salience(scene)
+    assert salient[31, 301] / 255 == pytest.approx(1 - math.exp(-12 * 30 / 255), abs=0.01)
+    assert salient[10, 10] == 0
+    step = np.repeat([[100, 130]], 320, axis=1).repeat(64, axis=0).astype(np.uint8)
+    salient = data.salience(step)
+    assert salient[0, 321] > 100 > salient[0, 360] > salient[0, 600] == 0
+    assert not salient[:, :320].any()  # colder than the surroundings
+
+
 def test_half_of_the_images_at_another_exposure(tmp_path):
     dataset = CropDataset([DataSet(make_pairs(tmp_path, 2))], 16, 400, 0)
     gammas = []
-    for _, visible in items(dataset):
+    for _, visible, _ in items(dataset):
         values = visible.mean((1, 2)).double()  # of (1, 101, 200) / 255
         gamma = math.log(values[1]) / math.log(101 / 255)
         assert values[2].item() == pytest.approx((200 / 255) ** gamma, rel=1e-4)

@@ -370,7 +370,7 @@ def test_evaluate_does_without_the_denoisers(tmp_path, rng, monkeypatch, capfd):
         ("", "expected NAME:STRENGTH"),
         ("gaussian", "expected NAME:STRENGTH"),
         ("gaussian:nan", "the strength of gaussian (σ in gray levels) must be from 0.1 to 255"),
-        ("fog:3", "unknown degradation 'fog': choose one of rain"),
+        ("fog:3", "unknown degradation 'fog': choose one of haze"),
         ("radar=gaussian:3", "is for 'radar', expected infrared or visible"),
     ],
 )

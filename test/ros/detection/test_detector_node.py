@@ -64,7 +64,7 @@ def expected(model, street):
 class Rig:
     """Sends images to a running detector and hears what it finds."""
 
-    def __init__(self, node, process, topic="fused/image_raw", messages=True):
+    def __init__(self, node, process, topic="fused/detection_image", messages=True):
         self.node, self.process, self.frame, self.state = node, process, 0, {}
         self.images, self.found = [], []
         node.create_subscription(Image, "detections/image", self.images.append, QOS)
@@ -225,7 +225,7 @@ def test_the_rate_is_limited_and_what_is_left_out_is_counted(rig, street):
     [(30, 30, 30), (30, 20, 20), (30, 15, 15), (30, 10, 10), (60, 30, 30), (30, 0, 30), (9, 30, 9)],
 )
 def test_a_limit_lets_as_many_through_as_it_says(camera_hz, limit_hz, expected_hz):
-    """Of a camera whose images come up to 2 ms early or late."""
+    """The camera's images come up to 2 ms early or late."""
     rng, limit = np.random.default_rng(0), RateLimit()
     arrivals = np.arange(0, 60, 1 / camera_hz)
     arrivals += rng.uniform(-0.002, 0.002, arrivals.shape)
@@ -239,11 +239,15 @@ def thermal(pairs_root):
     return cv2.resize(image, (640, 480))
 
 
-def test_fusion_and_detection_in_one_process(tmp_path, model, street, thermal):
-    """Nobody subscribes to the fused image: it goes from one node to the other in memory."""
-    fused = FusionPipeline("average", "cpu").fuse(street, thermal).fused
-    expected = Detector(DetectorConfig(model=str(model), device="cpu")).detect(fused)
+@pytest.mark.parametrize("topic", ["fused/detection_image", "fused/image_raw"])
+def test_fusion_and_detection_in_one_process(tmp_path, model, street, thermal, topic):
+    """Nobody subscribes to the image: it goes from one node to the other in memory."""
+    result = FusionPipeline("average", "cpu").fuse(street, thermal, detection_image=True)
+    by_default = topic == "fused/detection_image"
+    shown = result.detection_image if by_default else result.fused
+    expected = Detector(DetectorConfig(model=str(model), device="cpu")).detect(shown)
     values = {"model": model, "variant": "average", **PATIENT}
+    values |= {} if by_default else {"image_topic": topic}
     with (
         running(BOTH, *parameters(**values), *NAMESPACE, log=tmp_path / "log") as process,
         client(namespace="one_process") as node,
@@ -274,7 +278,7 @@ def test_fusion_and_detection_in_one_process(tmp_path, model, street, thermal):
         infrared.publish(ROS_MESSAGES.image(thermal, "mono8", header))
         assert spin_until(node, lambda: images), process.output()
         assert images[0].header == header
-        changed = (codec.decode_visible(images[0]) != fused).any(axis=2)
+        changed = (codec.decode_visible(images[0]) != shown).any(axis=2)
         for x1, y1, _, y2 in expected.boxes.round().astype(int).tolist():
             assert changed[(y1 + y2) // 2, max(0, x1 - 3) : x1 + 4].any()
         assert changed.mean() < 0.5
@@ -282,7 +286,7 @@ def test_fusion_and_detection_in_one_process(tmp_path, model, street, thermal):
         assert states[name]["image topic"] == "in memory"
         assert states[name]["device"] in ("cpu", "cuda:0")  # not auto
         assert states[name]["objects in the last image"] == str(len(expected.scores))
-        assert node.count_subscribers("fused/image_raw") == 0
+        assert node.count_subscribers(topic) == 0
         assert process.interrupt() == 0
     assert "Traceback" not in process.output()
 

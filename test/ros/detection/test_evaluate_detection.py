@@ -243,8 +243,11 @@ def average():
 def test_every_method_sees_the_same_degraded_pair(rng, average):
     visible = rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)
     infrared = rng.integers(0, 256, (24, 32), dtype=np.uint8)  # resized to the visible image
-    pictures = draw_pictures(visible, infrared, {"fused x": average}, average)
-    assert list(pictures) == [*METHODS, "fused x"]
+    pictures = draw_pictures(visible, infrared, {"x": average}, average)
+    assert list(pictures) == [*METHODS, "fused x", "detection x"]
+    expected = average.fuse(visible, infrared, detection_image=True)
+    np.testing.assert_array_equal(pictures["fused x"], expected.fused)
+    np.testing.assert_array_equal(pictures["detection x"], expected.detection_image)
     aligned = average.infrared_alone(infrared, visible.shape).fused
     np.testing.assert_array_equal(pictures["visible"], visible)
     np.testing.assert_array_equal(pictures["infrared"], aligned)
@@ -346,11 +349,11 @@ def test_a_table_per_condition_a_picture_and_json(pairs, capsys):
     assert report["judged"] == {"auto": 2, "person": 0}
     assert (report["images"], report["settings"]["model"]) == (3, "x.onnx")
     rows = {(row["condition"], row["method"]): row for row in report["results"]}
-    assert len(rows) == 10
+    assert len(rows) == 12  # of 2 conditions and 6 methods
     assert rows["clean", "visible"]["ap50"].keys() == {"person", "car"}
     assert rows["clean", "visible"]["ap50"]["person"] == 0
     assert rows["clean", "visible"]["found"] == 0.5
-    assert read_image(pairs / "sheet.png").shape == (28 + 2 * 300, 5 * 400, 3)
+    assert read_image(pairs / "sheet.png").shape == (28 + 2 * 300, 6 * 400, 3)
 
 
 @pytest.mark.usefixtures("bright_spots")
@@ -424,7 +427,7 @@ def test_data_sets_in_yolo_layout(pairs, average, capsys):
     assert run(*paths, "--write-dataset", out, *options) == 0
     printed = capsys.readouterr().out
     assert f"yolo detect train data={out}/fused_average/data.yaml model=yolo11n.yaml" in printed
-    names = {"visible", "infrared", "average", "max", "fused_average"}
+    names = {"visible", "infrared", "average", "max", "fused_average", "detection_average"}
     assert {folder.name for folder in out.iterdir()} == names
     root = out / "fused_average"
     content = yaml.safe_load((root / "data.yaml").read_text())

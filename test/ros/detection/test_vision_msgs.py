@@ -15,7 +15,7 @@ pytestmark = pytest.mark.realtime
 STAMP = Path(sys.prefix) / "share" / "vision_msgs" / "built_from"
 TOOLS = ("cc", "c++", "cmake", "make")
 
-# Of ros-perception/vision_msgs 4.1.1, built with the generators of the same wheels.
+# Those of ros-perception/vision_msgs 4.1.1, built with the generators of the same wheels.
 HASHES = {
     "BoundingBox2D": "008eacbb0cf8f26e83795547bed013eec3675485ef386ec056d80eaaf1c1ce2f",
     "Detection2D": "0d12b69df5c593b3455b7346fac8205437a7d4bcb09b9e0e0b2dde787ded38ea",

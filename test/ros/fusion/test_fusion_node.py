@@ -1,10 +1,12 @@
 """The fusion node as a process, over real DDS: values, headers, bad input."""
 
+import os
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from helpers import ROOT
 from helpers.fusion_rig import INFRARED, NODE, PATIENT, QOS, VISIBLE, Rig
 from helpers.ros_processes import (
     RemoteParameters,
@@ -15,7 +17,7 @@ from helpers.ros_processes import (
     wait_until_heard,
 )
 from helpers.videos import camera, scene
-from sensor_msgs.msg import CompressedImage
+from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from dreamif_model import FusionPipeline
@@ -39,6 +41,42 @@ def test_on_a_cpu_it_is_small_and_does_without_torch(tmp_path):
         own_mb = sum(int(status[key].split()[0]) for key in ("RssAnon", "RssFile")) / 1024
         assert own_mb < 250, own_mb
         assert "libtorch" not in (folder / "maps").read_text()
+
+
+def test_the_detection_image_is_made_only_for_subscribers(tmp_path, monkeypatch):
+    """In a node that fails to make it, the fused image comes until somebody wants the other."""
+    python_path = os.pathsep.join([str(ROOT / "test"), os.environ.get("PYTHONPATH", "")])
+    monkeypatch.setenv("PYTHONPATH", python_path)
+    arguments = parameters(variant="average", **PATIENT)
+    module = "helpers.broken_detection_image"
+    with running(module, *arguments, log=tmp_path / "log") as process, client() as node:
+        rig = Rig(node, process, outputs=("fused/image_raw",))
+        for count in (1, 2, 3):
+            rig.send(*rig.good_pair())
+            rig.wait(count)
+        assert "out of luck" not in process.output()
+        node.create_subscription(Image, "fused/detection_image", lambda _: None, QOS)
+        assert spin_until(node, lambda: node.count_subscribers("fused/detection_image"))
+        spin_until(node, lambda: False, 0.5)  # until the node has found it, too
+        rig.send(*rig.good_pair())
+        process.wait_for_output("fusion failed: RuntimeError('out of luck')")
+
+
+def test_the_detection_image_is_the_pipelines(tmp_path):
+    """Nobody subscribes to the fused image."""
+    arguments = parameters(**PATIENT)
+    topics = ("fused/detection_image",)
+    with running(NODE, *arguments, log=tmp_path / "log") as process, client() as node:
+        rig = Rig(node, process, outputs=topics)
+        header = rig.send(*rig.good_pair())
+        rig.wait(1)
+        (message,) = rig.heard[topics[0]]
+        pipeline = FusionPipeline("nano", "cpu")
+        expected = pipeline.fuse(VISIBLE, INFRARED, detection_image=True).detection_image
+        assert message.header == header
+        assert message.encoding == "rgb8"
+        difference = np.abs(codec.decode_visible(message).astype(int) - expected)
+        assert difference.mean() < 0.1
 
 
 def test_swapped_topics_stay_swapped_after_following_the_publishers(tmp_path):

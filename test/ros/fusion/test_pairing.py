@@ -9,6 +9,7 @@ from helpers.pairing_traces import (
     PERIOD_MS,
     counted,
     feed,
+    in_order,
     mean_latency_ms,
     mean_skew_ms,
     play,
@@ -209,11 +210,34 @@ def test_the_slop_is_inclusive():
     assert feed(PairSynchronizer(slop_s=0.05), [("i", 100), ("v", 151), *late])[0] == (900, 900)
 
 
-def test_out_of_order_stamps_pair_while_they_are_not_too_old():
+def test_a_stream_out_of_order_is_waited_for():
+    """Infrared came 33 ms late once: 133 may still get a nearer partner until 166 is there."""
     messages = [("i", 133), ("i", 100), ("v", 100), ("v", 166), ("v", 133), ("i", 120)]
     synchronizer = PairSynchronizer()
-    assert feed(synchronizer, messages) == [(100, 100), (133, 133)]
-    assert synchronizer.counts.too_old == 1  # 120, after 133
+    assert feed(synchronizer, messages) == [(100, 100)]
+    assert feed(synchronizer, [("i", 166)]) == [(133, 133)]
+    assert synchronizer.counts.no_partner == 1  # 120, passed over by 133
+
+
+def test_transport_that_changes_the_order_costs_no_pairs():
+    """Pairs are lost before the first message out of order only; the last one may still wait."""
+    for seed in range(5):
+        arrivals = trace(seed, offset_ms=5, transport_ms=60)
+        synchronizer = PairSynchronizer()
+        emissions = play(synchronizer, arrivals)
+        assert len(emissions) >= len(arrivals) / 2 - 3
+        assert in_order(emissions) == emissions
+        assert counted(synchronizer) == len(arrivals)
+
+
+def test_a_stream_in_order_again_is_no_longer_waited_for():
+    """The second pair comes after the third and is lost: the first time nobody waits."""
+    synchronizer = PairSynchronizer()
+    messages = [(side, 1000 + 40 * k) for k in range(80) for side in "iv"]
+    messages[2:4], messages[4:6] = messages[4:6], messages[2:4]  # the second pair and the third
+    late = [len(feed(synchronizer, [message])) for message in messages]
+    assert sum(late) == 79
+    assert late[-1] == 1  # with the pair's own second message
 
 
 def looped(start=5000, frames=40, times=3):
@@ -251,7 +275,7 @@ def test_a_small_step_back_in_time_does_not_stall_pairing():
 def test_latecomers_among_others_are_no_step_back_in_time():
     synchronizer = PairSynchronizer()
     messages = [(side, 1000 + 40 * k) for k in range(20) for side in "iv"]
-    late = [("i", 990)]
+    late = [("i", 900)]  # by more than the slop: no pair waits for it
     assert len(feed(synchronizer, [m for each in messages for m in (each, *late)])) == 20
     assert (synchronizer.counts.jumps, synchronizer.counts.too_old) == (0, 39)
 

@@ -98,12 +98,13 @@ def test_300_of_300_best_effort_images_arrive_at_30_hz(tmp_path, monkeypatch, di
     expected = [stamp for stamp in sent if stamp >= images[0]][:300]
     assert len(expected) == 300
     assert [stamp for stamp in expected if stamp not in images] == []
-    assert np.median(np.diff(expected)) < 1.2e9 / 30  # at 30 Hz, but for a stalled machine
+    # A busy machine leaves some out.
+    assert np.diff(expected).min() == pytest.approx(1e9 / 30, abs=2)
 
 
 # What each camera needs of its own side: nothing when it is reliable, large buffers when it is not.
 CAMERA_TRANSPORTS = {"reliable": "DEFAULT", "best_effort": BUILTIN_TRANSPORTS}
-COUNTED = 100  # images of 0.9 MB, 3.3 s at 30 Hz
+COUNTED = 60  # images of 0.9 MB, 2 s at 30 Hz
 
 
 @contextmanager
@@ -140,7 +141,7 @@ def hear(node, subscription, numbers, count, timeout_s=20.0):
 def test_every_image_arrives_when_a_camera_comes_back(tmp_path, monkeypatch, before, now):
     """The camera restarts as the same or as the other kind; this side has plain DDS settings."""
     monkeypatch.setenv("FASTDDS_BUILTIN_TRANSPORTS", "DEFAULT")
-    monkeypatch.setattr(transport, "INPUT_DEPTH", COUNTED)  # this process may be held up as well
+    monkeypatch.setattr(transport, "INPUT_DEPTH", 200)  # this process may be held up as well
     numbers = []
     with client() as node:
         subscription = FollowingSubscription(
@@ -154,7 +155,7 @@ def test_every_image_arrives_when_a_camera_comes_back(tmp_path, monkeypatch, bef
         with camera(now, tmp_path / "now"):
             hear(node, subscription, numbers, 30)  # until the subscription has settled
             heard = hear(node, subscription, numbers, COUNTED)
-    assert len(heard) >= 0.99 * COUNTED, sorted(set(range(heard[0], heard[-1])) - set(heard))
+    assert len(heard) >= COUNTED - 1, sorted(set(range(heard[0], heard[-1])) - set(heard))
 
 
 LISTENING = """
@@ -230,7 +231,7 @@ def comes_true(node, subscription, condition, timeout_s=30.0):
 
 
 def stays_true(node, subscription, condition):
-    return not comes_true(node, subscription, lambda: not condition(), timeout_s=1.5)
+    return not comes_true(node, subscription, lambda: not condition(), timeout_s=0.8)
 
 
 def test_one_best_effort_publisher_decides_and_the_last_choice_stays():

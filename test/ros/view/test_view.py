@@ -1,24 +1,17 @@
 """The page of `dreamif view`: in a real browser, beside running nodes."""
 
-import asyncio
-import http.client
-import json
 import signal
 import socket
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 
 import cv2
 import numpy as np
 import pytest
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticStatus
 from helpers.browser import chromium_pages, wait_until
-from helpers.ros_processes import Process, client, spin_until
-from rclpy.qos import QoSDurabilityPolicy, QoSProfile
-from sensor_msgs.msg import CompressedImage, Image
-from std_msgs.msg import Header, String
+from helpers.ros_processes import spin_until
+from helpers.view_process import COLOUR, receive, running_view, talk, wait_for
+from sensor_msgs.msg import CompressedImage
+from std_msgs.msg import Header
 
 from dreamif_model.thermal import ThermalNormalizer
 from dreamif_ros.cli import view
@@ -27,13 +20,7 @@ from dreamif_ros.codec.ros_messages import ROS_MESSAGES
 aiohttp = pytest.importorskip("aiohttp", reason="needs aiohttp (extra view)")
 pytestmark = pytest.mark.realtime
 
-START = (
-    "import sys; from dreamif_ros import cli; from dreamif_ros.cli import view; "
-    "cli.VERBS = ('view',); sys.exit(cli.main())"
-)
-LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
 NAMED_S = 10.0  # a killed camera is named within this time, on a busy machine
-COLOUR = (200, 120, 40)
 MARKUP = "<img src=x onerror='document.title=1'>"
 # Size and mean colour of a stream's picture. A canvas of its own: Chromium warns of a second look.
 LOOK = """place => {
@@ -50,46 +37,6 @@ HIDE = """hidden => {
   Object.defineProperty(document, "hidden", { get: () => hidden, configurable: true });
   document.dispatchEvent(new Event("visibilitychange"));
 }"""
-
-
-class View(Process):
-    """`dreamif view` as a process."""
-
-    def __init__(self, *arguments, log, port=0):
-        self.log, self._forgotten = log, 0
-        command = [sys.executable, "-c", START, "view", "--port", str(port), *arguments]
-        with log.open("w") as output:
-            self.popen = subprocess.Popen(command, stdout=output, stderr=output)
-
-    @property
-    def port(self):
-        return int(self.url.rsplit(":", 1)[1].strip("/"))
-
-    @property
-    def url(self):
-        self.wait_for_output("Ctrl-C ends it")
-        return self.output().split("look at ")[1].split()[0]
-
-    def get(self, path="/", **headers):
-        """Status and text of an answer; the path is sent as it is."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-        try:
-            connection.request("GET", path, headers=headers)
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode(), answer.headers
-        finally:
-            connection.close()
-
-
-@contextmanager
-def running_view(*arguments, log, port=0):
-    process = View(*arguments, log=log, port=port)
-    try:
-        yield process
-    finally:
-        if process.popen.poll() is None:
-            process.popen.kill()
-            process.popen.wait()
 
 
 @pytest.fixture(scope="module")
@@ -116,67 +63,6 @@ def open_page(browser):
 def live(module_rig, tmp_path_factory):  # noqa: ARG001  # the nodes that it shows
     """The page beside a fusion node and two cameras."""
     with running_view(log=tmp_path_factory.mktemp("view") / "log") as process:
-        yield process
-
-
-class Source:
-    """Publishes what a test says, in the namespace of its own that the page looks at."""
-
-    names = ("visible/image_raw", "infrared/image_raw", "dominance/infrared", "broken/image_raw")
-    counts = np.linspace(29_000, 31_000, 60 * 80).reshape(60, 80).astype(np.uint16)
-
-    def __init__(self, node):
-        self.node = node
-        self.publishers = {name: node.create_publisher(Image, name, 5) for name in self.names}
-        self.modes = node.create_publisher(String, "fusion_mode", LATCHED)
-        self.diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 5)
-
-    def send(self):
-        """An image of every topic."""
-        self._send("visible/image_raw", np.full((60, 100, 3), COLOUR, np.uint8), "bgr8")
-        self._send("infrared/image_raw", self.counts, "mono16")
-        self._send("dominance/infrared", np.full((30, 40), 0.25, np.float32), "32FC1")
-        broken = ROS_MESSAGES.image(np.zeros((8, 8), np.uint8), "mono8", Header())
-        broken.step = 4
-        self.publishers["broken/image_raw"].publish(broken)
-
-    def _send(self, name, image, encoding):
-        message = ROS_MESSAGES.image(image, encoding, Header())
-        message.header.stamp = self.node.get_clock().now().to_msg()
-        self.publishers[name].publish(message)
-
-    def tell(self, mode, level, text):
-        """The mode, and what the node says of itself and of a part that has no stream."""
-        name = self.node.get_fully_qualified_name()
-        self.modes.publish(String(data=mode))
-        part = [KeyValue(key="topic", value="/elsewhere")]
-        statuses = [
-            DiagnosticStatus(name=name, level=level, message=text),
-            DiagnosticStatus(name=f"{name}: part", level=level, message=text, values=part),
-            DiagnosticStatus(name="/other_node", level=level, message="of no concern"),
-        ]
-        self.diagnostics.publish(DiagnosticArray(status=statuses))
-
-    def send_until(self, page, done):
-        def sent():
-            self.send()
-            return done()
-
-        assert spin_until(self.node, sent, 20.0), page.inner_text("body")
-
-
-@pytest.fixture(scope="module")
-def source():
-    with client("source", namespace="/view_test") as node:
-        yield Source(node)
-
-
-@pytest.fixture(scope="module")
-def known(source, tmp_path_factory):
-    """The page beside a node that publishes what the test knows."""
-    log = tmp_path_factory.mktemp("known") / "log"
-    arguments = ["--namespace", "/view_test", "--topic", *source.names]
-    with running_view(*arguments, log=log) as process:
         yield process
 
 
@@ -364,37 +250,6 @@ def test_a_lost_connection_is_said_and_comes_back(source, open_page, tmp_path):
 # -- The websocket, without a browser.
 
 
-def talk(process, conversation, **headers):
-    """Run a conversation with the server; in a thread, for Playwright has this one's loop."""
-
-    async def run():
-        async with aiohttp.ClientSession() as session:
-            url = f"ws://127.0.0.1:{process.port}/live"
-            async with session.ws_connect(url, headers=headers) as connection:
-                return await asyncio.wait_for(conversation(connection), 30)
-
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, run()).result()
-
-
-async def receive(connection, kind):
-    """The next message of a kind, or None where none comes for a while."""
-    end = asyncio.get_running_loop().time() + 1.5
-    while (left := end - asyncio.get_running_loop().time()) > 0:
-        with suppress(asyncio.TimeoutError):
-            message = await asyncio.wait_for(connection.receive(), left)
-            if message.type is kind:
-                return message.data
-    return None
-
-
-async def wait_for(connection, kind):
-    """The next message of a kind; a test that waits for ever ends in talk()."""
-    while (message := await receive(connection, kind)) is None:
-        pass
-    return message
-
-
 @pytest.mark.usefixtures("rig")
 def test_a_slow_browser_gets_no_picture_before_it_has_shown_the_last(live):
     async def conversation(connection):
@@ -418,95 +273,3 @@ def test_a_slow_browser_gets_no_picture_before_it_has_shown_the_last(live):
 
 def codec_size(jpeg):
     return cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR).shape[:2]
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "nothing",
-        "[]",
-        "null",
-        "{}",
-        '{"watch": [99]}',
-        '{"watch": [-1]}',
-        '{"watch": [true]}',
-        '{"watch": "0"}',
-        '{"watch": [[0]]}',
-        '{"shown": 1.0}',
-        '{"shown": null}',
-        "[" * 1000,
-        '{"watch": ' + "[" * 500 + "]" * 500 + "}",
-        "x" * 5000,
-    ],
-)
-def test_what_no_page_sends_ends_the_connection(known, text):
-    async def conversation(connection):
-        await connection.send_str(text)
-        while not connection.closed:
-            await connection.receive()
-        return connection.close_code
-
-    assert talk(known, conversation) in (1003, 1009)
-
-
-def test_the_state_is_json_with_every_stream(known, source):
-    async def conversation(connection):
-        return json.loads(await wait_for(connection, aiohttp.WSMsgType.TEXT))
-
-    state = talk(known, conversation)
-    assert [item["name"] for item in state["streams"]] == list(source.names)
-    assert state["streams"][0]["topic"] == "/view_test/visible/image_raw"
-    assert state["mode_topic"] == "/view_test/fusion_mode"
-
-
-# -- Who may ask, and for what.
-
-
-@pytest.mark.parametrize(
-    ("headers", "status"),
-    [
-        ({}, 200),
-        ({"Host": "localhost:8787"}, 200),
-        ({"Host": "[::1]:8787"}, 200),
-        ({"Host": "127.0.0.1"}, 200),
-        ({"Host": "evil.example"}, 403),
-        ({"Host": "evil.example:8787"}, 403),
-        ({"Host": "127.0.0.1.evil.example"}, 403),
-        ({"Host": "[evil"}, 403),
-        ({"Host": ""}, 403),
-        ({"Origin": "http://evil.example"}, 403),
-        ({"Origin": "null"}, 403),
-        ({"Host": "localhost:9", "Origin": "http://localhost:9"}, 200),
-        ({"Host": "localhost:9", "Origin": "http://localhost:8"}, 403),
-    ],
-)
-def test_only_this_machines_own_names_are_answered(known, headers, status):
-    for path in ("/", "/live"):
-        expected = status if path == "/" or status == 403 else 400  # no websocket's handshake
-        assert known.get(path, **headers)[0] == expected
-
-
-def test_another_site_cannot_open_the_websocket(known):
-    with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):
-        talk(known, None, Origin="http://evil.example")
-
-
-@pytest.mark.parametrize(
-    "path",
-    ["/../server.py", "/page/view.js", "/%2e%2e/server.py", "//etc/passwd", "/view.js/", "/x"],
-)
-def test_nothing_but_the_page_is_served(known, path):
-    status, text, _ = known.get(path)
-    assert status == 404
-    assert "import" not in text
-
-
-def test_the_page_may_load_nothing_from_elsewhere(known):
-    for path, kind in (("/", "text/html"), ("/view.css", "text/css"), ("/view.js", "javascript")):
-        status, text, headers = known.get(path)
-        assert status == 200
-        assert kind in headers["Content-Type"]
-        assert "default-src 'none'" in headers["Content-Security-Policy"]
-        assert "http://" not in text
-        assert "https://" not in text
