@@ -159,6 +159,9 @@ class FusionPipeline:
 
         Args:
             temporal: what it does with them; None for mode ``auto``.
+
+        Returns:
+            A fuser for one video; several of them do not share what they remember.
         """
         return StreamFuser(self.fuse, temporal)
 
