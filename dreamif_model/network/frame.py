@@ -53,7 +53,8 @@ class FrameNetwork(nn.Module):
         restored = output.restored.float()
         change = (restored.chunk(2)[1] - visible).abs()
         removed = F.pixel_unshuffle(change, stem).mean(1, keepdim=True)
-        sources = torch.cat(luma(restored).chunk(2), dim=1)  # (1, 2, H, W)
+        gray = restored if network.config.luma else luma(restored)
+        sources = torch.cat(gray.chunk(2), dim=1)  # (1, 2, H, W)
         return fused, dominance, removed, F.relu(F.pixel_unshuffle(sources, stem) * 255)
 
 

@@ -19,7 +19,7 @@ from dreamif_model.training import data
 from dreamif_model.training.losses import total_loss
 from dreamif_model.training.train_config import TrainConfig
 
-PAIRS = 8  # taken from all data sets in turn
+PAIRS = 8  # watched during a training, taken from all data sets in turn
 SIDE = 192  # pixels of the square taken from the middle of each pair
 NOISE = 25.0  # gray levels, σ, in the noisy pass
 
@@ -27,10 +27,10 @@ NOISE = 25.0  # gray levels, σ, in the noisy pass
 class Validation:
     """Fixed crops of the validation split, which training never sees."""
 
-    def __init__(self, config: TrainConfig, multiple: int) -> None:
+    def __init__(self, config: TrainConfig, multiple: int, max_pairs: int = PAIRS) -> None:
         splits = [data.split()[1] for data in config.data]
         in_turn = chain.from_iterable(zip_longest(*splits))
-        pairs = list(islice((pair for pair in in_turn if pair is not None), PAIRS))
+        pairs = list(islice((pair for pair in in_turn if pair is not None), max_pairs))
         self.loss_weights = config.loss_weights
         side = SIDE // multiple * multiple
         self.pairs = [_crops(pair, side) for pair in pairs]

@@ -24,6 +24,7 @@ VERBS = (  # each a module of this package; only the one that is called is impor
     "evaluate_detection",
     "metrics",
     "train",
+    "adapt",
     "import_checkpoint",
     "export",
     "summary",

@@ -6,20 +6,23 @@ import argparse
 import shlex
 import sys
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from dreamif_model.cameras import Camera
 from dreamif_model.device import usable_cores
 from dreamif_model.output_files import unfinished_folder, write_whole
 from dreamif_model.temporal.settings import TemporalConfig
-from dreamif_model.thermal import BYTE_ORDERS, THERMAL_MODES, ThermalConfig
-from dreamif_ros.bag.recorded_pairs import PairingOptions
 from dreamif_ros.bag.storage import BagError
 from dreamif_ros.cli.bag_evaluate_many import add_many_options, run_many
+from dreamif_ros.cli.camera_options import (
+    add_pairing_options,
+    add_thermal_options,
+    pairing_options,
+    thermal_config,
+)
 from dreamif_ros.cli.fuse import add_model_options, add_temporal_options
 from dreamif_ros.cli.options import add_topic_options, check_outputs, make_folder
 from dreamif_ros.evaluation.evaluate_bag import EvaluationSettings
@@ -43,20 +46,6 @@ EXAMPLES = """examples:
   dreamif bag evaluate bags/*.mcap --out fleet --jobs 8
   dreamif bag evaluate bags/*.mcap --out fleet --resume
   dreamif bag evaluate /shared/bags/*.mcap --out /shared/fleet --ray 10.0.0.1:6379"""
-# The fields of ThermalConfig, which are the node's parameters thermal.*
-_THERMAL = {
-    "mode": "counts to gray; auto is passthrough for 8 bit, percentile for 16 bit and for °C",
-    "low": "counts or °C shown black in mode fixed",
-    "high": "counts or °C shown white in mode fixed",
-    "smoothing": "share by which a new frame moves the percentile range",
-    "min_span": "narrowest range, in counts or 0.01 °C, that percentile mode stretches; 0: by the "
-    "noise of the images",
-    "hot_black": "show hot things dark",
-    "repair_pixels": "replace dead and stuck pixels by their neighbours",
-    "byte_order": "of 16-bit pixels; auto swaps the bytes where that alone makes sense",
-    "crop": "rows and columns to cut off, such as telemetry rows",
-}
-_CHOICES = {"mode": THERMAL_MODES, "byte_order": BYTE_ORDERS}
 # Options that change no number of the result.
 _NOT_SETTINGS = ("out", "json", "force", "bag", "run", "jobs", "ray", "resume")
 
@@ -96,8 +85,8 @@ def add_evaluate(actions: Any) -> None:
         help="threads of the network for each bag: more are faster where there are fewer bags than "
         "cores; another number changes the last digits of the results (default: %(default)s)",
     )
-    _add_pairing_options(parser)
-    _add_thermal_options(parser)
+    add_pairing_options(parser)
+    add_thermal_options(parser)
     add_temporal_options(parser)
     _add_extent_options(parser)
     _add_output_options(parser)
@@ -118,46 +107,6 @@ def _add_output_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help=f"also write {METRICS} here, of several bags {SUMMARY}",
     )
-
-
-def _add_pairing_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--calibration",
-        type=Path,
-        metavar="FILE",
-        help="YAML of `dreamif calibrate` (registration.file); without, infrared is resized",
-    )
-    parser.add_argument(
-        "--slop",
-        type=float,
-        default=0.05,
-        metavar="SECONDS",
-        help="sync.slop_s: max distance between the stamps of a pair (default: %(default)g s)",
-    )
-    for camera in Camera:
-        parser.add_argument(
-            f"--{camera}-offset",
-            type=float,
-            default=0.0,
-            metavar="SECONDS",
-            help=f"sync.{camera}_offset_s: added to {camera} stamps (default: %(default)g s)",
-        )
-
-
-def _add_thermal_options(parser: argparse.ArgumentParser) -> None:
-    for item in fields(ThermalConfig):
-        option = f"--thermal-{item.name.replace('_', '-')}"
-        text = f"thermal.{item.name}: {_THERMAL[item.name]}"
-        if item.default is False:
-            parser.add_argument(option, action="store_true", help=text)
-        elif item.name in _CHOICES:
-            parser.add_argument(option, choices=_CHOICES[item.name], help=text)
-        elif item.name == "crop":
-            sides = ("TOP", "BOTTOM", "LEFT", "RIGHT")
-            parser.add_argument(option, type=int, nargs=4, metavar=sides, help=text)
-        else:
-            text += f" (default: {item.default:g})"
-            parser.add_argument(option, type=float, metavar="VALUE", help=text)
 
 
 def _add_extent_options(parser: argparse.ArgumentParser) -> None:
@@ -234,14 +183,13 @@ def _check_out(out: Path, force: bool) -> None:
 
 def _job(options: argparse.Namespace) -> EvaluationJob:
     """The job for the first bag."""
-    thermal = {name: getattr(options, f"thermal_{name}") for name in _THERMAL}
     model = ModelOptions(
         options.variant,
         options.device,
         options.weights,
         options.precision,
         options.backend,
-        ThermalConfig(**{name: value for name, value in thermal.items() if value is not None}),
+        thermal_config(options),
     )
     return EvaluationJob(
         options.bag[0],
@@ -262,7 +210,7 @@ def _settings(options: argparse.Namespace) -> EvaluationSettings:
     return EvaluationSettings(
         infrared=options.ir,
         visible=options.vi,
-        pairing=PairingOptions(options.slop, options.infrared_offset, options.visible_offset),
+        pairing=pairing_options(options),
         calibration=options.calibration,
         temporal=TemporalConfig(options.temporal_mode, options.temporal_strength),
         every=options.every,

@@ -16,23 +16,17 @@ from typing import Any
 
 import numpy as np
 
-from dreamif_model import Calibration, ConfigError, FusionPipeline
+from dreamif_model import ConfigError, FusionPipeline
 from dreamif_model.cameras import Both
 from dreamif_model.device import cpu_threads
 from dreamif_model.temporal.settings import TemporalConfig
 from dreamif_ros.bag.bag_messages import MESSAGES
-from dreamif_ros.bag.camera_topics import CameraTopics, info_topic
-from dreamif_ros.bag.recorded_pairs import (
-    PairingOptions,
-    camera_topics,
-    pair_images,
-    read_images,
-)
-from dreamif_ros.bag.recording import Recording
+from dreamif_ros.bag.camera_topics import info_topic
+from dreamif_ros.bag.recorded_pairs import PairingOptions
 from dreamif_ros.bag.storage import Topic
 from dreamif_ros.detection.detector import Detector, DetectorConfig
 from dreamif_ros.evaluation.advice import advise_on_evaluation
-from dreamif_ros.evaluation.camera_check import CameraCheck, check_cameras, complete
+from dreamif_ros.evaluation.camera_check import CameraCheck, check_cameras
 from dreamif_ros.evaluation.evaluation_results import (
     DETECTED_IN,
     AlignmentFound,
@@ -45,8 +39,8 @@ from dreamif_ros.evaluation.film import FusedVideo, small_jpeg
 from dreamif_ros.evaluation.fused_bag import FusedBag
 from dreamif_ros.evaluation.fused_frames import FramePass, FramesFound, Sinks
 from dreamif_ros.evaluation.measuring import intervals
+from dreamif_ros.evaluation.recorded_cameras import open_cameras
 from dreamif_ros.evaluation.survey import CamerasSurvey
-from dreamif_ros.fusion.camera_infos import CameraInfos
 from dreamif_ros.stamps import to_seconds
 
 VIDEO_NAME, BAG_NAME = "fused.mkv", "fused_bag"
@@ -142,7 +136,7 @@ def evaluate_bag(
         found = run.result(check, frames)
         found = replace(found, video=video, fused_bag=fused_bag)
         warnings = advise_on_evaluation(
-            found, run.recorded(), frames, run.infos.clock_offset_s, settings.pairing
+            found, run.recorded(), frames, run.cameras.clock_offset_s, settings.pairing
         )
         return replace(found, warnings=tuple(warnings))
 
@@ -162,27 +156,24 @@ class _BagRun:
         self._pipeline, self._settings, self._progress = pipeline, settings, progress
         self._stack, self._workers = stack, workers
         self._detector = make_detector(settings.detector, pipeline)
-        self.infos = CameraInfos(settings.calibration)
-        # As the node adds the calibration's offset to its own.
-        infrared_s = settings.pairing.infrared_offset_s + self.infos.clock_offset_s
-        self._pairing = replace(settings.pairing, infrared_offset_s=infrared_s)
-        self._recording = stack.enter_context(Recording(bag))
-        self._chosen, self._survey = self._look()
-        self._topics = self._chosen.topics
-        self._calibration: Calibration | None = complete(self.infos, self._recording, self._topics)
+        named = Both(settings.infrared, settings.visible)
+        self.cameras = stack.enter_context(
+            open_cameras(bag, named, settings.pairing, settings.calibration)
+        )
+        self._recording, self._topics = self.cameras.recording, self.cameras.chosen.topics
+        self._survey = self._look()
 
-    def _look(self) -> tuple[CameraTopics, CamerasSurvey]:
+    def _look(self) -> CamerasSurvey:
         """Read every message once."""
-        settings = self._settings
-        chosen = camera_topics(self._recording, Both(settings.infrared, settings.visible))
-        found = CamerasSurvey(chosen.topics, self._pairing, self._recording.start_ns)
-        messages = self._recording.messages(list(chosen.topics), settings.start_s, settings.stop_s)
+        settings, topics = self._settings, self._topics
+        found = CamerasSurvey(topics, self.cameras.pairing, self._recording.start_ns)
+        messages = self._recording.messages(list(topics), settings.start_s, settings.stop_s)
         for message in self._progress(messages, "message", None):
             found.add(message)
         found.finish()
         if not any(camera.recorded_ns for camera in found.cameras):
-            self._check_extent(chosen.topics)
-        return chosen, found
+            self._check_extent(topics)
+        return found
 
     def _check_extent(self, topics: Both[Topic]) -> None:
         """ConfigError where the start or the stop leaves out all images."""
@@ -210,7 +201,7 @@ class _BagRun:
                 AlignmentFound(None, None, None, None, NO_CHECK),
             )
         return check_cameras(
-            self._recording, self._topics, self._calibration, self._settings.start_s
+            self._recording, self._topics, self.cameras.calibration, self._settings.start_s
         )
 
     def open_sinks(self, out: Path, write_bag: bool, write_video: bool) -> Sinks:
@@ -230,7 +221,7 @@ class _BagRun:
         count = math.ceil(self._survey.tally.pairs / settings.every)
         frames = FramePass(
             self._pipeline,
-            self._calibration,
+            self.cameras.calibration,
             sinks,
             count,
             settings.metric_frames,
@@ -240,8 +231,7 @@ class _BagRun:
         )
         self._stack.callback(frames.close)
         info = self._camera_info()
-        images = read_images(self._recording, self._topics, settings.start_s, settings.stop_s)
-        pairs = pair_images(images, self._pairing, self._recording.start_ns)
+        pairs = self.cameras.pairs(settings.start_s, settings.stop_s)
         chosen = islice(pairs, 0, None, settings.every)
         for index, pair in enumerate(self._progress(chosen, "pair", count)):
             frames.add(index, pair, self._survey, info)
@@ -290,7 +280,7 @@ class _BagRun:
             metrics=intervals(rows),
             flicker=frames.flicker.ratios() if frames.couples else {},
             detections=_detections(frames) if self._settings.detector else {},
-            faults=(*self._recording.faults, *self._chosen.faults),
+            faults=(*self._recording.faults, *self.cameras.chosen.faults),
             warnings=(),
             latency_ms={
                 stage: _spread(1000 * np.array(seconds))
@@ -320,7 +310,7 @@ class _BagRun:
             **{f"thermal.{name}": value for name, value in asdict(thermal).items()},
             **{f"temporal.{name}": value for name, value in asdict(settings.temporal).items()},
             "registration.file": settings.calibration.name if settings.calibration else None,
-            "calibration_clock_offset_s": self.infos.clock_offset_s,
+            "calibration_clock_offset_s": self.cameras.clock_offset_s,
             "every": settings.every,
             "start_s": settings.start_s,
             "stop_s": settings.stop_s,
