@@ -4,6 +4,7 @@
 PYTHON ?= python3  # only creates .venv; everything else runs in there
 OUT ?= out/demo
 DATA ?= ../shared/data/pairs
+VIDEO ?= ../shared/data/video
 MODEL ?= ../shared/data/yolo11n_int8_openvino_model
 PYTEST_ARGS ?=
 # What `make test-fast` leaves out besides the tests with a marker: it starts processes, trains, or
@@ -31,7 +32,7 @@ endif
 
 .NOTPARALLEL:  # one pip at a time in .venv; what gains from several cores takes them by itself
 .PHONY: help demo test test-fast lint format docs vision_msgs benchmark gpu-kit benchmark-metrics \
-    benchmark-node benchmark-detection benchmark-pairing soak ablation fuzz clean
+    benchmark-node benchmark-detection benchmark-pairing benchmark-video soak ablation fuzz clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile
@@ -77,6 +78,9 @@ benchmark-metrics: .venv/.installed-test  ## the metrics beside plain scipy: tim
 
 benchmark-pairing: .venv/.installed-test  ## pairing beside message_filters, if installed
 	$(BIN)/python benchmarks/pairing.py
+
+benchmark-video: .venv/.installed-test  ## noisy video, fused with and without memory; VIDEO=…
+	$(BIN)/python benchmarks/video.py --data $(VIDEO)
 
 benchmark-node: .venv/.installed-test  ## the node without its model: CPU beside a plain one, latency
 	$(BIN)/python benchmarks/node.py

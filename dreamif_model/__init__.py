@@ -18,10 +18,13 @@ from dreamif_model.errors import (
     ImageError,
     WeightsError,
 )
+from dreamif_model.fusion_result import FusionResult
 from dreamif_model.image_files import PairPaths, find_pairs, read_gray, read_rgb, write_image
-from dreamif_model.pipeline import FusionPipeline, FusionResult
+from dreamif_model.pipeline import FusionPipeline
 from dreamif_model.registration.calibration_file import read_calibration
 from dreamif_model.registration.warp import Calibration
+from dreamif_model.stream import StreamFuser
+from dreamif_model.temporal.settings import TemporalConfig
 from dreamif_model.thermal import ThermalConfig
 from dreamif_model.variants import VARIANTS
 
@@ -36,6 +39,8 @@ __all__ = [
     "FusionResult",
     "ImageError",
     "PairPaths",
+    "StreamFuser",
+    "TemporalConfig",
     "ThermalConfig",
     "WeightsError",
     "find_pairs",

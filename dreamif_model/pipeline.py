@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,41 +11,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dreamif_model.arrays import ByteImage, FloatImage, GrayImage, RgbImage, to_bytes
+from dreamif_model.arrays import ByteImage, FloatImage, GrayImage, to_bytes
 from dreamif_model.engine import FusionEngine
 from dreamif_model.errors import ImageError
+from dreamif_model.fusion_result import FusionResult
 from dreamif_model.registration.alignment import alignment_score
 from dreamif_model.registration.warp import Calibration, Registrar, resize, resize_nearest
+from dreamif_model.stream import StreamFuser
+from dreamif_model.temporal.filter import TemporalFilter
+from dreamif_model.temporal.settings import TemporalConfig
 from dreamif_model.thermal import ThermalConfig, ThermalNormalizer
 
 WARM_UP_SHAPE = (480, 640)
 MAX_WARM_UP_PIXELS = 1 << 23  # of a size that a calibration claims
-
-
-@dataclass(frozen=True)
-class FusionResult:
-    """One fused pair; every array has the visible image's height and width.
-
-    Attributes:
-        fused: (H, W, 3) RGB, uint8.
-        dominance_infrared: (H, W) float32 in [0, 1], how far infrared was trusted at each pixel.
-        dominance_visible: (H, W) float32 in [0, 1], likewise.
-        timings: seconds of each stage: ``normalize``, ``warp``, ``infer``.
-        alignment: how well the edges of both images agree, in [-1, 1]; None if not asked for.
-        detection_image: (H, W, 3) RGB, uint8, made for detectors; None if not asked for. Of one
-            camera alone it is the fused image.
-        measured: makes what infrared measured at each visible pixel: (H, W) in the camera's unit
-            and type, each value that of the nearest infrared pixel; NaN, or 0 in whole numbers,
-            where nothing was measured. None for the visible image alone.
-    """
-
-    fused: RgbImage
-    dominance_infrared: FloatImage
-    dominance_visible: FloatImage
-    timings: dict[str, float]
-    alignment: float | None = None
-    detection_image: RgbImage | None = None
-    measured: Callable[[], NDArray[Any]] | None = None
 
 
 class FusionPipeline:
@@ -105,6 +82,8 @@ class FusionPipeline:
         infrared: NDArray[np.generic],
         score_alignment: bool = False,
         detection_image: bool = False,
+        memory: TemporalFilter | None = None,
+        time_s: float | None = None,
     ) -> FusionResult:
         """Fuse one pair of images of the same moment.
 
@@ -117,6 +96,8 @@ class FusionPipeline:
             score_alignment: also measure how well the edges of both images agree.
             detection_image: also make the picture in which a detector finds more: see
                 :mod:`dreamif_model.detection_image`.
+            memory: of earlier frames, to remove noise; :meth:`stream` has one of its own.
+            time_s: when the images were taken, for ``memory``; None if not known.
 
         Returns:
             Arrays of the visible image's size.
@@ -127,23 +108,42 @@ class FusionPipeline:
         started = time.perf_counter()
         pixels = _checked_visible(visible)
         normalized = self.normalizer.normalize(infrared)
+        if memory:
+            normalized = memory.without_stripes(normalized)
         normalized_at = time.perf_counter()
         registered, coverage = self._register(normalized, pixels.shape)
         registered_at = time.perf_counter()
+        if memory:
+            pixels, registered = memory.filter(pixels, registered, time_s)
+        filtered_at = time.perf_counter()
         output = self.engine.fuse(pixels, registered, coverage, detection_image)
+        timings = {
+            "normalize": normalized_at - started,
+            "warp": registered_at - normalized_at,
+            "infer": time.perf_counter() - filtered_at,
+        }
+        if memory:
+            timings["temporal"] = filtered_at - registered_at
         return FusionResult(
             fused=output.fused,
             dominance_infrared=output.dominance[0],
             dominance_visible=output.dominance[1],
-            timings={
-                "normalize": normalized_at - started,
-                "warp": registered_at - normalized_at,
-                "infer": time.perf_counter() - registered_at,
-            },
+            timings=timings,
             alignment=_score(pixels, registered, coverage) if score_alignment else None,
             detection_image=output.detection_image,
             measured=self._measured(normalized.shape, pixels.shape),
         )
+
+    def stream(self, temporal: TemporalConfig | None = None) -> StreamFuser:
+        """Return a fuser that remembers earlier frames of this pipeline's cameras.
+
+        Args:
+            temporal: what it does with them; None for mode ``auto``.
+
+        Returns:
+            A fuser for one video; several of them do not share what they remember.
+        """
+        return StreamFuser(self.fuse, temporal)
 
     def visible_alone(self, visible: NDArray[np.generic]) -> FusionResult:
         """Return the visible image as it is, for when there is no infrared image.

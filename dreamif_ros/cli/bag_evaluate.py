@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from dreamif_model.device import usable_cores
 from dreamif_model.output_files import unfinished_folder, write_whole
+from dreamif_model.temporal.settings import TemporalConfig
 from dreamif_ros.bag.storage import BagError
 from dreamif_ros.cli.bag_evaluate_many import add_many_options, run_many
 from dreamif_ros.cli.camera_options import (
@@ -22,7 +23,7 @@ from dreamif_ros.cli.camera_options import (
     pairing_options,
     thermal_config,
 )
-from dreamif_ros.cli.fuse import add_model_options
+from dreamif_ros.cli.fuse import add_model_options, add_temporal_options
 from dreamif_ros.cli.options import add_topic_options, check_outputs, make_folder
 from dreamif_ros.evaluation.evaluate_bag import EvaluationSettings
 from dreamif_ros.evaluation.evaluation_job import EvaluationJob, ModelOptions, evaluate_into
@@ -86,6 +87,7 @@ def add_evaluate(actions: Any) -> None:
     )
     add_pairing_options(parser)
     add_thermal_options(parser)
+    add_temporal_options(parser)
     _add_extent_options(parser)
     _add_output_options(parser)
     parser.set_defaults(run=run)
@@ -210,6 +212,7 @@ def _settings(options: argparse.Namespace) -> EvaluationSettings:
         visible=options.vi,
         pairing=pairing_options(options),
         calibration=options.calibration,
+        temporal=TemporalConfig(options.temporal_mode, options.temporal_strength),
         every=options.every,
         start_s=options.start,
         stop_s=options.stop,

@@ -16,6 +16,7 @@ from dreamif_model.cameras import Camera
 from dreamif_model.degradations.kinds import DEGRADATIONS
 from dreamif_model.degradations.spec import DegradationSpec
 from dreamif_model.device import PRECISIONS
+from dreamif_model.fusion_result import FusionResult
 from dreamif_model.image_files import (
     PairPaths,
     find_pairs,
@@ -24,9 +25,10 @@ from dreamif_model.image_files import (
     write_image,
 )
 from dreamif_model.output_files import sole_writer
-from dreamif_model.pipeline import FusionResult
 from dreamif_model.registration.calibration_file import read_calibration
 from dreamif_model.registration.warp import Calibration
+from dreamif_model.stream import StreamFuser
+from dreamif_model.temporal.settings import TEMPORAL_MODES, TemporalConfig
 from dreamif_model.thermal import ThermalConfig, ThermalNormalizer
 from dreamif_ros.cli.model_options import (
     add_device_option,
@@ -68,6 +70,7 @@ def add_parser(verbs: Any) -> None:
     add_model_options(parser)
     add_calibration_option(parser)
     add_sequence_option(parser)
+    add_temporal_options(parser)
     parser.add_argument(
         "--dominance",
         action="store_true",
@@ -100,9 +103,38 @@ def add_sequence_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_temporal_options(parser: argparse.ArgumentParser) -> None:
+    """What the memory of earlier frames is used for."""
+    parser.add_argument(
+        "--temporal-mode",
+        choices=TEMPORAL_MODES,
+        default=TemporalConfig.mode,
+        help="temporal.mode: auto removes noise and stripes with the help of earlier frames "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--temporal-strength",
+        type=float,
+        default=TemporalConfig.strength,
+        metavar="SHARE",
+        help="temporal.strength: how many frames are averaged where nothing moves, 0 for one, 0.5 "
+        "for 8, 1 for 15 (default: %(default)s)",
+    )
+
+
 def thermal_config(options: argparse.Namespace) -> ThermalConfig:
     """What :func:`add_sequence_option` asks for."""
     return ThermalConfig() if options.sequence else ThermalConfig(smoothing=1.0)
+
+
+def _temporal_config(options: argparse.Namespace) -> TemporalConfig:
+    """What :func:`add_temporal_options` asks for; ConfigError where there is no sequence."""
+    config = TemporalConfig(options.temporal_mode, options.temporal_strength)
+    if config.mode != "off" and not options.sequence:
+        raise ConfigError(
+            f"--temporal-mode {config.mode} needs frames of one video: add --sequence"
+        )
+    return config
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -172,6 +204,7 @@ def run(options: argparse.Namespace) -> int:
     """Fuse every pair."""
     pairs = find_pairs(options.ir, options.vi)
     spec, seed = parse_degrade_options(options)
+    temporal = _temporal_config(options)
     outputs = [_outputs(pair, options.out, options.dominance) for pair in pairs]
     inputs = [options.ir, options.vi, options.calibration, options.weights]
     check_files([path for paths in outputs for path in paths], inputs, force=options.force)
@@ -179,7 +212,7 @@ def run(options: argparse.Namespace) -> int:
     pipeline = make_pipeline(options, thermal_config(options), registration)
     make_folder("--out", options.out)
     with sole_writer(options.out):
-        _fuse_all(options, pairs, outputs, pipeline, spec, seed)
+        _fuse_all(options, pairs, outputs, pipeline.stream(temporal), spec, seed)
     print(f"{len(pairs)} fused image{'s' if len(pairs) > 1 else ''} in {options.out}")
     if options.degrade:
         print(f"inputs were degraded: {' '.join(options.degrade)}, seed {seed}")
@@ -190,7 +223,7 @@ def _fuse_all(
     options: argparse.Namespace,
     pairs: Sequence[PairPaths],
     outputs: Sequence[Sequence[Path]],
-    pipeline: FusionPipeline,
+    stream: StreamFuser,
     spec: DegradationSpec,
     seed: int,
 ) -> None:
@@ -203,7 +236,7 @@ def _fuse_all(
         if spec.infrared:  # strengths are in gray levels: counts become gray first
             infrared = spec.apply(counts_to_gray.normalize(infrared), Camera.INFRARED, generator)
         visible = spec.apply(read_rgb(pair.visible), Camera.VISIBLE, generator)
-        result = pipeline.fuse(visible=visible, infrared=infrared)
+        result = stream.fuse(visible=visible, infrared=infrared)
         for path, image in zip(paths, _images(result), strict=False):
             write_image(path, image)
 

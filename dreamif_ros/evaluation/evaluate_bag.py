@@ -19,6 +19,7 @@ import numpy as np
 from dreamif_model import ConfigError, FusionPipeline
 from dreamif_model.cameras import Both
 from dreamif_model.device import cpu_threads
+from dreamif_model.temporal.settings import TemporalConfig
 from dreamif_ros.bag.bag_messages import MESSAGES
 from dreamif_ros.bag.camera_topics import info_topic
 from dreamif_ros.bag.recorded_pairs import PairingOptions
@@ -58,6 +59,7 @@ class EvaluationSettings:
         visible: topic; by default found by name and encoding.
         pairing: how images become pairs.
         calibration: its file; None: infrared is resized to the visible image.
+        temporal: what the memory of earlier frames is used for.
         every: fuse every Nth pair.
         start_s: leave out what was recorded earlier, in seconds since the bag's first message.
         stop_s: leave out what was recorded then or later, in seconds since the first message.
@@ -75,6 +77,7 @@ class EvaluationSettings:
     visible: str | None = None
     pairing: PairingOptions = field(default_factory=PairingOptions)
     calibration: Path | None = None
+    temporal: TemporalConfig = field(default_factory=TemporalConfig)
     every: int = 1
     start_s: float = 0.0
     stop_s: float | None = None
@@ -224,6 +227,7 @@ class _BagRun:
             settings.metric_frames,
             settings.film_frames,
             self._workers,
+            settings.temporal,
         )
         self._stack.callback(frames.close)
         info = self._camera_info()
@@ -304,6 +308,7 @@ class _BagRun:
             "sync.infrared_offset_s": settings.pairing.infrared_offset_s,
             "sync.visible_offset_s": settings.pairing.visible_offset_s,
             **{f"thermal.{name}": value for name, value in asdict(thermal).items()},
+            **{f"temporal.{name}": value for name, value in asdict(settings.temporal).items()},
             "registration.file": settings.calibration.name if settings.calibration else None,
             "calibration_clock_offset_s": self.cameras.clock_offset_s,
             "every": settings.every,

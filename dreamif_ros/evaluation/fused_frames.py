@@ -18,6 +18,7 @@ from dreamif_model import Calibration, FusionPipeline, FusionResult, ImageError
 from dreamif_model.blank import is_blank
 from dreamif_model.cameras import Both, Camera
 from dreamif_model.dominance.overlay import dominance_overlay
+from dreamif_model.temporal.settings import TemporalConfig
 from dreamif_ros.bag.recorded_pairs import RecordedPair
 from dreamif_ros.detection.boxes import draw_boxes
 from dreamif_ros.detection.detector import Detections, Detector
@@ -111,6 +112,7 @@ class FramePass:
         metric_frames: how many of them are measured, spread evenly.
         film_frames: how many of them are drawn, spread evenly.
         workers: threads that measure and draw.
+        temporal: what the memory of earlier frames is used for.
     """
 
     def __init__(
@@ -122,11 +124,13 @@ class FramePass:
         metric_frames: int,
         film_frames: int,
         workers: int = 1,
+        temporal: TemporalConfig | None = None,
     ) -> None:
         self.found = FramesFound()
-        self._pipeline, self._sinks = pipeline, sinks
+        self._sinks = sinks
         self._normalizer = WatchedNormalizer(pipeline.normalizer.config)
         pipeline.normalizer = self._normalizer
+        self._sequence = pipeline.stream(temporal)
         if calibration:
             pipeline.register(calibration)
         self._registration = Registration(calibration)
@@ -187,7 +191,9 @@ class FramePass:
         score = pair.time_s - self._scored_s >= SCORE_PERIOD_S
         try:
             detects = self._sinks.detector is not None
-            result = self._pipeline.fuse(pair.visible, pair.infrared, score, detects)
+            result = self._sequence.fuse(
+                pair.visible, pair.infrared, score, detects, time_s=pair.time_s
+            )
         except ImageError as error:  # counts as infrared's: the node shows visible alone
             survey.cameras.infrared.refuse(str(error))
             return None

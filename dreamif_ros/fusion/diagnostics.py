@@ -92,6 +92,8 @@ def _camera_status(
         "received": stream.statistics.counts().get(received, 0),
         "publishers": subscription.describe_publishers(),
     }
+    if stream.fuser.sequence.config.mode != "off":
+        values["noise (σ, gray levels)"] = stream.fuser.sequence.memory.noise[camera]
     warnings = [f"{fault.kind}: {fault.text}"] if fault else []
     if camera is Camera.INFRARED:
         warnings += stream.remarks

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from dreamif_model import FusionPipeline, FusionResult, ImageError
 from dreamif_model.cameras import Both, Camera
+from dreamif_model.temporal.settings import TemporalConfig
 from dreamif_ros.fusion.camera_health import (
     CameraWatch,
     FusionMode,
@@ -27,6 +28,8 @@ class Fuser:
     """Fuses the images that are there.
 
     refuse: Called with the camera and the reason if its image cannot be used.
+    temporal: What the memory of earlier frames is used for.
+    sequence: Fuses both, with that memory.
     alignment: Agreement of both images' edges in [-1, 1], as last judged; None before.
     """
 
@@ -36,8 +39,10 @@ class Fuser:
         infos: CameraInfos,
         watches: Both[CameraWatch],
         refuse: Callable[[Camera, str], None],
+        temporal: TemporalConfig | None = None,
     ) -> None:
         self._pipeline, self._infos = pipeline, infos
+        self.sequence = pipeline.stream(temporal)
         self._watches, self._refuse = watches, refuse
         self.alignment: float | None = None
         self._scored_s = 0.0
@@ -45,18 +50,20 @@ class Fuser:
     def fuse(
         self,
         images: DecodedImages,
-        visible_shape: tuple[int, int] | None,
+        visible_shape: tuple[int, int] | None = None,
         detection_image: bool = False,
+        time_s: float | None = None,
     ) -> FusionResult | None:
         """Fuse both, or take the healthier camera alone; None if neither is usable.
 
         visible_shape: (height, width) that infrared alone is laid on, if known.
         detection_image: whether the picture for detectors is wanted, too.
+        time_s: when the images were taken.
         """
         mode = choose_mode(Both.make(lambda camera: self._severity(camera, images)))
         infrared, visible = images
         if mode is FusionMode.FUSED and infrared is not None and visible is not None:
-            return self._fuse_both(infrared, visible, detection_image)
+            return self._fuse_both(infrared, visible, detection_image, time_s)
         self.accept(images)
         if mode is FusionMode.VISIBLE_ONLY and visible is not None:
             return self._pipeline.visible_alone(visible)
@@ -77,14 +84,18 @@ class Fuser:
         return severity(self._watches[camera].doubt(time.monotonic(), moved_s))
 
     def _fuse_both(
-        self, infrared: NDArray[Any], visible: NDArray[Any], detection_image: bool
+        self,
+        infrared: NDArray[Any],
+        visible: NDArray[Any],
+        detection_image: bool,
+        time_s: float | None,
     ) -> FusionResult:
         """Fuse both, or take the visible image alone if they do not fit each other."""
         score = time.monotonic() - self._scored_s >= SCORE_PERIOD_S
         try:
             if self._infos.fault:
                 raise ImageError(self._infos.fault)
-            result = self._pipeline.fuse(visible, infrared, score, detection_image)
+            result = self.sequence.fuse(visible, infrared, score, detection_image, time_s)
         except ImageError as error:
             self._refuse(Camera.INFRARED, str(error))
             return self._pipeline.visible_alone(visible)

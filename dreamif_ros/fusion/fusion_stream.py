@@ -48,7 +48,7 @@ from dreamif_ros.node.executor import one_line
 from dreamif_ros.node.node_statistics import Statistics
 from dreamif_ros.node.transport import FollowingSubscription, subscribe_images
 from dreamif_ros.node.worker import NewestWorker
-from dreamif_ros.stamps import from_seconds, split_ns, to_ns
+from dreamif_ros.stamps import from_seconds, split_ns, to_ns, to_seconds
 
 _DECODE = Both(codec.decode_infrared, codec.decode_visible)
 _COLOURS = ("rgb", "bgr", "bayer", "yuv", "uyvy", "yuyv", "nv12", "nv21", "nv24", "8UC3", "8UC4")
@@ -73,6 +73,11 @@ def picture_bytes(message: codec.ImageMessage) -> Any:
     if height < MIN_ROWS:
         return message.data
     return message.data[EDGE_ROWS * step : (height - EDGE_ROWS) * step]
+
+
+def _time_s(frames: Frames) -> float:
+    """When the images were taken, on the clock that both cameras share."""
+    return to_seconds(max(frame.stamp_ns for frame in frames if frame))
 
 
 @dataclass
@@ -109,7 +114,7 @@ class FusionStream:
         self._shapes: Both[tuple[int, int] | None] = Both(None, None)  # of the newest images
         self.watches = Both.make(lambda _: CameraWatch(time.monotonic()))
         self.partners = Partners(settings.sync, self.watches, self.statistics)
-        self.fuser = Fuser(pipeline, infos, self.watches, self._refuse)
+        self.fuser = Fuser(pipeline, infos, self.watches, self._refuse, settings.temporal)
         self.apply(settings)
         with ExitStack() as undo:
             self._worker = NewestWorker(self._process, "fusion-worker")
@@ -157,6 +162,7 @@ class FusionStream:
         offsets_ns.infrared += from_seconds(self._infos.clock_offset_s)
         self._offsets_ns = offsets_ns
         self.partners.apply(settings.sync)
+        self.fuser.sequence.config = settings.temporal
         for watch in self.watches:
             watch.config = settings.health
 
@@ -230,7 +236,7 @@ class FusionStream:
             self.fuser.accept(images)
             return
         for_detectors = any(topic.startswith(DETECTION_TOPIC) for topic in (heard, *topics))
-        result = self.fuser.fuse(images, self._shapes.visible, for_detectors)
+        result = self.fuser.fuse(images, self._shapes.visible, for_detectors, _time_s(frames))
         if result is None:  # neither image is usable; each camera's reason was logged
             self.statistics.count("refused")
             return

@@ -8,6 +8,7 @@ from dreamif_model import VARIANTS, ThermalConfig
 from dreamif_model.backends import BACKENDS
 from dreamif_model.cameras import Both, Camera
 from dreamif_model.device import PRECISIONS
+from dreamif_model.temporal.settings import TEMPORAL_MODES, TemporalConfig, TemporalMode
 from dreamif_model.thermal import BYTE_ORDERS, THERMAL_MODES, ByteOrder, ThermalMode
 from dreamif_ros.fusion.camera_health import HealthConfig
 from dreamif_ros.fusion.synchronizers import POLICIES
@@ -147,6 +148,25 @@ class DominanceSettings:
 
 
 @dataclass(frozen=True)
+class TemporalSettings(TemporalConfig):
+    """What the memory of earlier frames is used for."""
+
+    mode: TemporalMode = parameter(  # noqa: RUF009  # a Literal is immutable
+        TemporalConfig.mode,
+        "auto removes noise and stripes with the help of earlier frames; off: each pair alone.",
+        choices=TEMPORAL_MODES,
+        live=True,
+    )
+    strength: float = parameter(
+        TemporalConfig.strength,
+        "How many frames are averaged where nothing moves: 0 for one, 0.5 for 8, 1 for 15.",
+        0.0,
+        1.0,
+        live=True,
+    )
+
+
+@dataclass(frozen=True)
 class HealthSettings(HealthConfig):
     """When a camera is at fault."""
 
@@ -213,6 +233,7 @@ class FusionSettings(NodeSettings):
     sync: SyncSettings = SyncSettings()
     registration: RegistrationSettings = RegistrationSettings()
     thermal: ThermalSettings = ThermalSettings()
+    temporal: TemporalSettings = TemporalSettings()
     dominance: DominanceSettings = DominanceSettings()
     health: HealthSettings = HealthSettings()
 

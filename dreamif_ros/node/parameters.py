@@ -43,6 +43,8 @@ class Parameter:
             return self._check_list(value)
         if isinstance(self.default, float) and type(value) is int:
             value = float(value)  # 1 means 1.0
+        if value is False and "off" in self.choices:
+            value = "off"  # which YAML reads as a truth value where it is not quoted
         if type(value) is not type(self.default):
             raise ConfigError(
                 f"parameter {self.name} must be {type(self.default).__name__}, got {value!r}"

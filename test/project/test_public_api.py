@@ -11,7 +11,8 @@ import pytest
 
 PUBLIC = {
     "dreamif_model": {
-        *("FusionPipeline", "FusionResult", "ThermalConfig", "Calibration", "VARIANTS"),
+        *("FusionPipeline", "FusionResult", "StreamFuser", "TemporalConfig", "ThermalConfig"),
+        *("Calibration", "VARIANTS"),
         *("PairPaths", "find_pairs", "read_gray", "read_rgb", "write_image", "read_calibration"),
         *("DreamIFError", "ImageError", "WeightsError", "DeviceError", "ConfigError"),
         "CalibrationError",

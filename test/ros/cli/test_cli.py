@@ -10,12 +10,14 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from helpers.videos import camera, scene
 
 from dreamif_model import FusionPipeline
 from dreamif_model.degradations.spec import DegradationSpec
 from dreamif_model.image_files import read_image, write_image
 from dreamif_model.model_files.checkpoints import save_weights
 from dreamif_model.network import make_network
+from dreamif_model.temporal.settings import TemporalConfig
 from dreamif_model.thermal import ThermalConfig, ThermalNormalizer
 from dreamif_model.variants import network_config
 from dreamif_ros import cli
@@ -110,9 +112,28 @@ def test_the_range_of_16_bit_infrared_is_each_images_or_the_videos(
         np.testing.assert_array_equal(read_image(folders / "out" / f"{stem}.png"), expected)
 
 
+def test_a_sequence_is_fused_with_the_memory_of_its_frames(tmp_path, rng):
+    pairs = {}
+    for number in range(4):
+        pairs[f"{number}"] = camera(scene(1), 20, rng), camera(scene(2), 20, rng)
+        for name, image in zip(("ir", "vi"), pairs[f"{number}"], strict=True):
+            (tmp_path / name).mkdir(exist_ok=True)
+            write_image(tmp_path / name / f"{number}.png", image)
+    options = "--sequence", "--temporal-mode", "auto", "--temporal-strength", "0.25"
+    assert fuse(tmp_path, "--variant", "average", *options) == 0
+    stream = FusionPipeline("average", "cpu").stream(TemporalConfig("auto", 0.25))
+    for stem, (infrared, visible) in pairs.items():
+        expected = stream.fuse(visible=visible, infrared=infrared).fused
+        np.testing.assert_array_equal(read_image(tmp_path / "out" / f"{stem}.png"), expected)
+    single = FusionPipeline("average", "cpu").fuse(visible=visible, infrared=infrared).fused
+    assert np.abs(single.astype(int) - expected).mean() > 3
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
+        (["--temporal-mode", "auto"], "--temporal-mode auto needs frames of one video: add --seq"),
+        (["--temporal-strength", "2"], "temporal strength is 2.0, expected 0 to 1"),
         (["--degrade", "gaussian:-3"], "must be from 0.1 to 255, got -3"),
         (["--degrade", "gaussian:20", "--seed", "-1"], "--seed is -1, expected 0 to 2^63 - 1"),
     ],

@@ -19,6 +19,7 @@ from helpers.bag_files import (
     street_messages,
     write_bag,
 )
+from helpers.videos import camera, scene
 from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import StoragePlugin
 
@@ -30,6 +31,7 @@ from dreamif_model.metrics.flicker import flicker
 from dreamif_model.registration.calibration_file import write_calibration
 from dreamif_model.registration.geometry import CameraPair, Homography, Intrinsics
 from dreamif_model.registration.warp import Calibration
+from dreamif_model.temporal.settings import TemporalConfig
 from dreamif_ros.bag import read_pairs
 from dreamif_ros.bag.recorded_pairs import PairingOptions
 from dreamif_ros.bag.storage import BagError
@@ -194,6 +196,7 @@ class TestCommand:
             (["--start", "1e300"], r"start is 1e\+300 s, but the bag is only 1\.9 s long"),
             (["--start", "2", "--stop", "inf"], r"start is 2 s, but the bag is only 1\.9 s long"),
             (["--metric-frames", "-1"], "metric_frames is -1"),
+            (["--temporal-strength", "2"], r"temporal strength is 2\.0, expected 0 to 1"),
             (["--json", "/nowhere/x.json"], "make its folder"),
             (["--json", "/"], "--json / is a folder"),
             (["--out", "/dev/null/out"], "--out /dev/null is a file"),
@@ -225,6 +228,27 @@ class TestFrames:
             assert fused.header.stamp.sec * 10**9 + fused.header.stamp.nanosec == pair.stamp_ns
             assert found.rows[index].dominance_infrared == 0.5
         assert index == 19
+
+    def test_frames_are_the_streams_where_it_remembers(self, tmp_path, rng):
+        truth, frames = (scene(1), scene(2)), []
+        for number in range(6):
+            time_ns = START_NS + number * 100_000_000
+            for topic, picture in zip(TOPICS, truth, strict=True):
+                message = image(camera(picture, 20, rng), time_ns)
+                frames.append((topic, time_ns, *message))
+        bag = write_bag(tmp_path / "noisy", frames)
+        (tmp_path / "out").mkdir()
+        config = TemporalConfig("auto")
+        found = evaluated(bag, tmp_path / "out", write_bag=True, temporal=config)
+        recorded = read_bag(found.fused_bag)["/fused/image_raw"]
+        stream = FusionPipeline("average", "cpu").stream(config)
+        for pair, (_, fused) in zip(read_pairs(bag), recorded, strict=True):
+            expected = stream.fuse(pair.visible, pair.infrared, time_s=pair.time_s).fused
+            np.testing.assert_array_equal(decode_visible(fused), expected)
+        single = FusionPipeline("average", "cpu").fuse(pair.visible, pair.infrared).fused
+        assert np.abs(single.astype(int) - expected).mean() > 3
+        assert found.settings["temporal.mode"] == "auto"
+        assert found.settings["temporal.strength"] == 0.5
 
     def test_thermal_range_is_the_normalizers(self, bag, tmp_path):
         row = evaluated(bag, tmp_path).rows[0]

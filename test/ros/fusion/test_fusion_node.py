@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 from helpers import ROOT
 from helpers.fusion_rig import INFRARED, NODE, PATIENT, QOS, VISIBLE, Rig
-from helpers.ros_processes import client, parameters, running, spin_until, wait_until_heard
+from helpers.ros_processes import (
+    RemoteParameters,
+    client,
+    parameters,
+    running,
+    spin_until,
+    wait_until_heard,
+)
+from helpers.videos import camera, scene
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
@@ -87,6 +95,32 @@ def test_swapped_topics_stay_swapped_after_following_the_publishers(tmp_path):
         expected = FusionPipeline("average", "cpu").fuse(visible=VISIBLE, infrared=INFRARED)
         fused = codec.decode_visible(rig.heard["fused/image_raw"][0])
         np.testing.assert_array_equal(fused, expected.fused)
+
+
+def test_the_memory_of_earlier_frames_is_switched_on_while_it_runs(tmp_path, rng):
+    truth = scene(1), np.stack([scene(seed) for seed in (2, 3, 4)], axis=2)
+    pipeline = FusionPipeline("average", "cpu")
+    stream = pipeline.stream()
+    arguments = parameters(variant="average", temporal__mode="off", **PATIENT)
+    with running(NODE, *arguments, log=tmp_path / "log") as process, client() as node:
+        rig = Rig(node, process, outputs=("fused/image_raw",))
+        remote = RemoteParameters(node, "fusion_node")
+        for number in range(6):
+            if number == 2:
+                assert remote.set(temporal__mode="auto") == []
+            infrared, visible = (camera(image, 20, rng) for image in truth)
+            rig.send(
+                ROS_MESSAGES.image(visible, "rgb8", Header()),
+                ROS_MESSAGES.image(infrared, "mono8", Header()),
+            )
+            rig.wait(number + 1)
+            fused = codec.decode_visible(rig.heard["fused/image_raw"][-1])
+            fuser = pipeline if number < 2 else stream
+            np.testing.assert_array_equal(fused, fuser.fuse(visible, infrared).fused)
+        single = pipeline.fuse(visible, infrared).fused
+        assert np.abs(single.astype(int) - fused).mean() > 3
+        (reason,) = remote.set(temporal__strength=1.5)
+        assert "temporal.strength" in reason
 
 
 def test_compressed_inputs_and_outputs_follow_the_remapped_names(tmp_path):

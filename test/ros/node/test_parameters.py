@@ -95,6 +95,13 @@ def changes(**values):
     return [rclpy.parameter.Parameter(n.replace("__", "."), value=v) for n, v in values.items()]
 
 
+def test_off_without_quotes_is_no_truth_value():
+    rows = {row.name: row for row in FUSION_PARAMETERS}
+    assert rows["temporal.mode"].check(yaml.safe_load("off")) == "off"
+    with pytest.raises(ConfigError, match="must be str, got True"):
+        rows["temporal.mode"].check(True)
+
+
 def test_changes_make_new_settings():
     before = FusionSettings()
     given = changes(sync__slop_s=1, weights="w", use_sim_time=True)

@@ -1,0 +1,1 @@
+"""Removes noise over time from both cameras' images before they are fused."""
