@@ -200,6 +200,7 @@ class TestRefused:
             raise ImportError(f"{name}.so: cannot open shared object file")
 
         module = "dreamif_model.backends.openvino"
+        monkeypatch.delitem(sys.modules, "openvino_telemetry", raising=False)  # of another test
         monkeypatch.setattr(f"{module}.openvino_core", openvino_core.__wrapped__)
         monkeypatch.setattr(f"{module}.importlib.import_module", fail)
         with pytest.raises(DeviceError, match=r"OpenVINO cannot be imported \(openvino.so: cannot"):

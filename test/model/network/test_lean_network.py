@@ -20,6 +20,7 @@ from dreamif_model.network.lean import (
     RestorationHead,
     fold,
 )
+from dreamif_model.tensor_images import luma
 from dreamif_model.training.losses import total_loss
 from dreamif_model.training.train_config import DEFAULT_LOSS_WEIGHTS
 from dreamif_model.variants import SWITCHES, LeanConfig, network_config
@@ -113,7 +114,13 @@ def test_no_parameter_is_dead(config):
     network = make_network(config).train()
     infrared, visible = images(config)
     with torch.enable_grad():
-        loss, _ = total_loss(network(infrared, visible), infrared, visible, DEFAULT_LOSS_WEIGHTS)
+        loss, _ = total_loss(
+            network(infrared, visible),
+            infrared,
+            visible,
+            torch.rand_like(infrared[:, :1]),
+            DEFAULT_LOSS_WEIGHTS,
+        )
         loss.backward()
     gradients = {name: p.grad for name, p in network.named_parameters()}
     dead = [name for name, g in gradients.items() if g is None or not g.abs().sum() > 0]
@@ -395,8 +402,10 @@ def test_a_frame_is_what_the_network_gives_for_its_images(config):
     assert {output.dtype for output in outputs} == {torch.float32}
     assert_close(F.pixel_shuffle(outputs[0], stem), 255 * expected.fused.clamp(min=0), 1e-3)
     assert_close(outputs[1], expected.dominance[-1])
-    assert len(outputs) == 2 + (expected.restored is not None)
+    assert len(outputs) == (2 if expected.restored is None else 4)
     if expected.restored is not None:
+        gray = torch.cat(luma(expected.restored).chunk(2), dim=1)
+        assert_close(F.pixel_shuffle(outputs[3], stem), 255 * gray.clamp(min=0), 1e-3)
         change = (expected.restored[1:] - visible / 255).abs()
         assert change.max() > 0.01
         assert_close(outputs[2], F.avg_pool2d(change, stem).mean(1, keepdim=True))

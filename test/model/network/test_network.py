@@ -258,7 +258,13 @@ class TestSourceResidual:
 def test_no_parameter_is_dead(config):
     network = build(config).train()
     infrared, visible = images(config, 32, 32)
-    loss, _ = total_loss(network(infrared, visible), infrared, visible, DEFAULT_LOSS_WEIGHTS)
+    loss, _ = total_loss(
+        network(infrared, visible),
+        infrared,
+        visible,
+        torch.rand_like(infrared[:, :1]),
+        DEFAULT_LOSS_WEIGHTS,
+    )
     loss.backward()
     gradients = {name: p.grad for name, p in network.named_parameters()}
     dead = [name for name, g in gradients.items() if g is None or not g.abs().sum() > 0]
