@@ -18,13 +18,13 @@ from dreamif_model.yaml_file import read_yaml
 DEFAULT_LOSS_WEIGHTS = {
     "pixel": 3.0,
     "gradient": 6.0,
-    "detail": 24.0,
-    "edge": 10.0,
-    "ssim": 1.5,
-    "information": 0.04,
+    "detail": 20.0,
+    "edge": 14.0,
+    "ssim": 2.0,
+    "information": 0.08,
     "color": 1.0,
     "dominance": 0.1,
-    "restoration": 4.0,
+    "restoration": 8.0,
     "cells": 4.0,
 }
 
