@@ -291,8 +291,8 @@ class _PairWriter:
 def covered_window(covered: NDArray[np.bool_]) -> tuple[slice, slice]:
     """Rows and columns of a rectangle in which every pixel of (H, W) is covered.
 
-    The outer row or column that is covered least goes first. Of the areas that one camera sees of
-    the other, which have no holes, that leaves about the largest rectangle.
+    The outer row or column with the lowest coverage goes first. What one camera sees of the other
+    has no holes, so that this leaves about the largest rectangle.
     """
     (bottom, right), top, left = covered.shape, 0, 0
     while not (inside := covered[top:bottom, left:right]).all():

@@ -32,7 +32,7 @@ SURE = 10.0  # standard errors of a corner; a smaller motion may be noise
 OUTLIER = 9.0  # squared deviations
 ROUNDING = 0.1  # variance of block means, besides noise
 FIRM = 4.0  # frames, whose mean counts fully; what moves by itself has fewer
-LEAST_WEIGHT = 0.05
+MIN_WEIGHT = 0.05
 MAX_CONDITION = 1e6  # of the normal equations: there is nothing to see
 MAX_STEP = 24.0  # pixels in one frame
 
@@ -135,7 +135,7 @@ class _Sums:
             residual = view.blocks - seen
             variance = view.variance * (1 + 1 / np.maximum(count, 1)) + np.float32(ROUNDING)
             excess = 1 + residual * residual / (np.float32(OUTLIER) * variance)
-            firm = np.clip((count - 1) / np.float32(FIRM - 1), LEAST_WEIGHT, 1) * (count >= 1)
+            firm = np.clip((count - 1) / np.float32(FIRM - 1), MIN_WEIGHT, 1) * (count >= 1)
             cost += float((np.log(excess) * firm).sum())
             jacobian = self._jacobian(seen)
             weighted = jacobian * (firm / (variance * excess)).ravel()

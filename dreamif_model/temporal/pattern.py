@@ -126,7 +126,7 @@ def _deviation(profile: Profile) -> float:
 
 
 def _correlation(profile: Profile, level: float, noise: float) -> float:
-    """Of neighbours, without single poles and without the part that is noise; 1 for nothing."""
+    """Correlation of neighbours, without single poles and noise; 1 for an empty profile."""
     clipped = np.clip(profile, -3 * level, 3 * level)
     power = float((clipped * clipped).sum()) - profile.size * noise**2
     return float((clipped[1:] * clipped[:-1]).sum()) / power if power > 0 else 1.0

@@ -35,6 +35,6 @@ def smooth(image: FloatImage, variance: FloatImage) -> FloatImage:
     return image
 
 
-def _max(image: MatLike, least: float) -> MatLike:
+def _max(image: MatLike, minimum: float) -> MatLike:
     """OpenCV's, which is faster than NumPy's; its stubs do not know that it takes a number."""
-    return cv2.max(image, least)  # type: ignore[call-overload, no-any-return]
+    return cv2.max(image, minimum)  # type: ignore[call-overload, no-any-return]

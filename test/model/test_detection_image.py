@@ -66,7 +66,7 @@ def test_where_infrared_does_not_reach_nothing_is_darkened(street):
 
 
 def test_a_veil_costs_no_contrast(street):
-    """Of a quarter of the visible contrast, the rest is fog of one gray level."""
+    """Fog of one gray level leaves a quarter of the visible contrast."""
     infrared, visible = street
     veiled = np.rint(0.25 * visible + 0.75 * 150).astype(np.uint8)
     assert visible.std() > 3.5 * veiled.std()

@@ -93,7 +93,7 @@ class TestSameAsTorch:
     @pytest.mark.parametrize(("backend", "precision"), OTHERS)
     @pytest.mark.parametrize("variant", ["nano", "tiny"])
     def test_detection_images(self, variant, backend, precision, street, rng):
-        """Of the restored images; asked for at every other frame, which changes no other output."""
+        """The restored images, asked for at every other frame, change no other output."""
         noisy = [np.clip(image + rng.normal(0, 25, image.shape), 0, 255) for image in street]
         visible, infrared = (image.astype(np.uint8) for image in noisy)
         expected = engine("torch", variant=variant).fuse(visible, infrared, detection_image=True)
