@@ -99,7 +99,7 @@ class TestFusion:
 
     @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
     def test_what_was_measured_on_the_visible_pixels(self, rng, dtype):
-        """Infrared has three quarters of the visible size: each pixel has the value of one of its."""
+        """Infrared has three quarters of the visible size; no value is interpolated."""
         scaled = calibration(np.diag((4 / 3, 4 / 3, 1)) @ shift(8.1, 4.1), (48, 36))
         values = rng.integers(1, 256, (36, 48)).astype(dtype)
         fusing = FusionPipeline("average", "cpu", registration=scaled)
