@@ -82,8 +82,6 @@ class FusionPipeline:
         infrared: NDArray[np.generic],
         score_alignment: bool = False,
         detection_image: bool = False,
-        memory: TemporalFilter | None = None,
-        time_s: float | None = None,
     ) -> FusionResult:
         """Fuse one pair of images of the same moment.
 
@@ -96,8 +94,6 @@ class FusionPipeline:
             score_alignment: also measure how well the edges of both images agree.
             detection_image: also make the picture in which a detector finds more: see
                 :mod:`dreamif_model.detection_image`.
-            memory: of earlier frames, to remove noise; :meth:`stream` has one of its own.
-            time_s: when the images were taken, for ``memory``; None if not known.
 
         Returns:
             Arrays of the visible image's size.
@@ -105,6 +101,18 @@ class FusionPipeline:
         Raises:
             ImageError: an image has another shape or type.
         """
+        return self._fuse(visible, infrared, score_alignment, detection_image)
+
+    def _fuse(
+        self,
+        visible: NDArray[np.generic],
+        infrared: NDArray[np.generic],
+        score_alignment: bool,
+        detection_image: bool,
+        memory: TemporalFilter | None = None,
+        time_s: float | None = None,
+    ) -> FusionResult:
+        """Fuse one pair, with the memory of earlier ones if a stream has one."""
         started = time.perf_counter()
         pixels = _checked_visible(visible)
         normalized = self.normalizer.normalize(infrared)
@@ -143,7 +151,7 @@ class FusionPipeline:
         Returns:
             A fuser for one video; several of them do not share what they remember.
         """
-        return StreamFuser(self.fuse, temporal)
+        return StreamFuser(self._fuse, temporal)
 
     def visible_alone(self, visible: NDArray[np.generic]) -> FusionResult:
         """Return the visible image as it is, for when there is no infrared image.

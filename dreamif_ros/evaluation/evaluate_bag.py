@@ -362,8 +362,11 @@ def _detections(frames: FramesFound) -> dict[str, dict[str, float]]:
 
 def _skew(rows: Sequence[FrameRow]) -> dict[str, float]:
     """Median, 95th percentile and maximum of the absolute skew in ms; empty without pairs."""
+    if not rows:
+        return {}
     skews = [abs(row.skew_ms) for row in rows]
-    return _spread(skews, 95) | {"greatest": max(skews)} if skews else {}
+    maximum = {"greatest": max(skews)}  # the key that metrics.json has had since 0.1.0
+    return _spread(skews, 95) | maximum
 
 
 def _spread(values: Any, percentile: int = 99) -> dict[str, float]:

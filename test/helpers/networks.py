@@ -2,6 +2,8 @@
 
 import torch
 
+from dreamif_model.training.losses import total_loss
+from dreamif_model.training.train_config import DEFAULT_LOSS_WEIGHTS
 from dreamif_model.variants import NetworkConfig
 
 PAPER = NetworkConfig(  # the paper's switches, small
@@ -25,3 +27,14 @@ class Mean(torch.nn.Module):
 
     def forward(self, infrared, visible):
         return self.filter(infrared / 2 + visible / 2)
+
+
+def dead_parameters(network, infrared, visible):
+    """The names of the parameters that no loss changes."""
+    salience = torch.rand_like(infrared[:, :1])
+    with torch.enable_grad():
+        output = network(infrared, visible)
+        loss, _ = total_loss(output, infrared, visible, salience, DEFAULT_LOSS_WEIGHTS)
+        loss.backward()
+    gradients = {name: p.grad for name, p in network.named_parameters()}
+    return [name for name, g in gradients.items() if g is None or not g.abs().sum() > 0]

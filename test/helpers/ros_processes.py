@@ -54,14 +54,17 @@ class Process:
 
 
 @contextmanager
-def running(module, *arguments, log):
-    process = Process(module, arguments, log)
+def killed_at_the_end(process):
     try:
         yield process
     finally:
         if process.popen.poll() is None:
             process.popen.kill()
             process.popen.wait()
+
+
+def running(module, *arguments, log):
+    return killed_at_the_end(Process(module, arguments, log))
 
 
 def parameters(**values):

@@ -5,7 +5,7 @@ import http.client
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header, String
 
 from dreamif_ros.codec.ros_messages import ROS_MESSAGES
-from helpers.ros_processes import Process, spin_until
+from helpers.ros_processes import Process, killed_at_the_end, spin_until
 
 aiohttp = pytest.importorskip("aiohttp", reason="needs aiohttp (extra view)")
 
@@ -56,15 +56,8 @@ class View(Process):
             connection.close()
 
 
-@contextmanager
 def running_view(*arguments, log, port=0):
-    process = View(*arguments, log=log, port=port)
-    try:
-        yield process
-    finally:
-        if process.popen.poll() is None:
-            process.popen.kill()
-            process.popen.wait()
+    return killed_at_the_end(View(*arguments, log=log, port=port))
 
 
 class Source:

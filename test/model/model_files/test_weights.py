@@ -95,8 +95,6 @@ def test_their_making_is_recorded(variant):
     record = json.loads((WEIGHTS_FOLDER / f"{variant}.json").read_text())
     assert record["command"].startswith(f"dreamif train --config config/train/{variant}.yaml")
     assert_made_as(f"{variant}.yaml", record)
-    if "continued" in record:
-        assert_made_as(f"{variant}_longer.yaml", record["continued"])
 
 
 def assert_made_as(config_file, record):
