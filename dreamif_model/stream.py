@@ -42,6 +42,8 @@ class StreamFuser:
     def config(self, config: TemporalConfig) -> None:
         self._config = config
         self.memory.max_frames = config.max_frames
+        if config.mode == "off":
+            self.memory.reset()
 
     def fuse(
         self,
@@ -68,7 +70,6 @@ class StreamFuser:
             ImageError: an image has another shape or type.
         """
         if self.config.mode == "off":
-            self.memory.reset()
             return self._fuse(visible, infrared, score_alignment, detection_image)
         return self._fuse(visible, infrared, score_alignment, detection_image, self.memory, time_s)
 
