@@ -60,7 +60,7 @@ class FusionPipeline:
         backend: str = "auto",
     ) -> None:
         self.engine = FusionEngine(variant, device, weights, precision, backend=backend)
-        self._registrar = Registrar(registration) if registration else None
+        self.registrar = Registrar(registration) if registration else None
         self.normalizer = ThermalNormalizer(thermal)
         self.dominance_smoothing = dominance_smoothing
 
@@ -209,16 +209,18 @@ class FusionPipeline:
             measured=self._measured(normalized.shape, shape),
         )
 
-    def register(self, calibration: Calibration) -> None:
-        """Use another calibration from the next frame on.
+    def register(self, registration: Calibration | Registrar) -> None:
+        """Use another registration from the next frame on.
 
         Args:
-            calibration: how infrared lies on the visible image.
+            registration: how infrared lies on the visible image, or the warp of that.
 
         Raises:
             ConfigError: it puts the infrared image outside the visible one.
         """
-        self._registrar = Registrar(calibration)
+        self.registrar = (
+            registration if isinstance(registration, Registrar) else Registrar(registration)
+        )
 
     def warm_up(self, shape: tuple[int, int] | None = None) -> None:
         """Fuse a blank pair, so that the first frame does not wait for the network to compile.
@@ -237,18 +239,18 @@ class FusionPipeline:
 
     def _own_shape(self) -> tuple[int, int] | None:
         """(H, W) of the visible images that the registration is for, where it is a usual size."""
-        if self._registrar is None:
+        if self.registrar is None:
             return None
-        width, height = self._registrar.calibration.visible_size
+        width, height = self.registrar.calibration.visible_size
         return (height, width) if height * width <= MAX_WARM_UP_PIXELS else None
 
     def _register(
         self, infrared: GrayImage, shape: tuple[int, ...]
     ) -> tuple[GrayImage, FloatImage | None]:
         """Infrared on the visible pixels, and the coverage where some of them lack it."""
-        if self._registrar is None:
+        if self.registrar is None:
             return resize(infrared, shape[:2]), None
-        warp = self._registrar.warp(infrared.shape, shape)
+        warp = self.registrar.warp(infrared.shape, shape)
         return warp(infrared), None if warp.covers_all else warp.coverage
 
     def _measured(
@@ -256,9 +258,9 @@ class FusionPipeline:
     ) -> Callable[[], NDArray[Any]]:
         """What was measured in the frame just normalized, laid on the visible pixels."""
         measured = self.normalizer.measured
-        if self._registrar is None:
+        if self.registrar is None:
             return lambda: resize_nearest(measured(), shape)
-        warp = self._registrar.warp(infrared_shape, shape)
+        warp = self.registrar.warp(infrared_shape, shape)
         return lambda: warp.nearest(measured())
 
 

@@ -71,7 +71,18 @@ def _stream_values(stream: FusionStream) -> dict[str, DiagnosticValue]:
     values["jumps back in time"] = pairing.jumps
     if stream.fuser.alignment is not None:
         values["alignment (-1 to 1)"] = stream.fuser.alignment
-    return values | latencies(stream.statistics)
+    return values | _distance_values(stream) | latencies(stream.statistics)
+
+
+def _distance_values(stream: FusionStream) -> dict[str, DiagnosticValue]:
+    """The distance that the registration is for, if it depends on one, and the messages."""
+    values: dict[str, DiagnosticValue] = {}
+    registered_m = stream.registration.registered_m
+    if registered_m is not None:
+        values["registered distance (m)"] = registered_m
+        values["distance messages used"] = stream.distances.used
+        values["distance messages refused"] = stream.distances.refused
+    return values
 
 
 def _warnings(stream: FusionStream) -> list[str]:
@@ -79,7 +90,7 @@ def _warnings(stream: FusionStream) -> list[str]:
     rates = stream.statistics.rate_hz
     warnings = ["fusion fails: see the node's log"] if rates("failed") else []
     warnings += [f"{camera} stamps are unset" for camera in Camera if rates(f"{camera} unstamped")]
-    return [*warnings, stream.mixup] if stream.mixup else warnings
+    return [*warnings, *filter(None, (stream.distance_fault(), stream.mixup))]
 
 
 def _camera_status(
