@@ -15,7 +15,7 @@ from dreamif_model.arrays import ByteImage, FloatImage, GrayImage, to_bytes
 from dreamif_model.engine import FusionEngine
 from dreamif_model.errors import ImageError
 from dreamif_model.fusion_result import FusionResult
-from dreamif_model.registration.alignment import alignment_score
+from dreamif_model.registration.drift import LaidPair
 from dreamif_model.registration.warp import Calibration, Registrar, resize, resize_nearest
 from dreamif_model.stream import StreamFuser
 from dreamif_model.temporal.filter import TemporalFilter
@@ -132,12 +132,14 @@ class FusionPipeline:
         }
         if memory:
             timings["temporal"] = filtered_at - registered_at
+        laid = _laid(pixels, registered, coverage) if score_alignment else None
         return FusionResult(
             fused=output.fused,
             dominance_infrared=output.dominance[0],
             dominance_visible=output.dominance[1],
             timings=timings,
-            alignment=_score(pixels, registered, coverage) if score_alignment else None,
+            alignment=laid.score() if laid else None,
+            laid=laid,
             detection_image=output.detection_image,
             measured=self._measured(normalized.shape, pixels.shape),
         )
@@ -264,13 +266,9 @@ class FusionPipeline:
         return lambda: warp.nearest(measured())
 
 
-def _score(
-    visible: ByteImage,
-    infrared: GrayImage,
-    coverage: FloatImage | None,
-) -> float:
+def _laid(visible: ByteImage, infrared: GrayImage, coverage: FloatImage | None) -> LaidPair:
     green = visible if visible.ndim == 2 else visible[..., 1]  # luma enough for edges
-    return alignment_score(infrared, green, coverage)
+    return LaidPair(infrared, green, coverage)
 
 
 def _checked_visible(visible: NDArray[np.generic]) -> ByteImage:

@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dreamif_model.arrays import Points, Size
+from dreamif_model.arrays import Matrix, Points, Size
 from dreamif_model.cameras import Camera
 from dreamif_model.errors import ConfigError, ImageError
-from dreamif_model.registration.geometry import CameraPair, Homography
+from dreamif_model.registration.geometry import CameraPair, Homography, transform
 
 FEATHER_PX = 16.0  # visible pixels over which infrared fades out before it ends
 ASPECT_TOLERANCE = 0.01
@@ -42,6 +42,9 @@ class Calibration:
             None if not measured.
         residual_px: distance of independent estimates, or of a board's corners, in visible pixels;
             None if not measured.
+        adjustment: (4, 2), how far infrared is moved after all this, by the moves of the corners
+            of an image of the calibrated visible size, clockwise from the first pixel; None for
+            not at all. No file has it.
 
     Raises:
         ConfigError: a size is below 1 pixel.
@@ -52,6 +55,7 @@ class Calibration:
     visible_size: Size
     clock_offset_s: float | None = None
     residual_px: float | None = None
+    adjustment: Points | None = None
 
     def __post_init__(self) -> None:
         for name in ("infrared_size", "visible_size"):
@@ -78,8 +82,18 @@ class Calibration:
         infrared_scale = _scale(Camera.INFRARED, infrared_size, self.infrared_size)
         calibrated = (pixels + 0.5) / visible_scale - 0.5  # pixels are areas: edges stay edges
         with np.errstate(all="ignore"):  # positions that overflow are outside
+            if self.adjustment is not None:
+                calibrated = transform(self._unadjusted, calibrated)
             found = self.geometry.to_infrared(calibrated)
             return (found + 0.5) * infrared_scale - 0.5
+
+    @property
+    def _unadjusted(self) -> Matrix:
+        """(3, 3), from an adjusted visible pixel to where it was."""
+        right, bottom = self.visible_size[0] - 1, self.visible_size[1] - 1
+        corners = np.array([[0, 0], [right, 0], [right, bottom], [0, bottom]], np.float32)
+        moved = corners + np.asarray(self.adjustment, np.float32)
+        return np.asarray(cv2.getPerspectiveTransform(moved, corners), np.float64)
 
     def at(self, distance_m: float) -> Calibration:
         """The same cameras, for a scene at another distance.

@@ -7,6 +7,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from dreamif_model import FusionPipeline
 from dreamif_model.cameras import Camera
 from dreamif_model.device import memory_mib
+from dreamif_model.registration.drift import size_px
 from dreamif_ros.fusion.camera_health import Fault, FusionMode
 from dreamif_ros.fusion.fusion_stream import FusionStream
 from dreamif_ros.node.diagnostic_status import DiagnosticValue, latencies, status
@@ -71,7 +72,8 @@ def _stream_values(stream: FusionStream) -> dict[str, DiagnosticValue]:
     values["jumps back in time"] = pairing.jumps
     if stream.fuser.alignment is not None:
         values["alignment (-1 to 1)"] = stream.fuser.alignment
-    return values | _distance_values(stream) | latencies(stream.statistics)
+    values |= _distance_values(stream) | _drift_values(stream)
+    return values | latencies(stream.statistics)
 
 
 def _distance_values(stream: FusionStream) -> dict[str, DiagnosticValue]:
@@ -85,12 +87,28 @@ def _distance_values(stream: FusionStream) -> dict[str, DiagnosticValue]:
     return values
 
 
+def _drift_values(stream: FusionStream) -> dict[str, DiagnosticValue]:
+    """What the looks at the alignment found, if there were any."""
+    drift = stream.drift
+    if not drift.judged + drift.refused:
+        return {}
+    values: dict[str, DiagnosticValue] = {
+        "alignment looks judged": drift.judged,
+        "alignment looks refused": drift.refused,
+    }
+    for name, moves in {"drift (px)": drift.moves, "drift corrected (px)": drift.corrected}.items():
+        if moves is not None:
+            values[name] = size_px(moves)
+    return values
+
+
 def _warnings(stream: FusionStream) -> list[str]:
     """What is wrong beside the cameras' faults."""
     rates = stream.statistics.rate_hz
     warnings = ["fusion fails: see the node's log"] if rates("failed") else []
     warnings += [f"{camera} stamps are unset" for camera in Camera if rates(f"{camera} unstamped")]
-    return [*warnings, *filter(None, (stream.distance_fault(), stream.mixup))]
+    others = stream.distance_fault(), stream.drift.fault, stream.mixup
+    return [*warnings, *filter(None, others)]
 
 
 def _camera_status(

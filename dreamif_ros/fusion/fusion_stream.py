@@ -38,6 +38,7 @@ from dreamif_ros.fusion.camera_health import (
 )
 from dreamif_ros.fusion.camera_infos import CameraInfos
 from dreamif_ros.fusion.distances import STALE_S, Distances
+from dreamif_ros.fusion.drift_check import DriftCheck
 from dreamif_ros.fusion.fuser import DecodedImages, Fuser
 from dreamif_ros.fusion.fusion_outputs import DETECTION_TOPIC, FusionOutputs, Listener, picture
 from dreamif_ros.fusion.motion import Motion
@@ -118,13 +119,16 @@ class FusionStream:
         self.watches = Both.make(lambda _: CameraWatch(time.monotonic()))
         self.partners = Partners(settings.sync, self.watches, self.statistics)
         self.fuser = Fuser(pipeline, infos, self.watches, self._refuse, settings.temporal)
-        self.distances = Distances()
-        self.apply(settings)
+        self.distances = Distances(settings.registration.distance_m or None)
+        self._settings = settings
         with ExitStack() as undo:
             self.registration = Registration(pipeline, self.distances, self._warn_of_registration)
             undo.callback(self.registration.close)
             if calibration := infos.calibration():
                 self.registration.register(calibration)
+            self.drift = DriftCheck(self.registration, self._warn_of_registration)
+            undo.callback(self.drift.close)
+            self.apply(settings)
             self._worker = NewestWorker(self._process, "fusion-worker")
             undo.callback(self._worker.stop)
             self.inputs = Both.make(partial(self._subscribe, undo))
@@ -186,6 +190,8 @@ class FusionStream:
         self.partners.apply(settings.sync)
         self.fuser.sequence.config = settings.temporal
         self.distances.fixed_m = settings.registration.distance_m or None
+        self.drift.mode = settings.registration.follow_drift
+        self.drift.limit_px = settings.registration.drift_px
         for watch in self.watches:
             watch.config = settings.health
 
@@ -265,6 +271,8 @@ class FusionStream:
             self.statistics.count("refused")
             return
         self._report_remarks()
+        if result.laid:
+            self.drift.look(result.laid)
         header = self._header(frames)
         if self._listener and heard:
             self._listener.take(picture(heard, result), header)

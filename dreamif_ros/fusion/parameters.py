@@ -12,6 +12,7 @@ from dreamif_model.temporal.settings import TEMPORAL_MODES, TemporalConfig, Temp
 from dreamif_model.thermal import BYTE_ORDERS, THERMAL_MODES, ByteOrder, ThermalMode
 from dreamif_ros.fusion.camera_health import HealthConfig
 from dreamif_ros.fusion.distances import DISTANCE_TYPES, LIMITS_M
+from dreamif_ros.fusion.drift_check import MODES
 from dreamif_ros.fusion.synchronizers import POLICIES
 from dreamif_ros.node.parameters import parameter, table
 from dreamif_ros.node.settings import NodeSettings
@@ -85,6 +86,20 @@ class RegistrationSettings:
         0.0,
         LIMITS_M[1],
         unit="m",
+        live=True,
+    )
+    follow_drift: str = parameter(
+        "warn",
+        "A drift of registered infrared: warn says it, correct follows it slowly, too.",
+        choices=MODES,
+        live=True,
+    )
+    drift_px: float = parameter(
+        2.5,
+        "A drift by more is said; in visible pixels.",
+        0.5,
+        1000.0,
+        unit="px",
         live=True,
     )
 

@@ -2,6 +2,7 @@
 
 import json
 import time
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -148,7 +149,7 @@ def test_a_change_below_half_a_pixel_makes_no_maps(following):
 
 def test_a_distance_that_cannot_be_used_is_said_and_changes_nothing(following):
     following.settle(0.3, lambda: following.warnings)  # infrared is 107 pixels aside
-    assert following.warnings[0].startswith("not registered for 0.3 m: the calibration puts")
+    assert following.warnings[0].startswith("the registration stays as it is: the calibration puts")
     assert following.column() == 10 + 8
     assert following.settle(2.0, lambda: following.registration.moves == 1) == 10 + 16
 
@@ -176,45 +177,54 @@ def test_the_node_refuses_a_homography(tmp_path):
         assert "cannot configure: registration.distance_topic and" in process.output()
 
 
+class Laying:
+    """A running node that lays infrared on the visible pixels, and is told distances."""
+
+    def __init__(self, rig, kind):
+        self.rig, self.node = rig, rig.node
+        self.ground = rig.node.create_publisher(kind, "ground", 10)
+
+    def shows(self, shift, message=None):
+        """Whether infrared is soon laid on the visible pixels with this shift."""
+        end = time.monotonic() + 20.0
+        while time.monotonic() < end:
+            if message:
+                self.ground.publish(message)
+            self.rig.send(*self.rig.good_pair())
+            spin_until(self.node, lambda: False, 0.1)
+            images = self.rig.heard["infrared/registered"]
+            image = codec.decode(images[-1]) if images else np.zeros((0, 0))
+            if np.array_equal(image[:, : 64 - shift], INFRARED[:, shift:]):
+                return True
+        return False
+
+
+@contextmanager
+def laying(folder, kind, **values):
+    values |= {"registration__file": file(folder), "registration__distance_topic": "ground"}
+    arguments = parameters(variant="average", **values, **PATIENT)
+    with running(NODE, *arguments, log=folder / "log") as process, client() as node:
+        yield Laying(Rig(node, process, outputs=("infrared/registered",)), kind)
+
+
 @pytest.mark.realtime
-@pytest.mark.parametrize("kind", ["range", "float64"])
-def test_the_nodes_output_follows_the_messages(tmp_path, kind):
-    values = {
-        "registration__file": file(tmp_path),
-        "registration__distance_topic": "ground",
-        "registration__distance_type": kind,
-        "registration__distance_m": 8.0,  # 4 pixels
-        **PATIENT,
-    }
-    arguments = parameters(variant="average", **values)
-    with running(NODE, *arguments, log=tmp_path / "log") as process, client() as node:
-        ground = node.create_publisher(Range if kind == "range" else Float64, "ground", 10)
-        rig = Rig(node, process, outputs=("infrared/registered",))
-
-        def shown(shift, say):
-            """Whether infrared is soon laid on the visible pixels with this shift."""
-            end = time.monotonic() + 20.0
-            while time.monotonic() < end:
-                say()
-                rig.send(*rig.good_pair())
-                spin_until(node, lambda: False, 0.1)
-                images = rig.heard["infrared/registered"]
-                image = codec.decode(images[-1]) if images else np.zeros(0)
-                if np.array_equal(image[:, : 64 - shift], INFRARED[:, shift:]):
-                    return True
-            return False
-
-        def send(distance_m):
-            message = metres(distance_m) if kind == "range" else Float64(data=distance_m)
-            return lambda: ground.publish(message)
-
-        assert shown(4, lambda: None), process.output()
-        assert shown(16, send(2.0)), process.output()
-        assert shown(32, send(1.0)), process.output()
-        assert spin_until(node, lambda: rig.state["registered distance (m)"] == "1.000")
-        assert shown(4, send(float("nan"))), process.output()  # from when the last one is stale
-        process.wait_for_output(f"no distance on /ground for {STALE_S:g} s (the last one is ref")
-        assert spin_until(node, lambda: int(rig.state["distance messages refused"]) > 1)
+def test_the_nodes_output_follows_the_messages(tmp_path):
+    with laying(tmp_path, Range, registration__distance_m=8.0) as node:
+        rig = node.rig
+        assert node.shows(4), rig.process.output()
+        assert node.shows(16, metres(2.0)), rig.process.output()
+        assert node.shows(32, metres(1.0)), rig.process.output()
+        assert spin_until(rig.node, lambda: rig.state.get("registered distance (m)") == "1.000")
+        assert node.shows(4, metres(float("nan"))), rig.process.output()  # once the last is stale
+        why = f"no distance on /ground for {STALE_S:g} s (the last one is refused: nan m is not"
+        rig.process.wait_for_output(why)
+        assert spin_until(rig.node, lambda: int(rig.state["distance messages refused"]) > 1)
         assert int(rig.state["distance messages used"]) > 1
-        assert RemoteParameters(node, "/fusion_node").set(registration__distance_m=4.0) == []
-        assert shown(8, lambda: None), process.output()
+        assert RemoteParameters(rig.node, "/fusion_node").set(registration__distance_m=4.0) == []
+        assert node.shows(8), rig.process.output()
+
+
+@pytest.mark.realtime
+def test_an_altitude_is_a_distance(tmp_path):
+    with laying(tmp_path, Float64, registration__distance_type="float64") as node:
+        assert node.shows(16, Float64(data=2.0)), node.rig.process.output()
