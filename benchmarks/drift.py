@@ -75,16 +75,17 @@ def _is_known(look: Look) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="folder with pairs and video")
-    parser.add_argument("--step", type=int, default=1, help="take every STEP-th pair (default: 1)")
+    parser.add_argument("--step", type=int, default=1, help="of the trembling pairs, take each …th")
     options = parser.parse_args()
     rng = np.random.default_rng(2026)
-    print(
-        f"| frames | sequences | judged | alarms, nothing moved | {SHIFT_PX:g} px found | error, px |"
-    )
+    head = ("frames", "sequences", "judged", "alarms, nothing moved", f"{SHIFT_PX:g} px found")
+    print(f"| {' | '.join(head)} | error, px |")
     print("| --- | --- | --- | --- | --- | --- |")
     for name in SINGLE:
-        pairs = list(read_pairs(options.data / "pairs" / name))[:: options.step]
-        print(trembling(pairs, rng).row(f"{name}, one pair, trembling"), flush=True)
+        pairs = list(read_pairs(options.data / "pairs" / name))
+        print(
+            trembling(pairs[:: options.step], rng).row(f"{name}, one pair, trembling"), flush=True
+        )
         if name != "roadscene":  # whose pairs were aligned by hand, one by one
             print(one_camera(pairs, rng, ORDERS).row(f"{name}, pairs in random order"), flush=True)
     for name in CLIPS:
