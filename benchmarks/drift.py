@@ -63,9 +63,8 @@ class Said:
 
     def row(self, name: str) -> str:
         error = f"{np.median(self.errors):.2f}" if self.errors else ""
-        return (
-            f"| {name} | {self.sequences} | {self.judged} | {self.false} | {self.found} | {error} |"
-        )
+        cells = (name, self.sequences, self.judged, self.false, self.found, error)
+        return f"| {' | '.join(map(str, cells))} |"
 
 
 def _is_known(look: Look) -> bool:
@@ -83,9 +82,8 @@ def main() -> None:
     print("| --- | --- | --- | --- | --- | --- |")
     for name in SINGLE:
         pairs = list(read_pairs(options.data / "pairs" / name))
-        print(
-            trembling(pairs[:: options.step], rng).row(f"{name}, one pair, trembling"), flush=True
-        )
+        said = trembling(pairs[:: options.step], rng)
+        print(said.row(f"{name}, one pair, trembling"), flush=True)
         if name != "roadscene":  # whose pairs were aligned by hand, one by one
             print(one_camera(pairs, rng, ORDERS).row(f"{name}, pairs in random order"), flush=True)
     for name in CLIPS:
