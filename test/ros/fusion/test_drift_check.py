@@ -185,5 +185,5 @@ def test_the_node_says_a_drift_and_corrects_it(tmp_path, monkeypatch, frames):
         assert value("drift (px)") < 1.0
         assert "infrared lies" not in process.output()
         until(lambda: value("drift corrected (px)") > 2.0, x=4)
-        assert "px right) from where it did at the start" in process.output()
+        assert " px right" in process.output()
         until(lambda: value("drift (px)") < 1.5, x=4)
