@@ -70,7 +70,10 @@ class RerunFile:
             rows: one for each frame.
             seconds: that each stage took, one for each frame.
         """
-        series = {f"{LATENCY}/{stage}": 1000 * np.array(took) for stage, took in seconds.items()}
+        series = {
+            f"{LATENCY}/{stage.replace(' ', '_')}": 1000 * np.array(took)
+            for stage, took in seconds.items()
+        }
         flat = [_chart_values(row) for row in rows]
         for name in dict.fromkeys(name for values in flat for name in values):
             series[name] = np.array([values.get(name, np.nan) for values in flat])
