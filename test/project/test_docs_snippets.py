@@ -7,6 +7,7 @@ under ``<!-- needs NAME -->`` runs where that module is installed, one under
 
 import argparse
 import importlib.util
+import pkgutil
 import re
 import shlex
 from dataclasses import dataclass
@@ -145,6 +146,30 @@ def test_python_md_gives_what_it_says(folder, rng, capsys):
     levels = fixed.normalizer.normalize(celsius)
     assert levels.dtype == np.uint8
     np.testing.assert_allclose(levels, scaled * 255, rtol=0, atol=0.501)
+
+
+# -- Names in the text.
+
+
+NAMED = sorted(
+    {
+        (page.name, name)
+        for page in PAGES
+        for name in re.findall(r"`(dreamif_(?:model|ros)(?:\.\w+)+)`", page.read_text("utf-8"))
+    }
+)
+
+
+@pytest.mark.parametrize(("page", "name"), NAMED)
+def test_names_in_the_text_exist(page, name):
+    assert pkgutil.resolve_name(name) is not None, page
+
+
+def test_the_page_of_the_paper_names_every_equation():
+    page = (ROOT / "docs" / "paper.md").read_text("utf-8")
+    named = {int(number) for number in re.findall(r"^\| (\d): ", page, re.MULTILINE)}
+    assert named == set(range(1, 10))
+    assert sum(name == "paper.md" for name, _ in NAMED) >= 20
 
 
 # -- Command lines.
