@@ -150,6 +150,10 @@ def get_data():
     return script("get_data")
 
 
+def test_the_picture_of_the_data_flow_is_what_its_script_draws():
+    assert script("data_flow").picture() == text("docs/data_flow.svg")
+
+
 def images(folder, *names):
     folder.mkdir(parents=True)
     for name in names:
