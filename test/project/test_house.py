@@ -150,8 +150,9 @@ def get_data():
     return script("get_data")
 
 
-def test_the_picture_of_the_data_flow_is_what_its_script_draws():
+def test_the_drawings_are_what_their_scripts_draw():
     assert script("data_flow").picture() == text("docs/data_flow.svg")
+    assert script("concept_pictures").pairing_picture() == text("docs/pairing.svg")
 
 
 def images(folder, *names):
