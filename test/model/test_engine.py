@@ -31,7 +31,7 @@ class Given(Backend):
         maps = np.array((dominance, 1 - dominance), np.float32).reshape(2, 1, 1)
         self.layers = Layers(fused, maps, removed, restored)
 
-    def fuse(self, infrared, visible, restored=False, noise=None):
+    def fuse(self, infrared, visible, restored=False, noise=None):  # noqa: ARG002
         self.seen, self.asked = (infrared.copy(), visible.copy()), restored
         return self.layers
 
