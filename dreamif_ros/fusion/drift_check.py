@@ -64,6 +64,11 @@ class DriftCheck:
         self._worker.offer(_Look(pair.copy(), base, self._registration.adjusted_px(pair.size)))
 
     @property
+    def has_looked(self) -> bool:
+        """Whether any look is over."""
+        return self.judged + self.refused > 0
+
+    @property
     def fault(self) -> str:
         """The drift in words while it is above the limit; empty if it is not, or not known."""
         moves = self.moves

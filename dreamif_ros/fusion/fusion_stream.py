@@ -366,6 +366,11 @@ class FusionStream:
             throttle_duration_sec=1.0,  # the stamps and /clock tell of the same jump
         )
 
+    @property
+    def has_distances(self) -> bool:
+        """Whether messages tell the distance of the scene."""
+        return self._distance_input is not None
+
     def distance_fault(self) -> str:
         """Why the distance is not known; empty if it is, or need not be."""
         if self._distance_input is None or self.distances.is_fresh(time.monotonic()):
