@@ -23,7 +23,7 @@ from dreamif_ros.bag.recorded_pairs import RecordedPair
 from dreamif_ros.detection.boxes import draw_boxes
 from dreamif_ros.detection.detector import Detections, Detector
 from dreamif_ros.evaluation.evaluation_results import DETECTED_IN, FilmFrame, FrameRow
-from dreamif_ros.evaluation.film import FusedVideo, small_jpeg
+from dreamif_ros.evaluation.film import small_jpeg
 from dreamif_ros.evaluation.fused_bag import FusedBag
 from dreamif_ros.evaluation.measuring import (
     FlickerSums,
@@ -34,7 +34,7 @@ from dreamif_ros.evaluation.measuring import (
 )
 from dreamif_ros.evaluation.side_work import SideWork
 from dreamif_ros.evaluation.survey import CamerasSurvey
-from dreamif_ros.pictures import gray_to_rgb
+from dreamif_ros.pictures import VideoWriter, gray_to_rgb
 
 SCORE_PERIOD_S = 1.0  # between two frames whose alignment is judged, as in the node
 GAIN_STEP = 16.0  # gray levels; an end of the 8-bit range that moves further at once is a jump
@@ -48,7 +48,7 @@ _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 class Sinks:
     """Where frames go besides the rows; None where they do not."""
 
-    video: FusedVideo | None = None
+    video: VideoWriter | None = None
     bag: FusedBag | None = None
     detector: Detector | None = None
 
