@@ -11,7 +11,7 @@ from typing import NamedTuple
 from dreamif_model.arrays import StoredImage
 from dreamif_model.cameras import Both
 from dreamif_model.errors import ConfigError, ImageError
-from dreamif_model.image_files import PairPaths, find_pairs, read_gray, read_rgb
+from dreamif_model.image_files import PairPaths, find_pairs
 from dreamif_model.video_files import VideoFrame, VideoReader, as_gray, as_rgb, is_video
 from dreamif_ros.stamps import NANOSECONDS
 
@@ -114,8 +114,8 @@ def image_files(pairs: Sequence[PairPaths], rate_hz: float | None) -> ImageSourc
     times = [_time_ns(index, rate_hz) for index in range(len(pairs))]
     return ImageSource(
         Both(
-            (Shot(t, read_gray(pair.infrared)) for t, pair in zip(times, pairs, strict=True)),
-            (Shot(t, read_rgb(pair.visible)) for t, pair in zip(times, pairs, strict=True)),
+            (Shot(t, pair.read_infrared()) for t, pair in zip(times, pairs, strict=True)),
+            (Shot(t, pair.read_visible()) for t, pair in zip(times, pairs, strict=True)),
         ),
         len(pairs),
     )

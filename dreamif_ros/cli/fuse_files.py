@@ -10,7 +10,7 @@ from pathlib import Path
 from dreamif_model.arrays import RgbImage, StoredImage, to_bytes
 from dreamif_model.errors import ConfigError, ImageError
 from dreamif_model.fusion_result import FusionResult
-from dreamif_model.image_files import PairPaths, find_pairs, read_gray, read_rgb, write_image
+from dreamif_model.image_files import PairPaths, find_pairs, write_image
 from dreamif_model.output_files import whole_file
 from dreamif_model.video_files import VideoReader, as_gray, as_rgb, count_frames, is_video
 from dreamif_ros.pictures import CODECS, VideoWriter
@@ -109,7 +109,7 @@ def _open_videos(infrared: Path, visible: Path) -> FuseInputs:
 
 
 def _read(pair: PairPaths) -> tuple[StoredImage, RgbImage]:
-    return read_gray(pair.infrared), read_rgb(pair.visible)
+    return pair.read_infrared(), pair.read_visible()
 
 
 def _is_file(out: Path) -> bool:
