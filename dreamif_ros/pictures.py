@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def contact_sheet(
     return np.vstack(strips)
 
 
-def write_video(path: Path, frames: Sequence[Picture], rate_hz: float) -> None:
+def write_video(path: Path, frames: Iterable[Picture], rate_hz: float) -> None:
     """Write frames of one size as a video at ``rate_hz``."""
     with whole_file(path) as unfinished:
         video = VideoWriter(unfinished, rate_hz, instead="install opencv-python-headless")
