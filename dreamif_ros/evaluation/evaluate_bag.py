@@ -38,7 +38,7 @@ from dreamif_ros.evaluation.evaluation_results import (
 from dreamif_ros.evaluation.film import small_jpeg
 from dreamif_ros.evaluation.fused_bag import FusedBag
 from dreamif_ros.evaluation.fused_frames import FramePass, FramesFound, Sinks
-from dreamif_ros.evaluation.measuring import intervals
+from dreamif_ros.evaluation.measuring import intervals, noise_medians
 from dreamif_ros.evaluation.recorded_cameras import open_cameras
 from dreamif_ros.evaluation.survey import CamerasSurvey
 from dreamif_ros.pictures import VideoWriter
@@ -280,6 +280,7 @@ class _BagRun:
             alignment=check.alignment,
             metrics=intervals(rows),
             flicker=frames.flicker.ratios() if frames.couples else {},
+            noise=noise_medians(rows),
             detections=_detections(frames) if self._settings.detector else {},
             faults=(*self._recording.faults, *self.cameras.chosen.faults),
             warnings=(),

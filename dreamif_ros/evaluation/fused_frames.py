@@ -32,6 +32,7 @@ from dreamif_ros.evaluation.measuring import (
     Registration,
     WatchedNormalizer,
 )
+from dreamif_ros.evaluation.noise_watch import NoiseWatch, WatchedFilter
 from dreamif_ros.evaluation.side_work import SideWork
 from dreamif_ros.evaluation.survey import CamerasSurvey
 from dreamif_ros.pictures import VideoWriter, gray_to_rgb
@@ -131,6 +132,9 @@ class FramePass:
         self._normalizer = WatchedNormalizer(pipeline.normalizer.config)
         pipeline.normalizer = self._normalizer
         self._sequence = pipeline.stream(temporal)
+        self._filter = WatchedFilter(self._sequence.config.max_frames)
+        self._sequence.memory = self._filter
+        self._noise = NoiseWatch()
         if calibration:
             pipeline.register(calibration)
         self._registration = Registration(calibration)
@@ -261,6 +265,8 @@ class FramePass:
     def _row(self, index: int, picture: _FusedPair) -> FrameRow:
         pair, result = picture.pair, picture.result
         low, high = self._normalizer.bounds
+        noise = self._noise.look(pair.visible, self._normalizer.normalized)
+        removed = self._filter.removed if self._sequence.config.mode != "off" else None
         return FrameRow(
             index=index,
             time_s=pair.time_s,
@@ -272,6 +278,12 @@ class FramePass:
             dominance_infrared=_mean(result.dominance_infrared),
             dominance_visible=_mean(result.dominance_visible),
             detections={name: len(found.boxes) for name, found in picture.detections.items()},
+            noise_infrared=noise.cameras.infrared,
+            noise_visible=noise.cameras.visible,
+            stripes=noise.stripes,
+            stripes_counts=noise.stripes * (high - low) / 255,
+            removed_infrared=removed.infrared if removed else None,
+            removed_visible=removed.visible if removed else None,
         )
 
     def _pictures(self, picture: _FusedPair) -> dict[str, bytes]:
