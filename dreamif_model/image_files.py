@@ -36,11 +36,25 @@ class PairPaths:
         return self.visible.stem
 
     def read_infrared(self) -> StoredImage:
-        """See :func:`read_gray`."""
+        """Read the infrared image, as :func:`read_gray` does.
+
+        Returns:
+            (h, w) uint8, uint16 or float32, °C.
+
+        Raises:
+            ImageError: it cannot be read.
+        """
         return read_gray(self.infrared)
 
     def read_visible(self) -> RgbImage:
-        """See :func:`read_rgb`."""
+        """Read the visible image, as :func:`read_rgb` does.
+
+        Returns:
+            (H, W, 3) RGB uint8.
+
+        Raises:
+            ImageError: it cannot be read, or is not of 8 bit.
+        """
         return read_rgb(self.visible)
 
 
