@@ -20,10 +20,11 @@ from dreamif_model.cameras import Both, Camera
 from dreamif_model.dominance.overlay import dominance_overlay
 from dreamif_model.temporal.settings import TemporalConfig
 from dreamif_ros.bag.recorded_pairs import RecordedPair
+from dreamif_ros.codec.compressed import compress_jpeg
 from dreamif_ros.detection.boxes import draw_boxes
 from dreamif_ros.detection.detector import Detections, Detector
 from dreamif_ros.evaluation.evaluation_results import DETECTED_IN, FilmFrame, FrameRow
-from dreamif_ros.evaluation.film import small_jpeg
+from dreamif_ros.evaluation.film import QUALITY, small_jpeg
 from dreamif_ros.evaluation.fused_bag import FusedBag
 from dreamif_ros.evaluation.measuring import (
     FlickerSums,
@@ -33,9 +34,10 @@ from dreamif_ros.evaluation.measuring import (
     WatchedNormalizer,
 )
 from dreamif_ros.evaluation.noise_watch import NoiseWatch, WatchedFilter
+from dreamif_ros.evaluation.rerun_file import PICTURES, RerunFile
 from dreamif_ros.evaluation.side_work import SideWork
 from dreamif_ros.evaluation.survey import CamerasSurvey
-from dreamif_ros.pictures import VideoWriter, gray_to_rgb
+from dreamif_ros.pictures import Picture, VideoWriter, gray_to_rgb
 
 SCORE_PERIOD_S = 1.0  # between two frames whose alignment is judged, as in the node
 GAIN_STEP = 16.0  # gray levels; an end of the 8-bit range that moves further at once is a jump
@@ -52,6 +54,12 @@ class Sinks:
     video: VideoWriter | None = None
     bag: FusedBag | None = None
     detector: Detector | None = None
+    rerun: RerunFile | None = None
+
+    @property
+    def need_infrared(self) -> bool:
+        """Whether every frame needs the infrared image on the visible pixels."""
+        return self.detector is not None or self.rerun is not None
 
 
 @dataclass
@@ -132,7 +140,8 @@ class FramePass:
         self._normalizer = WatchedNormalizer(pipeline.normalizer.config)
         pipeline.normalizer = self._normalizer
         self._sequence = pipeline.stream(temporal)
-        self._filter = WatchedFilter(self._sequence.config.max_frames)
+        smooths = not pipeline.engine.backend.noise_map  # as the stream's own memory
+        self._filter = WatchedFilter(smooths, self._sequence.config.max_frames)
         self._sequence.memory = self._filter
         self._noise = NoiseWatch()
         if calibration:
@@ -156,14 +165,14 @@ class FramePass:
             survey.refuse_pair(pair.images.visible.recorded_ns)
             return
         measured, filmed = self._measured.due(index), self._filmed.due(index)
-        wanted = measured or filmed or self._before is not None or self._sinks.detector is not None
+        wanted = measured or filmed or self._before is not None or self._sinks.need_infrared
         gray = self._gray(pair) if wanted else None
         picture = _FusedPair(pair, fused, gray, self._detect(pair, fused, gray))
         self.found.rows.append(self._row(index, picture))
         self._measure(picture, measured)
         if filmed:
             self._work.give(
-                partial(self._keep_film, len(self.found.rows) - 1), self._pictures, picture
+                partial(self._keep_film, len(self.found.rows) - 1), self._film_pictures, picture
             )
         self._write(picture, info)
 
@@ -171,6 +180,8 @@ class FramePass:
         """All of it, once all pairs were added."""
         self._work.finish()
         self.found.film = [FilmFrame(self.found.rows[row], film) for row, film in self._film]
+        if self._sinks.rerun is not None:
+            self._sinks.rerun.add_numbers(self.found.rows, self.found.seconds)
         return self.found
 
     def close(self) -> None:
@@ -286,21 +297,12 @@ class FramePass:
             removed_visible=removed.visible if removed else None,
         )
 
-    def _pictures(self, picture: _FusedPair) -> dict[str, bytes]:
-        assert picture.infrared is not None  # a frame of the film has it
-        result, visible = picture.result, picture.pair.visible
-        images = {
-            "infrared": gray_to_rgb(picture.infrared),
-            "visible": visible if visible.ndim == 3 else gray_to_rgb(visible),
-            "fused": result.fused,
-            "dominance": dominance_overlay(
-                result.fused, result.dominance_infrared, result.dominance_visible
-            ),
-        }
+    def _film_pictures(self, picture: _FusedPair) -> dict[str, bytes]:
+        images = _pictures(picture)
         detector = self._sinks.detector
         if detector is not None:
             found = picture.detections[DETECTOR_INPUT]
-            images["boxes"] = draw_boxes(result.fused, found, detector.names)
+            images["boxes"] = draw_boxes(picture.result.fused, found, detector.names)
         return {name: small_jpeg(image) for name, image in images.items()}
 
     def _write(self, picture: _FusedPair, info: Any | None) -> None:
@@ -313,6 +315,10 @@ class FramePass:
             if detector is not None:
                 found = picture.detections[DETECTOR_INPUT]
                 self._sinks.bag.add_detections(found, detector.names, header, image.recorded_ns)
+        if self._sinks.rerun is not None:
+            found_here = picture.detections.get(DETECTOR_INPUT)
+            then = partial(self._sinks.rerun.add, picture.pair.stamp_ns, found_here)
+            self._work.give(then, _jpegs, picture)
 
 
 def _measured(
@@ -329,6 +335,24 @@ def _measured(
             refusal = str(error)
     flicker = FlickerSums.of(before.result().grays, grays) if before else None
     return _Measured(grays, metrics, refusal, flicker)
+
+
+def _pictures(picture: _FusedPair) -> dict[str, Picture]:
+    """What people compare, all on the visible pixels: see PICTURES."""
+    assert picture.infrared is not None  # a frame that is shown has it
+    result, visible = picture.result, picture.pair.visible
+    overlay = dominance_overlay(result.fused, result.dominance_infrared, result.dominance_visible)
+    images = (
+        gray_to_rgb(picture.infrared),
+        visible if visible.ndim == 3 else gray_to_rgb(visible),
+        result.fused,
+        overlay,
+    )
+    return dict(zip(PICTURES, images, strict=True))
+
+
+def _jpegs(picture: _FusedPair) -> dict[str, bytes]:
+    return {name: compress_jpeg(image, QUALITY) for name, image in _pictures(picture).items()}
 
 
 def _mean(dominance: NDArray[np.float32]) -> float:

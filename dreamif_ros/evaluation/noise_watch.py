@@ -11,7 +11,7 @@ import numpy as np
 from dreamif_model.arrays import ByteImage, GrayImage
 from dreamif_model.cameras import Both
 from dreamif_model.temporal.blocks import SIDE
-from dreamif_model.temporal.filter import TemporalFilter
+from dreamif_model.temporal.filter import Filtered, TemporalFilter
 from dreamif_model.temporal.noise import NoiseMeter
 from dreamif_model.temporal.pattern import StripeFilter
 
@@ -86,13 +86,13 @@ class WatchedFilter(TemporalFilter):
 
     def filter(
         self, visible: ByteImage, infrared: GrayImage, time_s: float | None = None
-    ) -> tuple[ByteImage, GrayImage]:
+    ) -> Filtered:
         """See TemporalFilter."""
         cleaned = super().filter(visible, infrared, time_s)
-        noise = _change(infrared, cleaned[1])
+        noise = _change(infrared, cleaned.infrared)
         # Noise and stripes are independent, and measured on images of different sizes.
         total = math.hypot(noise, self._stripes_removed)
-        self.removed = Both(total, _change(visible, cleaned[0]))
+        self.removed = Both(total, _change(visible, cleaned.visible))
         return cleaned
 
 

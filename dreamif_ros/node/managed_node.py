@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import (  # type: ignore[attr-defined]  # Humble has no rclpy.clock_type
     Clock,
@@ -20,6 +20,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.qos import QoSProfile
 
 from dreamif_model import DreamIFError
+from dreamif_ros.node.diagnostic_status import Key, key_values, read_keys
 from dreamif_ros.node.parameters import changed, declare
 from dreamif_ros.node.runtime import RefusedError
 from dreamif_ros.node.settings import NodeSettings
@@ -52,7 +53,7 @@ class ManagedNode(LifecycleNode, ABC, Generic[S]):
         self.settings = declare(self, settings, also_known=also_known)
         self.check(self.settings)
         self._is_configured = False
-        self._failed_callbacks = 0
+        self.failed_callbacks = 0  # that the executor passed over
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)  # ROS time stops with its bag
         self._diagnostics = self.create_publisher(
             DiagnosticArray, "/diagnostics", DIAGNOSTICS_QOS, event_callbacks=QUIET_PUBLISHER
@@ -83,7 +84,7 @@ class ManagedNode(LifecycleNode, ABC, Generic[S]):
 
     def callback_failed(self) -> None:
         """The executor passed over an error out of a callback, and has logged it."""
-        self._failed_callbacks += 1
+        self.failed_callbacks += 1
 
     @property
     def state(self) -> str:
@@ -196,9 +197,25 @@ class ManagedNode(LifecycleNode, ABC, Generic[S]):
 
     def _publish_diagnostics(self) -> None:
         array = DiagnosticArray(status=self.describe())
-        failed = KeyValue(key="callbacks failed", value=str(self._failed_callbacks))
-        array.status[0].values = [*array.status[0].values, failed]
+        common = key_values(read_keys(COMMON_KEYS, self))
+        array.status[0].values = [*common, *array.status[0].values]
         for item in array.status:
             item.hardware_id = item.hardware_id or platform.node()
         array.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(array)
+
+
+# Of the status of every node.
+COMMON_KEYS: tuple[Key[ManagedNode[Any]], ...] = (
+    Key(
+        "lifecycle state",
+        "unconfigured, inactive, active or finalized",
+        lambda node: node.state,
+    ),
+    Key(
+        "callbacks failed",
+        "messages and service calls that were passed over because they cannot be handled; the log "
+        "names each",
+        lambda node: node.failed_callbacks,
+    ),
+)

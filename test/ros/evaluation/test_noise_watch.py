@@ -60,7 +60,7 @@ def test_what_was_taken_out_is_the_change_of_the_memorys_images(bag, tmp_path):
     memory = FusionPipeline("average", "cpu").stream(AUTO).memory
     for row, pair in zip(rows, read_pairs(bag), strict=True):
         left = memory.without_stripes(pair.infrared)
-        visible, infrared = memory.filter(pair.visible, left, pair.time_s)
+        visible, infrared, _ = memory.filter(pair.visible, left, pair.time_s)
         assert row.removed_visible == pytest.approx(change(pair.visible, visible))
         assert row.removed_infrared == pytest.approx(change(pair.infrared, infrared), rel=0.05)
     # Nearly all of the noise: eight frames leave an eighth of its power.
