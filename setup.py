@@ -77,6 +77,8 @@ setup(
         "export": ["onnx", "onnxruntime"],  # ONNX files: to write them, to run them
         "report": ["jinja2", "plotly"],  # charts that are one file with their own JavaScript
         "ray": ["ray"],
+        # Bags behind URLs; the URL's kind may need one more, such as s3fs.
+        "remote": ["aiohttp", "fsspec", "universal-pathlib"],
         "rerun": ["rerun-sdk"],  # 660 MB with pyarrow and the viewer: not among those of the tests
         "view": ["aiohttp"],
         "evaluate": ["PyWavelets", "scikit-image"],  # classic denoisers as rivals

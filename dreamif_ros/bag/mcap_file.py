@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from dreamif_ros.bag.compression import unpack
+from dreamif_ros.bag.remote import is_remote, open_bag_file
 from dreamif_ros.bag.storage import (
     CAUSES,
     LAST_NS,
@@ -28,7 +29,7 @@ _HEAD = struct.Struct("<BQ")  # of a record: its kind and length
 _MESSAGE_HEAD = struct.Struct("<HIQQ")  # channel, sequence, recorded, published
 _FOOTER_BYTES = 37  # at the end: record head, summary start, offsets, checksum, magic
 _FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK = 0x02, 0x03, 0x04, 0x05, 0x06
-_STATISTICS, _DATA_END = 0x0B, 0x0F
+_CHUNK_INDEX, _STATISTICS, _DATA_END = 0x08, 0x0B, 0x0F
 _READ = (_SCHEMA, _CHANNEL, _MESSAGE, _CHUNK)
 _KINDS = range(0x01, 0x10)  # the records that the specification defines
 _OWN_KINDS = 0x80  # and above: records of applications
@@ -85,11 +86,17 @@ class McapFile:
         self._chunks: list[_Chunk] = []
         self._outside = _Found()  # of chunks
         self.compression = ""
-        with path.open("rb") as file:
+        with open_bag_file(path) as file:
+            self._size = file.seek(0, 2)
+            file.seek(0)
             if file.read(len(MAGIC)) != MAGIC:
                 raise BagError(f"{path} is no MCAP file: it begins with something else")
-            is_whole = self._look(file, path.stat().st_size)
-            counts = self._indexed_counts(file) if is_whole else None
+            # The walk meets every chunk, also behind damage. Each step is a request where the file
+            # is remote, and the index of a whole file tells the same.
+            counts = self._read_index(file, with_chunks=True) if is_remote(path) else None
+            is_whole = counts is not None or self._look(file, self._size)
+            if counts is None and is_whole:
+                counts = self._read_index(file, with_chunks=False)
         if is_whole and counts is None:
             say(f"{path.name} has no index: it was read from beginning to end")
         if counts is None:
@@ -117,6 +124,8 @@ class McapFile:
 
     def _look(self, file: BinaryIO, size: int) -> bool:
         """Find the chunks and messages; whether all records up to the end are there."""
+        self._chunks = []
+        file.seek(len(MAGIC))
         while head := file.read(_HEAD.size):
             if len(head) < _HEAD.size:
                 break
@@ -170,27 +179,41 @@ class McapFile:
         topic = printable(name), self._schemas.get(schema, "")
         self._channels[key] = _Channel(topic, printable(encoding), _qos(content, end + 4))
 
-    def _indexed_counts(self, file: BinaryIO) -> Counter[int] | None:
-        """Messages by channel, as the summary says; None where that cannot be relied on."""
-        file.seek(-_FOOTER_BYTES, 2)
-        footer = file.read()
-        (start,) = struct.unpack_from("<Q", footer, _HEAD.size)
-        if footer[0] != _FOOTER or not start:
-            return None
-        file.seek(start)
-        summary = file.read(MAX_BYTES)
-        counts = Counter[int]()
+    def _read_index(self, file: BinaryIO, *, with_chunks: bool) -> Counter[int] | None:
+        """Messages by channel, as the summary says; None where that cannot be relied on.
+
+        with_chunks: find the chunks, too; None where there are none or not all.
+        """
+        counts, chunks, told = Counter[int](), list[_Chunk](), 0
         try:
-            for kind, begin, end in _records(summary):
+            for kind, content in _summary(file):
                 if kind in (_SCHEMA, _CHANNEL):
-                    self._describe(kind, summary[begin:end])
+                    self._describe(kind, content)
+                elif kind == _CHUNK_INDEX and with_chunks:
+                    chunks.append(self._indexed(content))
                 elif kind == _STATISTICS:
-                    counts.update(dict(struct.iter_unpack("<HQ", summary[begin + 46 : end])))
+                    (told,) = struct.unpack_from("<I", content, 22)
+                    counts.update(dict(struct.iter_unpack("<HQ", content[46:])))
         except _ERRORS:
             return None
+        if with_chunks:
+            if not chunks or len(chunks) != told or not all(chunk.is_whole for chunk in chunks):
+                return None
+            self._chunks = sorted(chunks)
         is_known = all(channel in self._channels for channel in counts)
         is_timed = all(c.start_ns <= c.end_ns and 0 < c.end_ns <= LAST_NS for c in self._chunks)
         return +counts if counts and is_known and is_timed else None
+
+    def _indexed(self, content: bytes) -> _Chunk:
+        """A chunk, of which this is the content of its record in the index."""
+        start_ns, end_ns, place, length = struct.unpack_from("<QQQQ", content)
+        (offsets,) = struct.unpack_from("<I", content, 32)
+        compression, end = _text(content, 36 + offsets + 8)
+        self.compression = self.compression or printable(compression)
+        (unpacked,) = struct.unpack_from("<Q", content, end + 8)
+        begin, length = place + _HEAD.size, length - _HEAD.size
+        is_whole = 0 < length <= min(MAX_BYTES, self._size - begin)
+        return _Chunk(begin, length, is_whole, start_ns, end_ns, unpacked)
 
     def _count(self) -> Counter[int]:
         """Messages by channel, and when chunks begin and end, by reading all of them."""
@@ -206,7 +229,7 @@ class McapFile:
     def _unpacked(self, chunk: _Chunk) -> tuple[bytes, _Found]:
         """The records of a chunk, and where its messages are in them."""
         found = _Found()
-        with self._path.open("rb") as file:
+        with open_bag_file(self._path, self._size) as file:
             file.seek(chunk.begin)
             content = file.read(chunk.length)
         try:
@@ -232,7 +255,7 @@ class McapFile:
         yield from self._messages(found, wanted, lambda begin, end: records[begin:end])
 
     def _read_outside(self, wanted: Selection) -> Iterator[BagMessage]:
-        with self._path.open("rb") as file:
+        with open_bag_file(self._path, self._size) as file:
 
             def data(begin: int, end: int) -> bytes:
                 file.seek(begin)
@@ -250,6 +273,19 @@ class McapFile:
             if channel and channel.encoding == "cdr" and wanted.takes(channel.topic, time_ns):
                 content = data(found.begins[index], found.ends[index])
                 yield BagMessage(*channel.topic, time_ns, content)
+
+
+def _summary(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Kind and content of the records between the messages and the end; none without a summary."""
+    file.seek(-_FOOTER_BYTES, 2)
+    footer = file.read()
+    (start,) = struct.unpack_from("<Q", footer, _HEAD.size)
+    if footer[0] != _FOOTER or not start or not footer.endswith(MAGIC):
+        return
+    file.seek(start)
+    summary = file.read(MAX_BYTES)
+    for kind, begin, end in _records(summary):
+        yield kind, summary[begin:end]
 
 
 def _is_damage(kind: int, length: int) -> bool:

@@ -16,6 +16,7 @@ from dreamif_model.errors import ConfigError, ImageError
 from dreamif_ros.bag.bag_messages import MESSAGES
 from dreamif_ros.bag.camera_topics import TOPIC_OPTIONS, CameraTopics, choose_topics
 from dreamif_ros.bag.recording import Recording
+from dreamif_ros.bag.remote import bag_path
 from dreamif_ros.bag.storage import BagMessage, Topic
 from dreamif_ros.codec.decode import DECODERS, InfraredPixels, encoding_of, stamp_ns
 from dreamif_ros.pairing import Pair, PairSynchronizer
@@ -158,6 +159,7 @@ def read_pairs(
 
     Args:
         bag: rosbag2 folder, ``.mcap`` or ``.db3`` file; a damaged one is read as far as it goes.
+            A text may be the URL of an MCAP bag.
         infrared: topic; by default ``/infrared/image_raw``, or found by name and encoding.
         visible: topic; by default ``/visible/image_raw``, or found by name and encoding.
         slop_s: max distance between the stamps of a pair, 0 to 10 s.
@@ -174,7 +176,7 @@ def read_pairs(
         ConfigError: a value is out of range.
     """
     options = PairingOptions(slop_s, infrared_offset_s, visible_offset_s)
-    with Recording(Path(bag)) as recording:
+    with Recording(bag_path(bag) if isinstance(bag, str) else bag) as recording:
         topics = camera_topics(recording, Both(infrared, visible)).topics
         images = read_images(recording, topics, start_s, stop_s)
         yield from pair_images(images, options, recording.start_ns)

@@ -19,6 +19,7 @@ from typing_extensions import Self
 from dreamif_ros.bag.compression import ZSTD_MAGIC, unpack, unpack_file
 from dreamif_ros.bag.mcap_file import McapFile
 from dreamif_ros.bag.metadata import metadata_faults
+from dreamif_ros.bag.remote import RemoteError, bag_files, is_remote, remote_errors
 from dreamif_ros.bag.sqlite_file import SqliteFile
 from dreamif_ros.bag.storage import (
     LAST_NS,
@@ -28,7 +29,6 @@ from dreamif_ros.bag.storage import (
     Selection,
     StorageFile,
     Topic,
-    files_of,
 )
 from dreamif_ros.stamps import from_seconds, to_seconds
 
@@ -44,7 +44,8 @@ class Recording:
     """Messages in the order in which they were recorded; closed with the ``with`` block.
 
     Args:
-        path: rosbag2 folder, or its ``.mcap`` or ``.db3`` file, whole or damaged.
+        path: rosbag2 folder, or its ``.mcap`` or ``.db3`` file, whole or damaged; or what
+            :func:`~dreamif_ros.bag.remote.bag_path` makes of a URL.
 
     Attributes:
         path: of the bag.
@@ -63,7 +64,8 @@ class Recording:
         self.path = path
         self.faults: list[str] = []
         self._stack = ExitStack()
-        paths = _once(files_of(path), self.say)
+        files = bag_files(path)
+        paths = _once(files, self.say)
         try:
             self._files = [file for one in paths if (file := self._open(one, len(paths)))]
         except BaseException:
@@ -75,9 +77,10 @@ class Recording:
         self._refuse_foreign()
         self.start_ns = min(block.start_ns for block in blocks)
         self.end_ns = max(block.end_ns for block in blocks)
-        if path.is_dir():
+        if files != [path]:
             span_ns = self.start_ns, self.end_ns
-            self.faults[:0] = metadata_faults(path, paths, self._counts, span_ns)
+            with remote_errors(path):
+                self.faults[:0] = metadata_faults(path, paths, self._counts, span_ns)
         self.reliabilities, latched = self._quality_of_service()
         self.topics = sorted(Topic(*topic, topic[0] in latched) for topic in self._counts)
 
@@ -123,7 +126,7 @@ class Recording:
 
     def storage(self) -> tuple[str, str]:
         """Kind of the files (``mcap`` or ``sqlite3``), and how they are compressed."""
-        file = files_of(self.path)[0]
+        file = bag_files(self.path)[0]
         kind = "mcap" if ".mcap" in file.name else "sqlite3"
         if file.suffix == ".zstd":
             return kind, "files by zstd"
@@ -142,11 +145,18 @@ class Recording:
     def _open(self, path: Path, count: int) -> StorageFile | None:
         """One of ``count`` files; None where it is no bag, which is named."""
         try:
+            if is_remote(path) and not path.name.endswith(".mcap"):
+                raise BagError(
+                    f"{path}: only .mcap files are read from URLs, because others cannot be read "
+                    "in parts: copy it to this machine, or write it as MCAP with `ros2 bag convert`"
+                )
             if path.suffix == ".zstd":
                 folder = tempfile.TemporaryDirectory(prefix="dreamif_bag_")
                 path = unpack_file(path, Path(self._stack.enter_context(folder)), self.say)
             kind = McapFile if path.suffix == ".mcap" else SqliteFile
             return kind(path, self.say)
+        except RemoteError:  # what another moment may read is not left out
+            raise
         except OSError as error:
             failure = f"cannot read the bag {path}: {error.strerror or error}"
         except BagError as error:

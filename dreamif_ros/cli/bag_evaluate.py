@@ -16,6 +16,7 @@ from dreamif_model import ConfigError
 from dreamif_model.device import usable_cores
 from dreamif_model.output_files import unfinished_folder, write_whole
 from dreamif_model.temporal.settings import TemporalConfig
+from dreamif_ros.bag.remote import find_bags
 from dreamif_ros.bag.storage import BagError
 from dreamif_ros.cli.bag_evaluate_many import add_many_options, run_many
 from dreamif_ros.cli.camera_options import (
@@ -48,7 +49,8 @@ EXAMPLES = """examples:
   dreamif bag evaluate drive.mcap --out evaluation --rerun drive.rrd
   dreamif bag evaluate bags/*.mcap --out fleet --jobs 8
   dreamif bag evaluate bags/*.mcap --out fleet --resume
-  dreamif bag evaluate /shared/bags/*.mcap --out /shared/fleet --ray 10.0.0.1:6379"""
+  dreamif bag evaluate /shared/bags/*.mcap --out /shared/fleet --ray 10.0.0.1:6379
+  dreamif bag evaluate 's3://drives/2026-11/*.mcap' --out fleet --jobs 8"""
 # Options that change no number of the result.
 _NOT_SETTINGS = ("out", "json", "rerun", "force", "bag", "run", "jobs", "ray", "resume")
 
@@ -67,7 +69,11 @@ def add_evaluate(actions: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "bag", type=Path, nargs="+", metavar="BAG", help="rosbag2 folder, .mcap or .db3 file"
+        "bag",
+        nargs="+",
+        metavar="BAG",
+        help="rosbag2 folder, .mcap or .db3 file, or the URL of an MCAP bag (s3://…, https://…); "
+        "* in its last part stands for all that fit",
     )
     add_topic_options(parser)
     parser.add_argument(
@@ -155,6 +161,7 @@ def _add_extent_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Evaluate, write everything into a new folder, and print what should be done."""
+    options.bag = [bag for given in options.bag for bag in find_bags(given)]
     inputs = [*options.bag, options.calibration, options.weights]
     outputs = {"--json": options.json, "--rerun": options.rerun}
     check_outputs(outputs, inputs, force=options.force)

@@ -10,6 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from dreamif_ros.bag.remote import bag_path
 from dreamif_ros.cli.options import add_force_option, add_topic_options, check_outputs
 from dreamif_ros.cli.table import text_table
 from dreamif_ros.evaluation.bag_info import BagInfo, CamerasInfo, TopicInfo, inspect_bag
@@ -38,7 +39,11 @@ def add_info(actions: Any) -> None:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("bag", type=Path, metavar="BAG", help="rosbag2 folder, .mcap or .db3 file")
+    parser.add_argument(
+        "bag",
+        metavar="BAG",
+        help="rosbag2 folder, .mcap or .db3 file, or the URL of an MCAP bag (s3://…, https://…)",
+    )
     add_topic_options(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all values here")
     add_force_option(parser)
@@ -47,13 +52,9 @@ def add_info(actions: Any) -> None:
 
 def run_info(options: argparse.Namespace) -> int:
     """Read the bag, print what is in it, and write the JSON file."""
-    check_outputs({"--json": options.json}, [options.bag], force=options.force)
-    info = inspect_bag(
-        options.bag,
-        options.ir,
-        options.vi,
-        progress=_progress,
-    )
+    bag = bag_path(options.bag)
+    check_outputs({"--json": options.json}, [bag], force=options.force)
+    info = inspect_bag(bag, options.ir, options.vi, progress=_progress)
     print("\n".join(_lines(info, advise(info), commands(info))))
     if options.json:
         report = info.content() | {"advice": advise(info), "commands": commands(info)}

@@ -12,6 +12,7 @@ from dreamif_model.cameras import Both
 from dreamif_model.metrics.lpips_package import INSTALL
 from dreamif_model.output_files import refuse_foreign, refuse_inputs
 from dreamif_ros.bag.camera_topics import TOPIC_OPTIONS
+from dreamif_ros.bag.remote import is_remote
 
 
 def add_topic_options(parser: argparse.ArgumentParser, options: Both[str] = TOPIC_OPTIONS) -> None:
@@ -81,7 +82,8 @@ def check_files(files: Iterable[Path], inputs: Iterable[Path | None], *, force: 
         if path.absolute() in written:
             raise ConfigError(f"{path} would be written twice: give each output its own name")
         written[path.absolute()] = path
-    refuse_inputs(written.values(), [path for path in inputs if path is not None])
+    local = [path for path in inputs if path is not None and not is_remote(path)]
+    refuse_inputs(written.values(), local)
     refuse_foreign(written.values(), force)
 
 

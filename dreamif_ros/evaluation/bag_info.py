@@ -11,7 +11,8 @@ from dreamif_model.cameras import Both
 from dreamif_ros.bag.camera_topics import IMAGE_TYPES
 from dreamif_ros.bag.recorded_pairs import PairingOptions, camera_topics
 from dreamif_ros.bag.recording import Recording
-from dreamif_ros.bag.storage import BagError, BagMessage, Topic, files_of
+from dreamif_ros.bag.remote import bag_files
+from dreamif_ros.bag.storage import BagError, BagMessage, Topic
 from dreamif_ros.evaluation.evaluation_results import CameraRecord, PairingSummary, Recorded
 from dreamif_ros.evaluation.survey import CamerasSurvey, ImageSurvey, TopicSurvey
 
@@ -139,7 +140,7 @@ def _inspect(recording: Recording, named: Both[str | None], progress: ShowProgre
         str(recording.path),
         storage,
         compression,
-        megabytes=sum(file.stat().st_size for file in files_of(recording.path)) / 1e6,
+        megabytes=sum(file.stat().st_size for file in bag_files(recording.path)) / 1e6,
         start_ns=recording.start_ns,
         duration_s=max(survey.last_s for survey in surveys),
         messages=sum(survey.messages for survey in surveys),

@@ -24,6 +24,7 @@ from dreamif_model.temporal.settings import TemporalConfig
 from dreamif_ros.bag.bag_messages import MESSAGES
 from dreamif_ros.bag.camera_topics import info_topic
 from dreamif_ros.bag.recorded_pairs import PairingOptions
+from dreamif_ros.bag.remote import absolute_bag
 from dreamif_ros.bag.storage import Topic
 from dreamif_ros.detection.detector import Detector, DetectorConfig
 from dreamif_ros.evaluation.advice import advise_on_evaluation
@@ -277,7 +278,7 @@ class _BagRun:
         rows, found = frames.rows, self._survey
         drops = {reason: count for reason, count in found.tally.unpaired.items() if count}
         return Evaluation(
-            bag=self._recording.path.resolve().name,
+            bag=absolute_bag(self._recording.path).name,
             settings=self._told(),
             duration_s=max(0.0, max(infrared.last_s, visible.last_s) - self._settings.start_s),
             infrared=infrared,

@@ -14,11 +14,19 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from dreamif_model import DreamIFError
+from dreamif_ros.bag.remote import (
+    BagNotFoundError,
+    absolute_bag,
+    bag_files,
+    is_remote,
+    remote_errors,
+)
 from dreamif_ros.bag.storage import SUFFIXES, BagError
 from dreamif_ros.evaluation.evaluate_bag import EvaluationSettings
 from dreamif_ros.evaluation.evaluation_job import EvaluationJob, evaluate_into
@@ -67,7 +75,7 @@ def name_bags(bags: Iterable[Path]) -> dict[str, Path]:
     The name is that of the file without its suffix. Where names are equal or differ only in case,
     the names of the folders above are put before it, then a part of the path's hash.
     """
-    paths = list({path.resolve(): path.absolute() for path in bags}.values())
+    paths = list({absolute_bag(path): path.absolute() for path in bags}.values())
     names = [_stem(path) for path in paths]
     for depth in range(1, 4):
         taken = Counter(name.casefold() for name in names)
@@ -102,7 +110,7 @@ def _longer(path: Path, depth: int) -> str:
 
 
 def _digest(path: Path) -> str:
-    return hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
+    return hashlib.sha256(os.fsencode(str(path))).hexdigest()[:8]
 
 
 def plan_fleet(named: dict[str, Path], settings: str) -> FleetPlan:
@@ -113,6 +121,10 @@ def plan_fleet(named: dict[str, Path], settings: str) -> FleetPlan:
 
 
 def _bytes(bag: Path) -> int:
+    if is_remote(bag):
+        with suppress(BagNotFoundError), remote_errors(bag):
+            return sum(path.stat().st_size for path in bag_files(bag))
+        return 0
     files = bag.rglob("*") if bag.is_dir() else [bag]
     return sum(path.stat().st_size for path in files if path.is_file())
 
@@ -240,7 +252,7 @@ def evaluate_task(task: BagTask) -> str:
 def evaluate_task_on_node(task: BagTask) -> str:
     """The same on one of many machines, which may lack the files."""
     for path in (task.job.bag, task.fleet):
-        if not path.exists():
+        if not is_remote(path) and not path.exists():
             return (
                 f"node {platform.node()} does not see {path}: put it on storage that all nodes "
                 "share under one path"

@@ -9,18 +9,14 @@ from typing import Any, Generic, TypeVar
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.clock import (  # type: ignore[attr-defined]  # Humble has no rclpy.clock_type
-    Clock,
-    ClockType,
-    JumpThreshold,
-    TimeJump,
-)
+from rclpy.clock import Clock, JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import QoSProfile
 
 from dreamif_model import DreamIFError
 from dreamif_ros.node.diagnostic_status import Key, key_values, read_keys
+from dreamif_ros.node.distributions import ClockType
 from dreamif_ros.node.parameters import changed, declare
 from dreamif_ros.node.runtime import RefusedError
 from dreamif_ros.node.settings import NodeSettings

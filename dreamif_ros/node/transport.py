@@ -14,27 +14,25 @@ from rclpy.subscription import Subscription
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 from sensor_msgs.msg import CompressedImage, Image
 
+from dreamif_ros.node.distributions import (
+    NUMBERS_MESSAGES,
+    PROFILES_VARIABLES,
+    PublisherEventCallbacks,
+    SubscriptionEventCallbacks,
+)
 from dreamif_ros.node.lost_messages import LostMessages
 from dreamif_ros.node.qos_overrides import qos_overrides
-
-try:
-    from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
-except ImportError:  # Humble
-    from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
 
 # With Fast DDS defaults nearly all best-effort images of 0.9 MB are lost between two processes.
 # Larger socket buffers deliver them, and unlike LARGE_DATA they can talk to every other process.
 BUILTIN_TRANSPORTS = "DEFAULT?sockets_size=32MB"
-# Localhost-only discovery ignores that variable, but it reads a profiles file. Kilted takes its
-# name from the first of these variables, Jazzy and Humble from the second.
+# Localhost-only discovery ignores that variable, but it reads a profiles file.
 PROFILES_FILE = Path(__file__).parent / "fastdds_localhost.xml"
-PROFILES_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
 
 MESSAGE_TYPES: dict[str, type[Any]] = {"raw": Image, "compressed": CompressedImage}
 TRANSPORTS = tuple(MESSAGE_TYPES)  # with the names of image_transport
 RELIABLE, BEST_EFFORT = QoSReliabilityPolicy.RELIABLE, QoSReliabilityPolicy.BEST_EFFORT
 LATCHED, VOLATILE = QoSDurabilityPolicy.TRANSIENT_LOCAL, QoSDurabilityPolicy.VOLATILE
-NUMBERS_MESSAGES = hasattr(Subscription, "CallbackType")  # not Humble
 INPUT_DEPTH = 10  # messages; the callbacks only store, so this covers a stall of 0.3 s at 30 Hz
 # These switch off rclpy's warnings: its executor looks at each event at each message, which costs
 # 0.4 ms per pair. The other side of a topic warns as well, and the next follow() ends the cause.

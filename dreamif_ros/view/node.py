@@ -10,7 +10,7 @@ from functools import partial
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # Humble: no clock_type
+from rclpy.clock import Clock
 from rclpy.context import Context
 from rclpy.exceptions import (
     InvalidNamespaceException,
@@ -24,6 +24,7 @@ from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import String
 
 from dreamif_model.errors import ConfigError
+from dreamif_ros.node.distributions import ClockType
 from dreamif_ros.node.executor import SurvivingExecutor
 from dreamif_ros.node.transport import QUIET_SUBSCRIPTION, choose_dds_settings
 from dreamif_ros.view.image_topic import ImageTopic, publishing_nodes

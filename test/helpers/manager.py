@@ -24,10 +24,13 @@ class Manager:
         assert spin_until(self.node, future.done)
         return future.result()
 
+    def ask_for_change(self, transition):
+        """The answer that is to come."""
+        request = ChangeState.Request(transition=Transition(id=transition))
+        return self._change.call_async(request)
+
     def change(self, transition):
-        return self._wait(
-            self._change.call_async(ChangeState.Request(transition=Transition(id=transition)))
-        ).success
+        return self._wait(self.ask_for_change(transition)).success
 
     def state(self):
         return self._wait(self._state.call_async(GetState.Request())).current_state.id

@@ -85,6 +85,19 @@ def test_constraints_pin_every_requirement(description, pinned):
     assert {canonicalize_name(Requirement(text).name) for text in requirements} <= pinned
 
 
+def test_the_wheels_of_jazzy_take_the_place_of_all_of_kilted(description):
+    pins = [
+        line.split("==")
+        for line in (ROOT / "constraints-jazzy.txt").read_text().splitlines()
+        if not line.startswith("#")
+    ]
+    requirements = {text for extra in description["extras_require"].values() for text in extra}
+    wanted = {Requirement(text).name for text in requirements if text.startswith("ros-")}
+    assert wanted <= {name for name, _ in pins}
+    assert all(name.startswith("ros-") for name, _ in pins)
+    assert dict(pins)["ros-rclpy"].startswith("7.1.")
+
+
 def test_constraints_pin_what_the_requirements_bring(pinned):
     queue, seen = [Requirement("dreamif_ros[ros,test]")], set()
     while queue:

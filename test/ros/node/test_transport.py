@@ -18,10 +18,10 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from dreamif_model import ConfigError
 from dreamif_ros import codec
 from dreamif_ros.node import transport
+from dreamif_ros.node.distributions import PROFILES_VARIABLES
 from dreamif_ros.node.transport import (
     BUILTIN_TRANSPORTS,
     PROFILES_FILE,
-    PROFILES_VARIABLES,
     FollowingSubscription,
     choose_dds_settings,
     subscribe_images,
@@ -234,6 +234,7 @@ def stays_true(node, subscription, condition):
     return not comes_true(node, subscription, lambda: not condition(), timeout_s=0.8)
 
 
+@pytest.mark.filterwarnings("ignore:Deprecated in favor of:DeprecationWarning")  # of rclpy itself
 def test_one_best_effort_publisher_decides_and_the_last_choice_stays():
     with client() as node, listener(node) as listening:
         subscription = FollowingSubscription(listening, Image, TOPIC, print)

@@ -1,19 +1,33 @@
 """The demo from the command line to its files."""
 
 import json
+import subprocess
+import sys
 
 import cv2
 import numpy as np
 import pytest
+from helpers import ROOT
 
 from dreamif_ros import cli
+from dreamif_ros.doctor.trial import RCLPY, RCLPY_S, run_trial
 
 pytestmark = pytest.mark.realtime
 
 
-def test_the_demo_leaves_pictures_and_a_summary(tmp_path, capfd):
+@pytest.mark.parametrize("middleware", ["rmw_fastrtps_cpp", "rmw_cyclonedds_cpp", "rmw_zenoh_cpp"])
+def test_the_demo_leaves_pictures_and_a_summary(tmp_path, monkeypatch, middleware):
+    """With each middleware that is installed; Zenoh needs its router, `rmw_zenohd`."""
+    monkeypatch.setenv("RMW_IMPLEMENTATION", middleware)
+    chosen = run_trial((sys.executable, "-c", RCLPY), RCLPY_S)
+    if chosen.answer != middleware:
+        pytest.skip(f"{middleware} is not installed: {chosen.fault}")
     out = tmp_path / "demo"
-    assert cli.main(["demo", "--seconds", "3", "--variant", "average", "--out", str(out)]) == 0
+    demo = ["demo", "--seconds", "3", "--variant", "average", "--out", str(out)]
+    done = subprocess.run(
+        [sys.executable, "-m", "dreamif_ros.cli", *demo], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
     summary = json.loads((out / "summary.json").read_text())
     assert (summary["variant"], summary["device"]) == ("average", "cpu")
     assert summary["published"] >= summary["recorded"] >= 5
@@ -28,7 +42,7 @@ def test_the_demo_leaves_pictures_and_a_summary(tmp_path, capfd):
     while video.read()[0]:
         count += 1
     assert count == summary["recorded"]
-    assert (out / "summary.txt").read_text() in capfd.readouterr().out
+    assert (out / "summary.txt").read_text() in done.stdout
 
 
 def test_the_noisy_case_shows_each_frame_alone_beside_the_node_with_memory(tmp_path):
