@@ -39,7 +39,7 @@ def test_the_other_camera_goes_on_alone_until_a_fault_is_over(rig, camera, fault
 
 @pytest.mark.parametrize("camera", Camera)
 def test_a_killed_camera_and_a_new_one(rig, camera):
-    rig.cameras[camera].kill()
+    rig.kill(camera)
     killed_s = time.monotonic()
     rig.expect(WITHOUT[camera], killed_s)
     rig.wait_for_silence_to_be_logged(camera)
@@ -48,8 +48,7 @@ def test_a_killed_camera_and_a_new_one(rig, camera):
 
 
 def test_both_cameras_killed_and_new_ones(rig):
-    for camera in Camera:
-        rig.cameras[camera].kill()
+    rig.kill(*Camera)
     killed_s = time.monotonic()
     rig.wait_for_mode("none", killed_s)
     rig.wait_for_status(DiagnosticStatus.ERROR, "infrared is silent; visible is silent")
