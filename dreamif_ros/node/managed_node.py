@@ -23,7 +23,11 @@ from dreamif_model import DreamIFError
 from dreamif_ros.node.parameters import changed, declare
 from dreamif_ros.node.runtime import RefusedError
 from dreamif_ros.node.settings import NodeSettings
-from dreamif_ros.node.transport import QUIET_PUBLISHER
+from dreamif_ros.node.transport import (
+    LOST_SHARED_MEMORY,
+    QUIET_PUBLISHER,
+    has_lost_shared_memory,
+)
 
 DIAGNOSTICS_PERIOD_S = 1.0
 DIAGNOSTICS_QOS = QoSProfile(depth=5)
@@ -53,6 +57,8 @@ class ManagedNode(LifecycleNode, ABC, Generic[S]):
         self.check(self.settings)
         self._is_configured = False
         self._failed_callbacks = 0
+        self._has_lost_memory = False
+        self.is_deaf = False  # for good: the process must start anew
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)  # ROS time stops with its bag
         self._diagnostics = self.create_publisher(
             DiagnosticArray, "/diagnostics", DIAGNOSTICS_QOS, event_callbacks=QUIET_PUBLISHER
@@ -196,9 +202,21 @@ class ManagedNode(LifecycleNode, ABC, Generic[S]):
 
     def _publish_diagnostics(self) -> None:
         array = DiagnosticArray(status=self.describe())
+        self._look_at_shared_memory(array.status[0])
         failed = KeyValue(key="callbacks failed", value=str(self._failed_callbacks))
         array.status[0].values = [*array.status[0].values, failed]
         for item in array.status:
             item.hardware_id = item.hardware_id or platform.node()
         array.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(array)
+
+    def _look_at_shared_memory(self, status: DiagnosticStatus) -> None:
+        """Say that it is lost; if it is the next time as well, Fast DDS does not repair it."""
+        lost = has_lost_shared_memory()
+        if lost:
+            status.level = DiagnosticStatus.ERROR
+            status.message = f"{LOST_SHARED_MEMORY}; {status.message}"
+        if lost and self._has_lost_memory and not self.is_deaf:
+            self.get_logger().error(f"{LOST_SHARED_MEMORY}: the process starts anew")
+            self.is_deaf = True
+        self._has_lost_memory = lost

@@ -18,7 +18,7 @@ from rclpy.parameter import Parameter, parameter_value_to_python
 from rclpy.parameter_client import AsyncParameterClient
 from rclpy.qos import QoSReliabilityPolicy
 
-from dreamif_ros.node.transport import choose_dds_settings
+from dreamif_ros.node.transport import choose_dds_settings, listened_ports
 
 STOP_TIMEOUT_S = 15.0
 
@@ -70,6 +70,17 @@ def killed_at_the_end(process):
 
 def running(module, *arguments, log):
     return killed_at_the_end(Process(module, arguments, log))
+
+
+def take_shared_memory(process):
+    """Delete what Fast DDS in a process listens to, as senders do if it stood still for seconds.
+
+    Whoever begins to send after this cannot reach it.
+    """
+    ports = listened_ports(process.popen.pid)
+    assert ports
+    for port in ports:
+        port.unlink(missing_ok=True)
 
 
 def parameters(**values):
