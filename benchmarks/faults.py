@@ -219,7 +219,8 @@ def as_markdown(outcomes: list[Outcome]) -> str:
             f"{median(times):.1f} | {max(times):.1f}" if len(times) == len(of_name) else "never |"
         )
         shown = ", ".join(f"`{mode}`" for mode in modes) or "`fused`"
-        lines.append(f"| {name} | {len(of_name)} | {shown} | {of_name[-1].says} | {well} |")
+        says = max((outcome.says for outcome in of_name), key=len)
+        lines.append(f"| {name} | {len(of_name)} | {shown} | {says} | {well} |")
     return "\n".join(lines)
 
 
