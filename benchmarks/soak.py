@@ -6,7 +6,7 @@ or more after the warm-up, or if an image is neither published nor counted as dr
 
 With --faults the faults of benchmarks/faults.py happen one after the other, each once in every
 round, in an order and to cameras that follow from the seed. The detector and the live page, with a
-client that watches all of it, run as well. Memory counts once a round is over.
+client that watches all of it, run as well. Memory counts once the first round is over.
 
     make soak
     make soak-long
@@ -169,7 +169,8 @@ def endure(seconds: float, folder: Path, seed: int, model: str) -> Endurance:
         for name, camera, lasts_s in schedule(Random(seed)):
             outcome = injected.inject(name, camera, lasts_s)
             outcomes.append((sampler.second, outcome))
-            print(f"{sampler.second:6.0f} {_resident_mb(pids['fusion_node']):8.1f} MB {name}")
+            node_mb = _resident_mb(pids["fusion_node"])
+            print(f"{sampler.second:6.0f} s {node_mb:8.1f} MB  {name}", flush=True)
             if sampler.second > seconds:
                 break
         sampler.ended.set()
@@ -177,9 +178,9 @@ def endure(seconds: float, folder: Path, seed: int, model: str) -> Endurance:
         detector = _unaccounted_by_detector(rig) if model else {}
         for name, process in others:
             assert process.popen.poll() is None, f"{name} has ended: {process.output()}"
-    round_s = dict(enumerate(s for s, _ in outcomes)).get(len(FAULTS) - 1, sampler.second)
-    later = [s.resident_mb["fusion_node"] for s in sampler.samples if s.second >= round_s]
-    return Endurance(Soak(later or [0.0], injected.counts, detector), outcomes, sampler.samples)
+    begun_s = outcomes[len(FAULTS) - 1][0] if len(outcomes) >= len(FAULTS) else 0.0
+    resident_mb = [s.resident_mb["fusion_node"] for s in sampler.samples if s.second >= begun_s]
+    return Endurance(Soak(resident_mb, injected.counts, detector), outcomes, sampler.samples)
 
 
 def schedule(random: Random) -> Iterator[tuple[str, Camera, float]]:

@@ -26,7 +26,7 @@ HELP = (
 )
 
 STDERR = 2
-END_S = 10  # for the end of deaf nodes; then SIGALRM ends the process, which launch or systemd sees
+END_S = 10  # for the end of deaf nodes; then SIGALRM ends the process, and launch may respawn it
 
 
 class RefusedError(Exception):
@@ -72,16 +72,8 @@ def run_nodes(create: Sequence[Callable[[], Node]], args: list[str] | None = Non
             raise
         # A signal came while the nodes were being created: their context is gone, nothing is wrong.
     finally:
-        is_deaf = any(map(_is_deaf, nodes))
-        signal.alarm(END_S if is_deaf else 0)
-        for node in nodes:
-            if hasattr(node, "stop"):
-                node.stop()
-            node.destroy_node()
-        is_asked_to_end = not rclpy.ok()
-        rclpy.try_shutdown()
-        signal.alarm(0)
-    if is_deaf and not is_asked_to_end:
+        starts_anew = _end(nodes)
+    if starts_anew:
         _start_anew()
     return 0
 
@@ -97,6 +89,22 @@ def _spin(create: Sequence[Callable[[], Node]], nodes: list[Node]) -> None:
             node.start()
     while executor.context.ok() and not any(map(_is_deaf, nodes)):
         executor.spin_once()  # raises when the context ends, unless a callback was at work
+
+
+def _end(nodes: list[Node]) -> bool:
+    """End the nodes and their context; returns whether the process has to start anew."""
+    is_deaf = any(map(_is_deaf, nodes))
+    if is_deaf:
+        signal.alarm(END_S)
+    for node in nodes:
+        if hasattr(node, "stop"):
+            node.stop()
+        node.destroy_node()
+    starts_anew = is_deaf and rclpy.ok()  # else a signal came
+    rclpy.try_shutdown()
+    if is_deaf:
+        signal.alarm(0)
+    return starts_anew
 
 
 def _is_deaf(node: Node) -> bool:
