@@ -31,7 +31,7 @@ unexport LD_LIBRARY_PATH
 endif
 
 .NOTPARALLEL:  # one pip at a time in .venv; what gains from several cores takes them by itself
-.PHONY: help demo test test-fast lint format docs vision_msgs benchmark gpu-kit benchmark-metrics \
+.PHONY: help demo test test-fast test-rerun lint format docs vision_msgs benchmark gpu-kit benchmark-metrics \
     benchmark-node benchmark-detection benchmark-pairing benchmark-video soak soak-long faults \
     ablation fuzz clean
 
@@ -46,6 +46,9 @@ test: lint vision_msgs  ## lint, then all tests (some of them: make test PYTEST_
 	@# keep time: most of theirs is waiting. 5: none was chosen.
 	$(PYTEST) -m 'not realtime' $(PYTEST_ARGS) || [ $$? -eq 5 ]
 	$(PYTEST) --maxprocesses 2 -m realtime $(PYTEST_ARGS) || [ $$? -eq 5 ]
+
+test-rerun: .venv/.installed-rerun  ## the file that --rerun writes; its library has 660 MB
+	$(PYTEST) test/ros/evaluation/test_rerun_file.py
 
 test-fast: .venv/.installed-test  ## two minutes: what starts no process and trains nothing
 	$(PYTEST) -m 'not realtime and not slow' $(SLOW:%=--ignore=%) $(PYTEST_ARGS)
@@ -117,6 +120,10 @@ clean:  ## remove caches and build output; .venv and out/ stay
 
 .venv/.installed-docs: setup.py constraints.txt pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --constraint constraints.txt mkdocs-material
+	@touch $@
+
+.venv/.installed-rerun: setup.py constraints.txt pyproject.toml | .venv/.installed-test
+	$(PIP_INSTALL) '.[rerun]'
 	@touch $@
 
 .venv/.installed-test: setup.py constraints.txt pyproject.toml | $(BIN)/python

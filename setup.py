@@ -77,6 +77,7 @@ setup(
         "export": ["onnx", "onnxruntime"],  # ONNX files: to write them, to run them
         "report": ["jinja2", "plotly"],  # charts that are one file with their own JavaScript
         "ray": ["ray"],
+        "rerun": ["rerun-sdk"],  # 660 MB with pyarrow and the viewer: not among those of the tests
         "view": ["aiohttp"],
         "evaluate": ["PyWavelets", "scikit-image"],  # classic denoisers as rivals
         "bm3d": ["bm3d"],  # one more of them; its terms allow no commercial use

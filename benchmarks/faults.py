@@ -126,7 +126,7 @@ FAULTS: dict[str, Begin] = {
     "stamps run backwards": partial(_told, stamps="backwards"),
     "stamps jump by 10 s": partial(_told, ahead_s=10.0),
     "one picture again and again": partial(_told, pictures=1),
-    "one gray level": partial(_told, blank=True),
+    "one gray level": partial(_told, blank=True, encoding="mono8"),
     "truncated data": partial(_told, data_bytes=100),
     "unknown encoding": partial(_told, told_encoding="yuv9"),
     "another size": partial(_told, width=320, height=256),

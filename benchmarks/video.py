@@ -284,6 +284,7 @@ def main() -> None:
     parser.add_argument("--llvip", type=Path, help="folder with LLVIP's ir and vi")
     parser.add_argument("--frames", type=int, default=24, help="of each clip (default: 24)")
     parser.add_argument("--variant", default="nano")
+    parser.add_argument("--weights", type=Path, help="instead of the packaged ones")
     parser.add_argument("--only", choices=CONDITIONS, help="one condition")
     parser.add_argument("--methods", default=METHODS, help="default: %(default)s")
     parser.add_argument("--save", type=Path, help="folder for the fused frames")
@@ -298,7 +299,7 @@ def main() -> None:
     }
     if options.llvip:
         clips["llvip"] = read_llvip(options.llvip, options.frames)
-    pipeline = FusionPipeline(options.variant, "cpu")
+    pipeline = FusionPipeline(options.variant, "cpu", options.weights)
     for condition in [options.only] if options.only else CONDITIONS:
         print(f"\n## {condition}\n| clip | method | {' | '.join(COLUMNS)} |")
         print("| --- " * (len(COLUMNS) + 2) + "|")

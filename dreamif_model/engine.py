@@ -96,6 +96,7 @@ class FusionEngine:
         infrared: GrayImage,
         coverage: FloatImage | None = None,
         detection_image: bool = False,
+        noise: Both[FloatImage] | None = None,
     ) -> EngineOutput:
         """Fuse one pair.
 
@@ -105,6 +106,7 @@ class FusionEngine:
             coverage: (H, W) in [0, 1], how much infrared counts; where it is 0, the fused image is
                 the visible one and infrared has dominance 0. None for 1 everywhere.
             detection_image: also make the picture for detectors.
+            noise: σ of both images' noise in gray levels, by block of 4×4 pixels, if it is known.
         """
         started = time.perf_counter()
         luma = visible if visible.ndim == 2 else _cv(cv2.cvtColor(visible, cv2.COLOR_RGB2GRAY))
@@ -114,7 +116,7 @@ class FusionEngine:
         multiple = self.backend.size_multiple
         padded = _pad(infrared, multiple), _pad(shown, multiple)
         prepared = time.perf_counter()
-        layers = self.backend.fuse(*padded, detection_image)
+        layers = self.backend.fuse(*padded, detection_image, noise)
         inferred = time.perf_counter()
         fused = _finish(layers, visible, luma)
         dominance = self.smoother.smooth(layers.dominance, infrared, luma)

@@ -121,10 +121,11 @@ class FusionPipeline:
         normalized_at = time.perf_counter()
         registered, coverage = self._register(normalized, pixels.shape)
         registered_at = time.perf_counter()
+        noise = None
         if memory:
-            pixels, registered = memory.filter(pixels, registered, time_s)
+            pixels, registered, noise = memory.filter(pixels, registered, time_s)
         filtered_at = time.perf_counter()
-        output = self.engine.fuse(pixels, registered, coverage, detection_image)
+        output = self.engine.fuse(pixels, registered, coverage, detection_image, noise)
         timings = {
             "normalize": normalized_at - started,
             "warp": registered_at - normalized_at,
@@ -151,7 +152,8 @@ class FusionPipeline:
         Returns:
             A fuser for one video; several of them do not share what they remember.
         """
-        return StreamFuser(self._fuse, temporal)
+        memory = TemporalFilter(smooths=not self.engine.backend.noise_map)
+        return StreamFuser(self._fuse, memory, temporal)
 
     def visible_alone(self, visible: NDArray[np.generic]) -> FusionResult:
         """Return the visible image as it is, for when there is no infrared image.

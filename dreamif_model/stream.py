@@ -20,6 +20,7 @@ class StreamFuser:
 
     Args:
         fuse: :meth:`FusionPipeline.fuse` of the cameras' pipeline.
+        memory: of its cameras.
         config: what the memory is used for; None for mode ``auto``.
 
     Attributes:
@@ -27,10 +28,12 @@ class StreamFuser:
     """
 
     def __init__(
-        self, fuse: Callable[..., FusionResult], config: TemporalConfig | None = None
+        self,
+        fuse: Callable[..., FusionResult],
+        memory: TemporalFilter,
+        config: TemporalConfig | None = None,
     ) -> None:
-        self._fuse = fuse
-        self.memory = TemporalFilter()
+        self._fuse, self.memory = fuse, memory
         self.config = config or TemporalConfig("auto")
 
     @property

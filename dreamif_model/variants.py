@@ -52,6 +52,8 @@ class NetworkConfig:
                 "but neither cross nor self enhancement"
             )
 
+    noise_map = False
+
     @property
     def image_channels(self) -> int:
         """Channels of each input and of the output: 1 (luma) or 3 (RGB)."""
@@ -80,6 +82,8 @@ class LeanConfig:
     relative_dominance: bool = True
     cross_enhancement: bool = True
     self_enhancement: bool = True
+
+    noise_map: bool = True  # it can be told how strong the noise of each cell is
 
     luma = True
     image_channels = 1
@@ -115,6 +119,11 @@ NETWORKS: dict[str, NetworkConfig | LeanConfig] = {
 }
 SWITCHES = ("relative_dominance", "cross_enhancement", "self_enhancement")
 VARIANTS: tuple[str, ...] = (*NETWORKS, AVERAGE)
+
+
+def without_noise_map(config: NetworkConfig | LeanConfig) -> NetworkConfig | LeanConfig:
+    """Return the sizes of a network that cannot be told of noise, as that of older weights."""
+    return replace(config, noise_map=False) if isinstance(config, LeanConfig) else config
 
 
 def network_config(variant: str, without: Collection[str] = ()) -> NetworkConfig | LeanConfig:

@@ -11,7 +11,7 @@ from mkdocs.structure.files import File
 
 ROOT = Path(__file__).resolve().parents[1]
 MOVED = {  # path in the repository: path in the site
-    "README.md": "index.md",
+    "README.md": "overview.md",
     "CONTRIBUTING.md": "contributing.md",
     "QUALITY_DECLARATION.md": "quality.md",
     "SECURITY.md": "security.md",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from dreamif_model.arrays import ByteImage, GrayImage
+from dreamif_model.arrays import ByteImage, FloatImage, GrayImage
 from dreamif_model.backends.interface import Backend, Layers
+from dreamif_model.cameras import Both
 
 _EQUAL = np.full((2, 1, 1), 0.5, np.float32)
 
@@ -16,6 +17,12 @@ class AverageBackend(Backend):
 
     name, device, precision, luma, size_multiple = "average", "cpu", "fp32", True, 1
 
-    def fuse(self, infrared: GrayImage, visible: ByteImage, restored: bool = False) -> Layers:  # noqa: ARG002
+    def fuse(
+        self,
+        infrared: GrayImage,
+        visible: ByteImage,
+        restored: bool = False,  # noqa: ARG002
+        noise: Both[FloatImage] | None = None,  # noqa: ARG002
+    ) -> Layers:
         fused = cv2.addWeighted(infrared, 0.5, visible, 0.5, 0)
         return Layers(fused.astype(np.uint8, copy=False), _EQUAL, None)

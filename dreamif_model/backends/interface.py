@@ -46,6 +46,7 @@ class Backend(ABC):
         precision: ``fp32``, ``fp16`` or ``bf16``.
         luma: the visible image must be luma if True, else RGB.
         size_multiple: height and width of the images must be multiples of this.
+        noise_map: the network can be told how strong the noise is.
         only_shape: (H, W) if the network takes images of one size only; None for any size.
     """
 
@@ -54,13 +55,21 @@ class Backend(ABC):
     precision: str
     luma: bool
     size_multiple: int
+    noise_map: bool = False
     only_shape: tuple[int, int] | None = None
 
     @abstractmethod
-    def fuse(self, infrared: GrayImage, visible: ByteImage, restored: bool = False) -> Layers:
+    def fuse(
+        self,
+        infrared: GrayImage,
+        visible: ByteImage,
+        restored: bool = False,
+        noise: Both[FloatImage] | None = None,
+    ) -> Layers:
         """Fuse infrared (H, W) with visible (H, W), or (H, W, 3) RGB if not ``luma``.
 
-        restored: whether the restored sources are wanted, too; they cost a copy.
+        restored: whether the restored sources are wanted, too; they cost a copy. noise: σ in gray
+        levels by block of 4×4 pixels, if it is known and the network has a ``noise_map``.
         """
 
 
@@ -71,16 +80,24 @@ class NetworkBackend(Backend):
         info.check_usable(source.variant, source.weights)
         self.luma, self.size_multiple = info.image_channels == 1, info.size_multiple
         self.only_shape = (info.height, info.width) if info.width else None
-        self._packer, self._unpacker = PhasePacker(info.stem), PhasePacker(info.stem)
+        self.noise_map = info.noise_map
+        self._packer = PhasePacker(info.stem, info.noise_map)
+        self._unpacker = PhasePacker(info.stem)
 
-    def fuse(self, infrared: GrayImage, visible: ByteImage, restored: bool = False) -> Layers:
+    def fuse(
+        self,
+        infrared: GrayImage,
+        visible: ByteImage,
+        restored: bool = False,
+        noise: Both[FloatImage] | None = None,
+    ) -> Layers:
         if self.only_shape not in (None, infrared.shape):
             height, width = self.only_shape or (0, 0)
             raise ImageError(
                 f"the network's file is for images of {width}x{height} only, got "
                 f"{infrared.shape[1]}x{infrared.shape[0]} (padded): export one without --size"
             )
-        phases = self._packer.pack(infrared, visible)
+        phases = self._packer.pack(infrared, visible, noise)
         fused, dominance, *more = self.infer(phases, OUTPUTS + restored)
         return Layers(
             self._packer.unpack(fused),

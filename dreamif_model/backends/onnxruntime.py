@@ -130,4 +130,4 @@ def _onnx_model(source: ModelSource) -> str | bytes:
         return str(path)
     from dreamif_model.model_files.graph_export import onnx_bytes  # needs torch and onnx
 
-    return onnx_bytes(source.torch_network(), source.info())
+    return onnx_bytes(*source.torch_network())

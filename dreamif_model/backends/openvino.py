@@ -70,7 +70,8 @@ class OpenVINOBackend(NetworkBackend):
         if path is None:
             from dreamif_model.backends.openvino_convert import convert  # needs torch
 
-            return convert(source.torch_network()), source.info()
+            network, info = source.torch_network()
+            return convert(network, info), info
         return read_graph(self._core, path)
 
     def _request(self, shape: tuple[int, ...], count: int = OUTPUTS) -> Any:

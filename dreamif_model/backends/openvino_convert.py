@@ -10,16 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dreamif_model.model_files.graph_info import GraphInfo
 from dreamif_model.network import Network
 from dreamif_model.network.frame import FrameNetwork
 
 
-def convert(network: Network) -> Any:
-    """Convert a network, wrapped as :class:`FrameNetwork`."""
-    config = network.config
-    side = 2 * config.size_multiple // config.stem
-    channels = (1 + config.image_channels) * config.stem**2
-    example = torch.zeros(1, channels, side, side, dtype=torch.uint8)
+def convert(network: Network, info: GraphInfo) -> Any:
+    """Convert a network, wrapped as :class:`FrameNetwork`; ``info`` describes it."""
+    side = 2 * info.size_multiple // info.stem
+    example = torch.zeros(1, info.channels, side, side, dtype=torch.uint8)
     return convert_module(FrameNetwork(network), (example,))
 
 

@@ -47,8 +47,8 @@ class TorchBackend(NetworkBackend):
             _warn_of_spinning_threads()
         path = source.graph_file((".torchscript",))
         if path is None:
-            frame: nn.Module = FrameNetwork(source.torch_network())
-            info = source.info()
+            network, info = source.torch_network()
+            frame: nn.Module = FrameNetwork(network)
         else:
             frame, info = read_torchscript(path)
         super().__init__(info, source)

@@ -17,10 +17,11 @@ from safetensors.torch import save
 from dreamif_model.errors import MAX_SHOWN, WeightsError, shown
 from dreamif_model.network import Network, make_network
 from dreamif_model.output_files import write_whole
-from dreamif_model.variants import SWITCHES, WEIGHTS_FOLDER, network_config
+from dreamif_model.variants import SWITCHES, WEIGHTS_FOLDER, network_config, without_noise_map
 
 FORMAT = "dreamif-1"  # metadata key "format"; changes when old files can no longer be read
 MAX_HEADER = 1 << 20  # bytes, in which a safetensors file names its tensors
+NOISE_MAP = "embed_noise.kernel.weight"  # in networks that take a map of noise
 NOT_SAFETENSORS = "not a readable safetensors file: it is damaged, cut off or of another kind"
 
 
@@ -42,7 +43,10 @@ def load_network(variant: str, path: Path | str | None = None) -> Network:
     network_config(variant)  # refuses an unknown one
     path = Path(path) if path else WEIGHTS_FOLDER / f"{variant}.safetensors"
     with _opened(path) as (file, metadata):
-        network = make_network(network_config(variant, _without(metadata, variant, path)))
+        config = network_config(variant, _without(metadata, variant, path))
+        if NOISE_MAP not in file.keys():  # noqa: SIM118  # no mapping
+            config = without_noise_map(config)
+        network = make_network(config)
         expected = network.state_dict()
         _check_tensors(file, {name: list(value.shape) for name, value in expected.items()}, path)
         state = {name: file.get_tensor(name) for name in expected}

@@ -51,12 +51,15 @@ class WholeNetwork(nn.Module):
         super().__init__()
         self.frame = FrameNetwork(network)
         self.stem, self.luma = network.config.stem, network.config.luma
+        self.noise_map = network.config.noise_map
 
     def forward(self, infrared: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
         rgb = visible.float()
         shown = rgb_to_ycbcr(rgb)[:, :1].round() if self.luma else rgb
         images = torch.cat((infrared.float(), shown), dim=1)
         phases = F.pixel_unshuffle(images, self.stem).to(torch.uint8)
+        if self.noise_map:
+            phases = torch.cat((phases, torch.zeros_like(phases[:, :2])), dim=1)
         fused, dominance, *_ = self.frame(phases)
         fused = F.pixel_shuffle(fused, self.stem)
         if self.luma:
@@ -118,8 +121,7 @@ def _example(info: GraphInfo) -> tuple[Tensor, ...]:
     if info.whole:
         return tuple(torch.zeros(1, c, height, width, dtype=torch.uint8) for c in (1, 3))
     stem = info.stem
-    channels = (1 + info.image_channels) * stem**2
-    return (torch.zeros(1, channels, height // stem, width // stem, dtype=torch.uint8),)
+    return (torch.zeros(1, info.channels, height // stem, width // stem, dtype=torch.uint8),)
 
 
 def _names(info: GraphInfo) -> tuple[list[str], list[str]]:

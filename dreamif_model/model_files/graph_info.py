@@ -10,6 +10,7 @@ from dreamif_model.variants import LeanConfig, NetworkConfig
 
 GRAPH_KEY = "dreamif"  # key of the metadata in ONNX, OpenVINO and TorchScript files
 GRAPH_FORMAT = "dreamif-graph-1"  # changes when old files can no longer be read
+NOISE_STEPS = 4  # per gray level, in the map of noise
 WEIGHTS_LICENCE = (
     "trained on public data sets for research; see the model card beside the packaged weights "
     "before commercial use"
@@ -25,6 +26,7 @@ class GraphInfo:
         stem: side of the cells whose pixels are the input's phases.
         image_channels: 1 if the network fuses luma, 3 if it fuses RGB.
         size_multiple: height and width of the images must be multiples of this.
+        noise_map: the input has two channels more, for the noise of both cameras.
         height: of the images in pixels if the file is for one size only, else 0.
         width: of the images in pixels if the file is for one size only, else 0.
         whole: the file takes and gives images, so that it needs no engine of ours.
@@ -38,6 +40,7 @@ class GraphInfo:
     stem: int
     image_channels: int
     size_multiple: int
+    noise_map: bool = False  # as older files, which do not say
     height: int = 0
     width: int = 0
     whole: bool = False
@@ -49,7 +52,14 @@ class GraphInfo:
     @classmethod
     def of(cls, variant: str, config: NetworkConfig | LeanConfig) -> GraphInfo:
         """Describe a row of the table of variants."""
-        return cls(variant, config.stem, config.image_channels, config.size_multiple)
+        return cls(
+            variant, config.stem, config.image_channels, config.size_multiple, config.noise_map
+        )
+
+    @property
+    def channels(self) -> int:
+        """Of the input, unless the file is ``whole``."""
+        return (1 + self.image_channels) * self.stem**2 + 2 * self.noise_map
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -58,7 +68,7 @@ class GraphInfo:
     def from_json(cls, text: str | None, path: object) -> GraphInfo:
         """Read what :meth:`to_json` wrote into the file ``path``; WeightsError for other text."""
         try:
-            values = json.loads(text or "")
+            values = {"noise_map": False} | json.loads(text or "")
             known = {field.name: values[field.name] for field in fields(cls)}
         except (ValueError, TypeError, KeyError):
             raise WeightsError(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from dreamif_model.errors import ConfigError, WeightsError
 from dreamif_model.model_files.graph_info import GraphInfo
-from dreamif_model.variants import WEIGHTS_FOLDER, network_config
+from dreamif_model.variants import WEIGHTS_FOLDER
 
 if TYPE_CHECKING:  # torch takes 2 s and 500 MB: imported only for a torch network
     from dreamif_model.network import Network
@@ -55,15 +55,11 @@ class ModelSource:
             raise WeightsError(f"no weights at {self.weights}")
         return self.weights
 
-    def torch_network(self) -> Network:
-        """The network in torch, with its weights, in eval mode."""
-        if self.network is not None:
-            return self.network
-        from dreamif_model.model_files.checkpoints import load_network
+    def torch_network(self) -> tuple[Network, GraphInfo]:
+        """The network in torch, with its weights, in eval mode, and its description."""
+        network = self.network
+        if network is None:
+            from dreamif_model.model_files.checkpoints import load_network
 
-        return load_network(self.variant, self.weights)
-
-    def info(self) -> GraphInfo:
-        """Describe the network that :meth:`torch_network` returns."""
-        config = network_config(self.variant) if self.network is None else self.network.config
-        return GraphInfo.of(self.variant, config)
+            network = load_network(self.variant, self.weights)
+        return network, GraphInfo.of(self.variant, network.config)

@@ -69,11 +69,16 @@ class DreamIF(nn.Module):
             nn.Conv2d(decoded, pixels, 3, padding=1, bias=False) if config.source_residual else None
         )
 
-    def forward(self, infrared: Tensor, visible: Tensor) -> NetworkOutput:
+    def forward(
+        self,
+        infrared: Tensor,
+        visible: Tensor,
+        noise: Tensor | None = None,  # noqa: ARG002
+    ) -> NetworkOutput:
         """Fuse a batch of aligned pairs.
 
         infrared, visible: (B, 1, H, W) luma or (B, 3, H, W) RGB, as the variant has it, in
-        [0, 1]; H and W multiples of ``config.size_multiple``.
+        [0, 1]; H and W multiples of ``config.size_multiple``. noise: for lean networks only.
         """
         sources = torch.cat((infrared, visible))  # (2B, 1 or 3, H, W)
         features, dominance = self._decode(self._encode(sources))

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dreamif_model.model_files.graph_info import NOISE_STEPS
 from dreamif_model.network import DreamIF, LeanDreamIF, Network
 from dreamif_model.network.lean import fold
 from dreamif_model.tensor_images import luma
@@ -16,7 +17,9 @@ from dreamif_model.tensor_images import luma
 class FrameNetwork(nn.Module):
     """A network for one frame, folded for inference.
 
-    Input: uint8 (1, (1 + C)·s², h, w), the phases of infrared and of the C channels of visible.
+    Input: uint8 (1, (1 + C)·s², h, w), the phases of infrared and of the C channels of visible. A
+    network with a map of noise takes two channels more: σ of infrared and of visible per cell, in
+    quarters of a gray level, 0 where it is not known.
     Outputs: fused, float (1, C·s², h, w), gray levels of 0 or more; dominance (1, 2, h', w') of the
     finest level, infrared first; and, if the network restores its sources, the mean absolute change
     of the visible luma (1, 1, h, w) in [0, 1], and the luma of both restored sources, float
@@ -34,9 +37,12 @@ class FrameNetwork(nn.Module):
         return self._paper(self.network, phases)
 
     def _lean(self, network: LeanDreamIF, phases: Tensor) -> tuple[Tensor, ...]:
-        x = (phases.float() - 127.5) / 255
-        fused, restored, logits, _ = network.forward_phases(x)
         pixels = network.config.stem**2
+        x = (phases[:, : 2 * pixels].float() - 127.5) / 255
+        noise = None
+        if network.config.noise_map:
+            noise = phases[:, 2 * pixels :].float() / (255 * NOISE_STEPS)
+        fused, restored, logits, _ = network.forward_phases(x, noise)
         removed = (restored[:, pixels:] - x[:, pixels:]).abs().mean(1, keepdim=True)
         dominance = logits[-1].sigmoid() if logits else _half(x)
         return _levels(fused), dominance.float(), removed.float(), _levels(restored)

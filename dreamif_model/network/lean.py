@@ -5,8 +5,9 @@ of the size or less. Both cameras share one tensor, infrared channels first; a p
 applies the same kernels to both (two groups). Levels 1 to 4 are at 1/4, 1/8, 1/16 and 1/32 of the
 image.
 
-    phases ─ level 1 ─ 2 ─ 3 ─ 4                    encoder: residual blocks of two 3×3
-                               └ RE ─ up + 3 ─ RE ─ up + 2 ─ RE ─ up + 1 ─ RE ─ heads
+    phases, noise ─ level 1 ─ 2 ─ 3 ─ 4             encoder: residual blocks of two 3×3
+                                    └ RE ─ up + 3 ─ RE ─ up + 2 ─ RE ─ up + 1 ─ RE ─ heads
+    noise: σ of each camera's noise, per cell, as far as a stream knows it; else 0
     heads: restored sources, the share of each per pixel, and a residual
 
 RE is Relative Enhancement, after equations 4 to 7 of the paper; the paper's own version is in
@@ -27,6 +28,7 @@ from dreamif_model.network.output import NetworkOutput
 from dreamif_model.variants import LeanConfig
 
 CANDIDATE_SIDES = (3, 5, 9)  # of the box windows that the candidate filters start from
+NOISE_GAIN = 8.0  # makes noise of 32 gray levels as large as the strongest input of an image
 CANDIDATE_REACH = 4  # pixels to each side, the reach of a 3×3 convolution of 4×4 phases
 
 
@@ -280,6 +282,7 @@ class LeanDreamIF(nn.Module):
         self.config = config
         channels, pixels = config.channels, config.stem**2
         self.embed = PairedConvolution(pixels, channels[0], 3)
+        self.embed_noise = PairedConvolution(1, channels[0], 3) if config.noise_map else None
         self.downsample = nn.ModuleList(
             PairedConvolution(fine, coarse, 2, stride=2) for fine, coarse in pairwise(channels)
         )
@@ -296,16 +299,21 @@ class LeanDreamIF(nn.Module):
         self.enlarge = BilinearPhases(config.stem)
         with torch.no_grad():
             self.output.weight.mul_(0.1)
+            for parameter in self.embed_noise.parameters() if self.embed_noise else ():
+                parameter.zero_()
 
-    def forward(self, infrared: Tensor, visible: Tensor) -> NetworkOutput:
+    def forward(
+        self, infrared: Tensor, visible: Tensor, noise: Tensor | None = None
+    ) -> NetworkOutput:
         """Fuse a batch of aligned pairs.
 
         infrared, visible: (B, 1, H, W) luma in [0, 1]; H and W multiples of
-        ``config.size_multiple``.
+        ``config.size_multiple``. noise: (B, 2, H / stem, W / stem), σ of the noise of infrared and
+        visible in each cell, in [0, 1]; 0 where it is not known, which None stands for.
         """
         stem = self.config.stem
-        sources = torch.cat((infrared, visible), dim=1)
-        output = self.forward_phases(F.pixel_unshuffle(sources, stem) - 0.5)
+        sources = F.pixel_unshuffle(torch.cat((infrared, visible), dim=1), stem) - 0.5
+        output = self.forward_phases(sources, noise)
         fused, restored, logits, features = output
         maps = [logit.sigmoid() for logit in logits]
         restored = F.pixel_shuffle(restored, stem) + 0.5  # (B, 2, H, W)
@@ -316,13 +324,15 @@ class LeanDreamIF(nn.Module):
             torch.cat(features.chunk(2, dim=1)),
         )
 
-    def forward_phases(self, phases: Tensor) -> tuple[Tensor, Tensor, list[Tensor], Tensor]:
+    def forward_phases(
+        self, phases: Tensor, noise: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, list[Tensor], Tensor]:
         """Phases (B, 2·16, h, w) in [−½, ½] to fused and restored phases, logits and features.
 
-        Fused is (B, 16, h, w), restored (B, 2·16, h, w). The logits of dominance are
-        (B, 2, h', w') for each level from coarse to fine.
+        noise: (B, 2, h, w). Fused is (B, 16, h, w), restored (B, 2·16, h, w). The logits of
+        dominance are (B, 2, h', w') for each level from coarse to fine.
         """
-        features, logits = self._decode(self._encode(phases))
+        features, logits = self._decode(self._encode(phases, noise))
         restored = self.restore(phases, features)
         residual = self.output(F.relu(self.head(features)))  # (B, 16, h, w)
         infrared, visible = restored.chunk(2, dim=1)
@@ -330,9 +340,13 @@ class LeanDreamIF(nn.Module):
         fused = visible + share * (infrared - visible) + residual
         return fused, restored, logits, features
 
-    def _encode(self, phases: Tensor) -> list[Tensor]:
+    def _encode(self, phases: Tensor, noise: Tensor | None) -> list[Tensor]:
         """Features of the levels, fine to coarse."""
-        levels = [F.relu(self.embed(phases))]
+        embedded = self.embed(phases)
+        if self.embed_noise is not None:
+            noise = torch.zeros_like(phases[:, :2]) if noise is None else noise
+            embedded = embedded + self.embed_noise(NOISE_GAIN * noise)
+        levels = [F.relu(embedded)]
         for down, block in zip(self.downsample, self.encoder, strict=True):
             levels.append(block(F.relu(down(levels[-1]))))
         return levels

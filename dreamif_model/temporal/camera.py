@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 
@@ -22,6 +24,16 @@ SMOOTHED = 1.5
 CUT = 0.25  # of the blocks; where fewer agree with the state, it is another scene
 
 
+class Cleaned(NamedTuple):
+    """A frame with less noise.
+
+    image: as the frame. noise: σ of what is left by block, in gray levels.
+    """
+
+    image: ByteImage
+    noise: FloatImage
+
+
 class CameraFilter:
     """Removes the noise of one camera. Call :meth:`look` with each frame, then :meth:`clean`.
 
@@ -36,7 +48,7 @@ class CameraFilter:
         self._colour: ColourMemory | None = None
         self._newest: ByteImage | None = None  # the last frame
         self._luma: ByteImage | None = None  # its luma, in an array of its own
-        self._result: ByteImage | None = None  # what was made of it
+        self._result: Cleaned | None = None  # what was made of it
         self._frame = self._levels = np.zeros((0, 0), np.float32)
 
     def look(self, image: ByteImage, place: Placement) -> bool:
@@ -92,23 +104,30 @@ class CameraFilter:
             if memory:
                 memory.move(matrix)
 
-    def clean(self, place: Placement, max_frames: float) -> ByteImage:
-        """The last frame with less noise; the frame itself if it has little."""
+    def clean(self, place: Placement, max_frames: float, smooths: bool) -> Cleaned:
+        """The last frame with less noise; the frame itself if it has little.
+
+        smooths: whether to remove what the mean leaves as well, as far as that can be done.
+        """
         assert self._newest is not None
+        if self._result is None and self.meter.noisy:
+            self._result = self._clean(place, max_frames, smooths)
         if self._result is None:
-            self._result = self._clean(place, max_frames) if self.meter.noisy else self._newest
+            blocks = tuple(side // SIDE for side in self._newest.shape[:2])
+            self._result = Cleaned(self._newest, np.zeros(blocks, np.float32))
         return self._result
 
-    def _clean(self, place: Placement, max_frames: float) -> ByteImage:
+    def _clean(self, place: Placement, max_frames: float, smooths: bool) -> Cleaned:
         averaged = self._average(place, max_frames)
         bias, colour = self._unbiased(averaged.gain, place)
         mean = averaged.mean
         if abs(bias).max() > MIN_BIAS:
             mean = np.asarray(cv2.subtract(mean, to_pixels(bias, mean.shape)), np.float32)
-        if (1 / averaged.gain).mean() > SMOOTHED:
+        if smooths and (1 / averaged.gain).mean() > SMOOTHED:
             mean = smooth(mean, to_pixels(averaged.variance, mean.shape))
         luma = rounded(mean)
-        return luma if colour is None else coloured(luma, colour)
+        image = luma if colour is None else coloured(luma, colour)
+        return Cleaned(image, np.sqrt(averaged.variance))
 
     def _average(self, place: Placement, max_frames: float) -> Averaged:
         """Take the frame into the memory, which begins anew where the scene is another."""

@@ -4,17 +4,20 @@
 
     infrared ── stripes ── registration ─┐
     visible ─────────────────────────────┤
-        noise level ── exposure ── motion ── recursive mean ── bias ── Wiener filter
+        noise level ── exposure ── motion ── recursive mean ── bias (── Wiener filter)
         (clean: passed on)         (of both)                   (colour likewise)
+
+What is left of the noise is weak where nothing moves. A network that takes a map of noise is told
+how strong it is where; for others a Wiener filter removes it.
 """
 
 from __future__ import annotations
 
-from typing import TypeVar, cast
+from typing import NamedTuple, TypeVar, cast
 
 import cv2
 
-from dreamif_model.arrays import ByteImage, GrayImage
+from dreamif_model.arrays import ByteImage, FloatImage, GrayImage
 from dreamif_model.cameras import Both, Camera
 from dreamif_model.temporal.blocks import SIDE
 from dreamif_model.temporal.camera import CameraFilter
@@ -25,16 +28,32 @@ MAX_GAP_S = 1.0  # between two frames; after a longer one the scene is another
 Image = TypeVar("Image", GrayImage, ByteImage)
 
 
+class Filtered(NamedTuple):
+    """Both images of one moment with less noise.
+
+    noise: σ of what is left, in gray levels by block of 4×4 pixels, 0 for a clean camera; None if
+    it is not known or both are clean.
+    """
+
+    visible: ByteImage
+    infrared: GrayImage
+    noise: Both[FloatImage] | None
+
+
 class TemporalFilter:
     """Remembers the frames of one pair of cameras, registered to one size. Not thread-safe.
+
+    Args:
+        smooths: whether a Wiener filter removes what the mean leaves of the noise.
+        max_frames: start value of the attribute.
 
     Attributes:
         max_frames: how many frames are averaged where nothing moves, 1 or more; can be set at any
             time.
     """
 
-    def __init__(self, max_frames: float = 8.0) -> None:
-        self.max_frames = max_frames
+    def __init__(self, smooths: bool = True, max_frames: float = 8.0) -> None:
+        self._smooths, self.max_frames = smooths, max_frames
         self.reset()
 
     def reset(self) -> None:
@@ -64,7 +83,7 @@ class TemporalFilter:
 
     def filter(
         self, visible: ByteImage, infrared: GrayImage, time_s: float | None = None
-    ) -> tuple[ByteImage, GrayImage]:
+    ) -> Filtered:
         """Return the images of one moment with less noise, or themselves where there is little.
 
         Args:
@@ -80,12 +99,15 @@ class TemporalFilter:
         noisy = [self._cameras[c].look(images[c], self._tracker.place) for c in Camera]
         if not any(noisy):
             self._tracker = None
-            return visible, infrared
+            return Filtered(visible, infrared, None)
         self._follow_motion(self._tracker)
         place, max_frames = self._tracker.place, self.max_frames
-        cleaned = self._cameras.map(lambda c: c.clean(place, max_frames))
+        clean = self._cameras.map(lambda c: c.clean(place, max_frames, self._smooths))
+        noise = None if self._smooths else clean.map(lambda found: found.noise)
         shape = infrared.shape
-        return _cropped(cleaned.visible, shape), _cropped(cleaned.infrared, shape)
+        return Filtered(
+            _cropped(clean.visible.image, shape), _cropped(clean.infrared.image, shape), noise
+        )
 
     def _begin(self, shapes: tuple[tuple[int, ...], ...], time_s: float | None) -> None:
         """Forget what is of another time or size."""

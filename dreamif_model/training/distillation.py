@@ -1,4 +1,8 @@
-"""Distillation: a small network learns from a larger trained one's output for the same input."""
+"""Distillation: a small network learns a larger trained one's output.
+
+The teacher sees the clean images, the student the degraded ones: so noise does not change what the
+student makes of a scene.
+"""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ VIF_FLAT = 0.1 / 255**2  # variance added to a source's, so that flat regions ha
 def pixel_loss(fused: Tensor, infrared: Tensor, visible: Tensor, salience: Tensor) -> Tensor:
     """Mean |F - V - a · max(I - V, 0)| with a = (1 + s) / 2 and the salience s in [0, 1].
 
-    The paper takes max(I, V), which paints a dark road gray wherever the thermal image is gray.
+    The usual target is max(I, V), which paints a dark road gray wherever the thermal image is gray.
     Here infrared brightens the visible image in full only where something is warmer than what
     surrounds it, and by half elsewhere.
     """

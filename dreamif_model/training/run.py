@@ -32,13 +32,15 @@ from dreamif_model.errors import ConfigError, DreamIFError, WeightsError
 from dreamif_model.model_files.checkpoints import load_network, read_pickled, save_weights
 from dreamif_model.network import Network, make_network
 from dreamif_model.output_files import JSON_MARK, naming, sole_writer, write_whole
+from dreamif_model.temporal.blocks import SIDE
 from dreamif_model.tensor_images import luma
 from dreamif_model.training.data import CropDataset
 from dreamif_model.training.distillation import distillation_loss, teach
 from dreamif_model.training.losses import total_loss
+from dreamif_model.training.stream_noise import stream_noise
 from dreamif_model.training.train_config import PRECISIONS, TrainConfig
 from dreamif_model.training.watch import LOG, Watch
-from dreamif_model.variants import network_config
+from dreamif_model.variants import network_config, without_noise_map
 
 CHECKPOINT = "checkpoint.pt"  # to resume from; the weights to use are <variant>.safetensors
 LOG_ROWS = 50  # rows of the log in the record, evenly spaced
@@ -138,9 +140,9 @@ class _Run:
         network = make_network(network_config(config.variant, config.without))
         if config.initial_weights:
             initial = load_network(config.variant, config.initial_weights)
-            if initial.config != network.config:
+            if without_noise_map(initial.config) != without_noise_map(network.config):
                 raise ConfigError(f"{config.initial_weights} was built with other parts left out")
-            network = initial.train()
+            network.load_state_dict(initial.state_dict(), strict=initial.config == network.config)
         return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
     def _load_teacher(self) -> Network | None:
@@ -227,15 +229,14 @@ class _Run:
     def _train_step(self, infrared: Tensor, visible: Tensor, salience: Tensor) -> dict[str, float]:
         if self.network.config.luma:
             visible = luma(visible)
-        shown = (
-            self._degrade(infrared, Camera.INFRARED),
-            self._degrade(visible, Camera.VISIBLE),
-        )
+        shown_infrared, infrared_noise = self._degrade(infrared, Camera.INFRARED)
+        shown_visible, visible_noise = self._degrade(visible, Camera.VISIBLE)
         # An RGB variant takes the gray infrared image three times.
-        infrared, shown = infrared.expand_as(visible), (shown[0].expand_as(shown[1]), shown[1])
+        infrared = infrared.expand_as(visible)
+        shown = shown_infrared.expand_as(shown_visible), shown_visible
         precision = PRECISIONS[self.config.precision]
         with torch.autocast(self.device.type, precision, enabled=precision != torch.float32):
-            output = self.model(*shown)
+            output = self.model(*shown, torch.cat((infrared_noise, visible_noise), dim=1))
         output = output.float()
         loss, parts = total_loss(
             output,
@@ -245,7 +246,8 @@ class _Run:
             self.config.loss_weights,
         )
         if self.teacher is not None and self.config.teacher is not None:
-            distilled = distillation_loss(output, teach(self.teacher, *shown))
+            clean = teach(self.teacher, infrared.to(self.device), visible.to(self.device))
+            distilled = distillation_loss(output, clean)
             loss = loss + self.config.teacher.weight * distilled
             parts["distillation"] = float(distilled.detach())
         for group in self.optimizer.param_groups:
@@ -257,24 +259,38 @@ class _Run:
         self.average.update_parameters(self.network)
         return {"total": float(loss.detach())} | parts
 
-    def _degrade(self, images: Tensor, camera: Camera) -> Tensor:
-        """Degrade each image of (B, C, S, S); the result depends on seed and sample only."""
-        config, generator = self.config, torch.Generator()
-        first = self.step * config.batch_size + self.rank * len(images)
+    def _degrade(self, images: Tensor, camera: Camera) -> tuple[Tensor, Tensor]:
+        """Degrade each image of (B, C, S, S); the result depends on seed and sample only.
+
+        Returns:
+            The degraded images, and σ of their noise (B, 1, S / 4, S / 4) where the network is told
+            that; else 0.
+        """
+        generator = torch.Generator()
+        first = self.step * self.config.batch_size + self.rank * len(images)
         degraded = []
         for sample, image in enumerate(images, first):
             number = 2 * sample + (camera is Camera.VISIBLE)
-            generator.manual_seed(config.seed * 1_000_003 + number)
-            degraded.append(
-                degrade_randomly(
-                    image,
-                    config.degrade_probability,
-                    generator,
-                    camera=camera,
-                    kinds=config.degradations,
-                )
-            )
-        return torch.stack(degraded).to(self.device)
+            generator.manual_seed(self.config.seed * 1_000_003 + number)
+            degraded.append(self._degrade_one(image, camera, generator))
+        shown, noise = zip(*degraded, strict=True)
+        return torch.stack(shown).to(self.device), torch.stack(noise).to(self.device)
+
+    def _degrade_one(
+        self, image: Tensor, camera: Camera, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        config = self.config
+        share = config.stream_probability
+        if share and share > torch.rand((), generator=generator):
+            return stream_noise(image, generator)
+        shown = degrade_randomly(
+            image,
+            config.degrade_probability,
+            generator,
+            camera=camera,
+            kinds=config.degradations,
+        )
+        return shown, image.new_zeros(1, config.crop // SIDE, config.crop // SIDE)
 
     def _mean_over_processes(self, rows: list[dict[str, float]]) -> dict[str, float]:
         means = torch.tensor([list(row.values()) for row in rows], device=self.device).mean(0)

@@ -46,6 +46,7 @@ RANGES: dict[str, tuple[type, float, float]] = {
     "gradient_clip": (float, 0, 1e6),
     "ema_decay": (float, 0, 1),
     "degrade_probability": (float, 0, 1),
+    "stream_probability": (float, 0, 1),
     "seed": (int, 0, 2**31 - 1),
     "workers": (int, 0, 256),
     "log_every": (int, 1, 1e9),
@@ -82,6 +83,8 @@ class TrainConfig:
     gradient_clip: float = 1.0  # norm
     ema_decay: float = 0.999
     degrade_probability: float = 0.7  # for each image of each sample, independently
+    # For each image, that it looks as a stream's memory leaves it, instead of degraded as above.
+    stream_probability: float = 0.0
     degradations: tuple[str, ...] = tuple(DEGRADATIONS)  # kinds to draw from
     precision: str = "fp32"  # numeric precision of the network; losses and weights stay fp32
     loss_weights: dict[str, float] = field(default_factory=lambda: dict(DEFAULT_LOSS_WEIGHTS))

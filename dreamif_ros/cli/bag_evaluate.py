@@ -12,6 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from dreamif_model import ConfigError
 from dreamif_model.device import usable_cores
 from dreamif_model.output_files import unfinished_folder, write_whole
 from dreamif_model.temporal.settings import TemporalConfig
@@ -28,6 +29,7 @@ from dreamif_ros.cli.options import add_topic_options, check_outputs, make_folde
 from dreamif_ros.evaluation.evaluate_bag import EvaluationSettings
 from dreamif_ros.evaluation.evaluation_job import EvaluationJob, ModelOptions, evaluate_into
 from dreamif_ros.evaluation.evaluation_results import Evaluation
+from dreamif_ros.evaluation.rerun_file import SUFFIX
 from dreamif_ros.evaluation.result_files import (
     FRAMES,
     INDEX,
@@ -43,11 +45,12 @@ EXAMPLES = """examples:
   dreamif bag evaluate drive.mcap --ir /thermal/image_raw --vi /camera/image_raw \\
       --calibration calibration.yaml --out evaluation --write-bag
   dreamif bag evaluate drive.mcap --out quick --stop 20 --every 5 --no-check --no-video
+  dreamif bag evaluate drive.mcap --out evaluation --rerun drive.rrd
   dreamif bag evaluate bags/*.mcap --out fleet --jobs 8
   dreamif bag evaluate bags/*.mcap --out fleet --resume
   dreamif bag evaluate /shared/bags/*.mcap --out /shared/fleet --ray 10.0.0.1:6379"""
 # Options that change no number of the result.
-_NOT_SETTINGS = ("out", "json", "force", "bag", "run", "jobs", "ray", "resume")
+_NOT_SETTINGS = ("out", "json", "rerun", "force", "bag", "run", "jobs", "ray", "resume")
 
 
 def add_evaluate(actions: Any) -> None:
@@ -102,6 +105,13 @@ def _add_output_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-video", action="store_true", help="write no fused.mkv")
     parser.add_argument(
+        "--rerun",
+        type=Path,
+        metavar=f"FILE{SUFFIX}",
+        help="also write a recording for the Rerun viewer, of a single bag: pictures, metrics, "
+        "latencies and, with --detector, boxes",
+    )
+    parser.add_argument(
         "--json",
         type=Path,
         metavar="FILE",
@@ -146,8 +156,11 @@ def _add_extent_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Evaluate, write everything into a new folder, and print what should be done."""
     inputs = [*options.bag, options.calibration, options.weights]
-    check_outputs({"--json": options.json}, inputs, force=options.force)
-    if len(options.bag) > 1 or options.resume or options.ray is not None:
+    outputs = {"--json": options.json, "--rerun": options.rerun}
+    check_outputs(outputs, inputs, force=options.force)
+    is_fleet = len(options.bag) > 1 or options.resume or options.ray is not None
+    _check_rerun(options.rerun, is_fleet)
+    if is_fleet:
         return run_many(options, _job(options), lambda bag: _command(options, bag))
     return _run_one(options)
 
@@ -164,11 +177,21 @@ def _run_one(options: argparse.Namespace) -> int:
         _move(folder, options.out, unfinished / "replaced")
     if options.json:
         write_whole(options.json, (options.out / METRICS).read_bytes())
-    _print(evaluation, options.out)
+    _print(evaluation, options.out, options.rerun)
     if not evaluation.fused:
         print(f"dreamif: nothing could be fused, see {options.out / METRICS}", file=sys.stderr)
         return 1
     return 0
+
+
+def _check_rerun(path: Path | None, is_fleet: bool) -> None:
+    """ConfigError for a file that the Rerun viewer would not open, or that bags would share."""
+    if path is None:
+        return
+    if path.suffix != SUFFIX:
+        raise ConfigError(f"--rerun {path}: the viewer opens files whose names end with {SUFFIX}")
+    if is_fleet:
+        raise ConfigError("--rerun is for a single bag, without --resume and --ray: leave it out")
 
 
 def _check_out(out: Path, force: bool) -> None:
@@ -197,6 +220,7 @@ def _job(options: argparse.Namespace) -> EvaluationJob:
         _settings(options),
         write_bag=options.write_bag,
         write_video=not options.no_video,
+        rerun=options.rerun,
         cpu_threads=options.cpu_threads,
     )
 
@@ -245,7 +269,7 @@ def _move(folder: Path, out: Path, replaced: Path) -> None:
     folder.rename(out)
 
 
-def _print(evaluation: Evaluation, out: Path) -> None:
+def _print(evaluation: Evaluation, out: Path, rerun: Path | None) -> None:
     messages = ", ".join(f"{camera.messages} on {camera.topic}" for camera in evaluation.cameras)
     print(f"{evaluation.duration_s:.1f} s: {messages}; {evaluation.fused} pairs fused")
     for fault in evaluation.faults:
@@ -253,3 +277,5 @@ def _print(evaluation: Evaluation, out: Path) -> None:
     for warning in evaluation.warnings:
         print(f"warning: {warning}")
     print(f"report in {out / REPORT}, numbers in {out / METRICS} and {out / FRAMES}")
+    if rerun:
+        print(f"recording in {rerun}: rerun {shlex.quote(str(rerun))}")

@@ -150,4 +150,4 @@ def _inputs(pair: tuple[Any, Any], info: Any) -> tuple[Any, ...]:
     if info.whole:
         return infrared[None, None], np.ascontiguousarray(visible.transpose(2, 0, 1))[None]
     shown = cv2.cvtColor(visible, cv2.COLOR_RGB2GRAY) if info.image_channels == 1 else visible
-    return (PhasePacker(info.stem).pack(infrared, shown),)
+    return (PhasePacker(info.stem, info.noise_map).pack(infrared, shown),)

@@ -19,6 +19,7 @@ import numpy as np
 from dreamif_model import ConfigError, FusionPipeline
 from dreamif_model.cameras import Both
 from dreamif_model.device import cpu_threads
+from dreamif_model.output_files import whole_file
 from dreamif_model.temporal.settings import TemporalConfig
 from dreamif_ros.bag.bag_messages import MESSAGES
 from dreamif_ros.bag.camera_topics import info_topic
@@ -40,6 +41,7 @@ from dreamif_ros.evaluation.fused_bag import FusedBag
 from dreamif_ros.evaluation.fused_frames import FramePass, FramesFound, Sinks
 from dreamif_ros.evaluation.measuring import intervals
 from dreamif_ros.evaluation.recorded_cameras import open_cameras
+from dreamif_ros.evaluation.rerun_file import RerunFile
 from dreamif_ros.evaluation.survey import CamerasSurvey
 from dreamif_ros.stamps import to_seconds
 
@@ -107,6 +109,7 @@ def evaluate_bag(
     *,
     write_bag: bool = False,
     write_video: bool = True,
+    rerun: Path | None = None,
     workers: int = 1,
     progress: Progress = lambda items, what, count: items,  # noqa: ARG005
 ) -> Evaluation:
@@ -119,17 +122,19 @@ def evaluate_bag(
         out: existing folder, into which the video and the fused bag are written.
         write_bag: write the fused images and dominance maps as a bag.
         write_video: write the fused images as a video.
+        rerun: file to write for the Rerun viewer; None for none.
         workers: threads that measure and draw frames; any number gives the same result.
         progress: wraps the iterations, to show how far they are.
 
     Raises:
         BagError: nothing can be read of the bag, or the cameras' topics are not clear.
         ConfigError: settings cannot be used.
+        DreamIFError: ``rerun`` is given, and rerun-sdk is not installed.
     """
     with ExitStack() as stack:
         run = _BagRun(bag, pipeline, settings, workers, progress, stack)
         check = run.check()
-        sinks = run.open_sinks(out, write_bag, write_video)
+        sinks = run.open_sinks(out, write_bag, write_video, rerun)
         frames = run.fuse(sinks)
         video = sinks.video.close() if sinks.video else None
         fused_bag = sinks.bag.close() if sinks.bag else None
@@ -204,8 +209,10 @@ class _BagRun:
             self._recording, self._topics, self.cameras.calibration, self._settings.start_s
         )
 
-    def open_sinks(self, out: Path, write_bag: bool, write_video: bool) -> Sinks:
-        """Files in ``out``, and the detector."""
+    def open_sinks(
+        self, out: Path, write_bag: bool, write_video: bool, rerun: Path | None
+    ) -> Sinks:
+        """Files in ``out``, the file ``rerun``, and the detector."""
         sinks = Sinks(detector=self._detector)
         if write_video:
             sinks.video = FusedVideo(out / VIDEO_NAME, self._fused_hz())
@@ -213,6 +220,11 @@ class _BagRun:
         if write_bag:
             sinks.bag = FusedBag(out / BAG_NAME, detections=self._detector is not None)
             self._stack.callback(sinks.bag.abort)
+        if rerun is not None:
+            unfinished = self._stack.enter_context(whole_file(rerun))
+            names = self._detector.names if self._detector else {}
+            sinks.rerun = RerunFile(unfinished, self._recording.path.resolve().name, names)
+            self._stack.callback(sinks.rerun.close)
         return sinks
 
     def fuse(self, sinks: Sinks) -> FramesFound:

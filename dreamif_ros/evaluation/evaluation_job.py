@@ -16,6 +16,7 @@ from dreamif_model.thermal import ThermalConfig
 from dreamif_ros.evaluation.evaluate_bag import EvaluationSettings, Progress, evaluate_bag
 from dreamif_ros.evaluation.evaluation_results import Evaluation
 from dreamif_ros.evaluation.report import check_libraries, write_report
+from dreamif_ros.evaluation.rerun_file import check_rerun
 from dreamif_ros.evaluation.result_files import (
     FRAMES,
     METRICS,
@@ -55,7 +56,7 @@ class EvaluationJob:
     """One bag and all that its evaluation depends on.
 
     cpu_threads: of the network; another number changes the last digits. workers: threads that
-    measure and draw frames meanwhile.
+    measure and draw frames meanwhile. rerun: file to write for the Rerun viewer.
     """
 
     bag: Path
@@ -63,6 +64,7 @@ class EvaluationJob:
     settings: EvaluationSettings
     write_bag: bool = False
     write_video: bool = True
+    rerun: Path | None = None
     cpu_threads: int = 1
     workers: int = 1
 
@@ -82,6 +84,8 @@ def evaluate_into(
     Raises the errors of :func:`~dreamif_ros.evaluation.evaluate_bag.evaluate_bag`.
     """
     check_libraries()
+    if job.rerun:
+        check_rerun()
     started = time.perf_counter()
     with _cpu_threads(job.cpu_threads):
         evaluation = evaluate_bag(
@@ -91,6 +95,7 @@ def evaluate_into(
             folder,
             write_bag=job.write_bag,
             write_video=job.write_video,
+            rerun=job.rerun,
             workers=job.workers,
             progress=progress,
         )

@@ -20,10 +20,11 @@ from dreamif_model.cameras import Both, Camera
 from dreamif_model.dominance.overlay import dominance_overlay
 from dreamif_model.temporal.settings import TemporalConfig
 from dreamif_ros.bag.recorded_pairs import RecordedPair
+from dreamif_ros.codec.compressed import compress_jpeg
 from dreamif_ros.detection.boxes import draw_boxes
 from dreamif_ros.detection.detector import Detections, Detector
 from dreamif_ros.evaluation.evaluation_results import DETECTED_IN, FilmFrame, FrameRow
-from dreamif_ros.evaluation.film import FusedVideo, small_jpeg
+from dreamif_ros.evaluation.film import QUALITY, FusedVideo, small_jpeg
 from dreamif_ros.evaluation.fused_bag import FusedBag
 from dreamif_ros.evaluation.measuring import (
     FlickerSums,
@@ -32,9 +33,10 @@ from dreamif_ros.evaluation.measuring import (
     Registration,
     WatchedNormalizer,
 )
+from dreamif_ros.evaluation.rerun_file import PICTURES, RerunFile
 from dreamif_ros.evaluation.side_work import SideWork
 from dreamif_ros.evaluation.survey import CamerasSurvey
-from dreamif_ros.pictures import gray_to_rgb
+from dreamif_ros.pictures import Picture, gray_to_rgb
 
 SCORE_PERIOD_S = 1.0  # between two frames whose alignment is judged, as in the node
 GAIN_STEP = 16.0  # gray levels; an end of the 8-bit range that moves further at once is a jump
@@ -51,6 +53,12 @@ class Sinks:
     video: FusedVideo | None = None
     bag: FusedBag | None = None
     detector: Detector | None = None
+    rerun: RerunFile | None = None
+
+    @property
+    def need_infrared(self) -> bool:
+        """Whether every frame needs the infrared image on the visible pixels."""
+        return self.detector is not None or self.rerun is not None
 
 
 @dataclass
@@ -152,14 +160,14 @@ class FramePass:
             survey.refuse_pair(pair.images.visible.recorded_ns)
             return
         measured, filmed = self._measured.due(index), self._filmed.due(index)
-        wanted = measured or filmed or self._before is not None or self._sinks.detector is not None
+        wanted = measured or filmed or self._before is not None or self._sinks.need_infrared
         gray = self._gray(pair) if wanted else None
         picture = _FusedPair(pair, fused, gray, self._detect(pair, fused, gray))
         self.found.rows.append(self._row(index, picture))
         self._measure(picture, measured)
         if filmed:
             self._work.give(
-                partial(self._keep_film, len(self.found.rows) - 1), self._pictures, picture
+                partial(self._keep_film, len(self.found.rows) - 1), self._film_pictures, picture
             )
         self._write(picture, info)
 
@@ -167,6 +175,8 @@ class FramePass:
         """All of it, once all pairs were added."""
         self._work.finish()
         self.found.film = [FilmFrame(self.found.rows[row], film) for row, film in self._film]
+        if self._sinks.rerun is not None:
+            self._sinks.rerun.add_numbers(self.found.rows, self.found.seconds)
         return self.found
 
     def close(self) -> None:
@@ -274,21 +284,12 @@ class FramePass:
             detections={name: len(found.boxes) for name, found in picture.detections.items()},
         )
 
-    def _pictures(self, picture: _FusedPair) -> dict[str, bytes]:
-        assert picture.infrared is not None  # a frame of the film has it
-        result, visible = picture.result, picture.pair.visible
-        images = {
-            "infrared": gray_to_rgb(picture.infrared),
-            "visible": visible if visible.ndim == 3 else gray_to_rgb(visible),
-            "fused": result.fused,
-            "dominance": dominance_overlay(
-                result.fused, result.dominance_infrared, result.dominance_visible
-            ),
-        }
+    def _film_pictures(self, picture: _FusedPair) -> dict[str, bytes]:
+        images = _pictures(picture)
         detector = self._sinks.detector
         if detector is not None:
             found = picture.detections[DETECTOR_INPUT]
-            images["boxes"] = draw_boxes(result.fused, found, detector.names)
+            images["boxes"] = draw_boxes(picture.result.fused, found, detector.names)
         return {name: small_jpeg(image) for name, image in images.items()}
 
     def _write(self, picture: _FusedPair, info: Any | None) -> None:
@@ -301,6 +302,10 @@ class FramePass:
             if detector is not None:
                 found = picture.detections[DETECTOR_INPUT]
                 self._sinks.bag.add_detections(found, detector.names, header, image.recorded_ns)
+        if self._sinks.rerun is not None:
+            found_here = picture.detections.get(DETECTOR_INPUT)
+            then = partial(self._sinks.rerun.add, picture.pair.stamp_ns, found_here)
+            self._work.give(then, _jpegs, picture)
 
 
 def _measured(
@@ -317,6 +322,24 @@ def _measured(
             refusal = str(error)
     flicker = FlickerSums.of(before.result().grays, grays) if before else None
     return _Measured(grays, metrics, refusal, flicker)
+
+
+def _pictures(picture: _FusedPair) -> dict[str, Picture]:
+    """What people compare, all on the visible pixels: see PICTURES."""
+    assert picture.infrared is not None  # a frame that is shown has it
+    result, visible = picture.result, picture.pair.visible
+    overlay = dominance_overlay(result.fused, result.dominance_infrared, result.dominance_visible)
+    images = (
+        gray_to_rgb(picture.infrared),
+        visible if visible.ndim == 3 else gray_to_rgb(visible),
+        result.fused,
+        overlay,
+    )
+    return dict(zip(PICTURES, images, strict=True))
+
+
+def _jpegs(picture: _FusedPair) -> dict[str, bytes]:
+    return {name: compress_jpeg(image, QUALITY) for name, image in _pictures(picture).items()}
 
 
 def _mean(dominance: NDArray[np.float32]) -> float:

@@ -1,18 +1,242 @@
-"""The state of the fusion node, as ``diagnostic_msgs``."""
+"""The state of the fusion node, as ``diagnostic_msgs``: the tables of its keys and conditions."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from dreamif_model import FusionPipeline
-from dreamif_model.cameras import Camera
+from dreamif_model.cameras import Both, Camera
 from dreamif_model.device import memory_mib
+from dreamif_model.engine import FusionEngine
 from dreamif_ros.fusion.camera_health import Fault, FusionMode
 from dreamif_ros.fusion.fusion_stream import FusionStream
-from dreamif_ros.node.diagnostic_status import DiagnosticValue, latencies, status
+from dreamif_ros.node.diagnostic_status import (
+    Condition,
+    DiagnosticValue,
+    Key,
+    judged_status,
+    read_keys,
+    stage_keys,
+    status,
+)
+from dreamif_ros.node.transport import FollowingSubscription
 
-DROPS_OF_PAIRS = ("superseded", "unwatched", "refused", "failed")
-DROPS_OF_MESSAGES = ("no_partner", "too_old", "duplicate", "cleared")
+DROPS_OF_PAIRS = {
+    "superseded": "pairs, or images used alone, that a newer one replaced before they were fused",
+    "unwatched": "pairs, or images used alone, while nobody subscribed",
+    "refused": "pairs, or images used alone, that could not be used; the log says why",
+    "failed": "pairs, or images used alone, whose fusion ended in an error",
+}
+DROPS_OF_MESSAGES = {
+    "no_partner": "images without an image of the other camera within `sync.slop_s`",
+    "too_old": "images that came after a later one had been paired",
+    "duplicate": "images whose stamp was already waiting, or was paired last",
+    "cleared": "images that waited when the stamps went back",
+}
+STAGES = {
+    "skew": "distance of the stamps of a pair",
+    "infrared_offset": "infrared stamp minus visible stamp of a pair",
+    "wait": "from arrival to the worker",
+    "decode": "message to pixels",
+    "normalize": "thermal counts to gray levels",
+    "warp": "infrared onto the visible pixels",
+    "temporal": "noise removed with earlier frames, if `temporal.mode` is on",
+    "infer": "the network",
+    "encode": "pixels to messages, JPEG among them",
+    "publish": "messages to the middleware",
+    "stamp_to_publish": "age of a frame when its result was published; not of recorded stamps",
+}
+
+
+@dataclass(frozen=True)
+class _Active:
+    """What the status of an active node is about."""
+
+    stream: FusionStream
+    mode: FusionMode | None  # None until it is known
+    faults: Both[Fault | None]
+
+
+@dataclass(frozen=True)
+class _OneCamera:
+    """What the status of a camera is about."""
+
+    stream: FusionStream
+    camera: Camera
+    fault: Fault | None
+
+    @property
+    def input(self) -> FollowingSubscription:
+        return self.stream.inputs[self.camera]
+
+
+Read = Callable[[FusionStream], DiagnosticValue | None]
+
+
+def _count(name: str) -> Read:
+    return lambda stream: stream.statistics.counts().get(name, 0)
+
+
+def _rate(name: str) -> Read:
+    return lambda stream: stream.statistics.rate_hz(name)
+
+
+def _unpaired(reason: str) -> Read:
+    return lambda stream: int(getattr(stream.partners.counts, reason))
+
+
+def _lost(camera: Camera) -> Read:
+    return lambda stream: stream.inputs[camera].lost.count
+
+
+def _memory(where: str, engine: FusionEngine) -> float | None:
+    return memory_mib(engine.backend.device).get(where)
+
+
+def _noise(one: _OneCamera) -> float | None:
+    sequence = one.stream.fuser.sequence
+    return None if sequence.config.mode == "off" else sequence.memory.noise[one.camera]
+
+
+def _unstamped(active: _Active) -> Iterator[str]:
+    rate_hz = active.stream.statistics.rate_hz
+    return (f"{camera} stamps are unset" for camera in Camera if rate_hz(f"{camera} unstamped"))
+
+
+ENGINE_KEYS: tuple[Key[FusionEngine], ...] = (
+    Key("variant", "the model, as the parameter of this name", lambda engine: engine.variant),
+    Key("backend", "what runs the network", lambda engine: engine.backend.name),
+    Key("device", "where it runs", lambda engine: engine.backend.device),
+    Key("precision", "in which precision", lambda engine: engine.backend.precision),
+    Key("host memory (MiB)", "resident memory of the process", partial(_memory, "host")),
+    Key(
+        "device memory (MiB)",
+        "GPU memory that torch holds, on CUDA only",
+        partial(_memory, "device"),
+    ),
+)
+STREAM_KEYS: tuple[Key[FusionStream], ...] = (
+    *(
+        Key(
+            f"{camera} received",
+            "images that came, since activation as all counts",
+            _count(f"{camera} received"),
+        )
+        for camera in Camera
+    ),
+    Key("pairs", "pairs that were made", lambda stream: stream.partners.counts.paired),
+    Key("published", "results that were published", _count("published")),
+    Key("publish rate (Hz)", "results, over the last 2 s", _rate("published")),
+    Key("pair rate (Hz)", "pairs, over the last 2 s", _rate("pairs")),
+    Key("images used alone", "images of one camera that were used alone", _count("alone")),
+    *(Key(f"pairs {why}", text, _count(why)) for why, text in DROPS_OF_PAIRS.items()),
+    *(
+        Key(
+            f"{camera} refused",
+            "images that could not be used; the log says why",
+            _count(f"{camera} refused"),
+        )
+        for camera in Camera
+    ),
+    *(
+        Key(
+            f"{camera} lost",
+            "images that were sent but never received: see [Transport](#transport); not on Humble",
+            _lost(camera),
+        )
+        for camera in Camera
+    ),
+    *(Key(f"messages {why}", text, _unpaired(why)) for why, text in DROPS_OF_MESSAGES.items()),
+    Key(
+        "messages waiting",
+        "images that wait for a partner now",
+        lambda stream: sum(stream.partners.waiting),
+    ),
+    Key("jumps back in time", "how often the stamps went back", _unpaired("jumps")),
+    Key(
+        "alignment (-1 to 1)",
+        "agreement of both cameras' edges, once a second: see [registration](registration.md)",
+        lambda stream: stream.fuser.alignment,
+    ),
+    *stage_keys(STAGES),
+)
+NODE_KEYS: tuple[Key[_Active], ...] = (
+    Key(
+        "fusion mode",
+        "as the topic `fusion_mode`; `starting` until the first pair",
+        lambda active: active.mode.value if active.mode else "starting",
+    ),
+)
+CAMERA_KEYS: tuple[Key[_OneCamera], ...] = (
+    Key("topic", "of the images", lambda one: one.input.topic),
+    Key(
+        "rate (Hz)",
+        "images, over the last 2 s",
+        lambda one: one.stream.statistics.rate_hz(f"{one.camera} received"),
+    ),
+    Key(
+        "received",
+        "images that came, since activation",
+        lambda one: one.stream.statistics.counts().get(f"{one.camera} received", 0),
+    ),
+    Key(
+        "publishers",
+        "who publishes the topic, and with which QoS",
+        lambda one: one.input.describe_publishers(),
+    ),
+    Key(
+        "noise (σ, gray levels)",
+        "noise of this camera, if `temporal.mode` is on",
+        _noise,
+    ),
+)
+
+
+NODE_CONDITIONS: tuple[Condition[_Active], ...] = (
+    Condition(
+        "CAMERA is FAULT",
+        "a camera is silent, stale, broken, frozen or blank: [faults](#one-camera-fails)",
+        lambda active: (f"{c} is {fault.kind}" for c, fault in active.faults.items() if fault),
+    ),
+    Condition(
+        "neither camera gives an image",
+        "both cameras are silent, stale or broken; nothing is published",
+        lambda active: active.mode is FusionMode.NONE,
+        is_error=True,
+    ),
+    Condition(
+        "fusion fails: see the node's log",
+        "the fusion of a pair ended in an error in the last 2 s",
+        lambda active: active.stream.statistics.rate_hz("failed") > 0,
+    ),
+    Condition(
+        "CAMERA stamps are unset",
+        "images with a stamp of zero came in the last 2 s; their time of arrival is taken",
+        _unstamped,
+    ),
+    Condition(
+        "the cameras seem exchanged: …",
+        "infrared images have colours, and visible ones 16 bit or °C",
+        lambda active: filter(None, [active.stream.mixup]),
+    ),
+)
+CAMERA_CONDITIONS: tuple[Condition[_OneCamera], ...] = (
+    Condition(
+        "FAULT: …",
+        "the camera is silent, stale, broken, frozen or blank",
+        lambda one: [f"{one.fault.kind}: {one.fault.text}"] if one.fault else [],
+    ),
+    Condition(
+        "…",
+        "infrared only: what is wrong with the thermal image, or how it is shown: "
+        "[thermal images](#thermal-images)",
+        lambda one: one.stream.remarks if one.camera is Camera.INFRARED else (),
+    ),
+)
 
 
 def fusion_diagnostics(
@@ -23,78 +247,19 @@ def fusion_diagnostics(
     mode: FusionMode | None,
 ) -> list[DiagnosticStatus]:
     """One status of the node (full name) and, while it is active, one of each camera."""
-    values: dict[str, DiagnosticValue] = {"lifecycle state": state}
-    if pipeline:
-        values |= _model_values(pipeline)
+    values = read_keys(ENGINE_KEYS, pipeline.engine) if pipeline else {}
     if not stream:
         return [status(node, values, message=f"{state}: not fusing")]
-    values |= {"fusion mode": mode.value if mode else "starting", **_stream_values(stream)}
-    faults = stream.faults()
-    warnings = [f"{camera} is {fault.kind}" for camera, fault in faults.items() if fault]
-    whole = status(node, values, [*warnings, *_warnings(stream)], is_error=mode is FusionMode.NONE)
-    return [whole, *(_camera_status(node, c, fault, stream) for c, fault in faults.items())]
+    active = _Active(stream, mode, stream.faults())
+    values |= read_keys(NODE_KEYS, active) | read_keys(STREAM_KEYS, stream)
+    cameras = (_OneCamera(stream, camera, fault) for camera, fault in active.faults.items())
+    return [
+        judged_status(node, values, NODE_CONDITIONS, active),
+        *(_camera_status(node, one) for one in cameras),
+    ]
 
 
-def _model_values(pipeline: FusionPipeline) -> dict[str, DiagnosticValue]:
-    engine = pipeline.engine
-    values: dict[str, DiagnosticValue] = {
-        "variant": engine.variant,
-        "backend": engine.backend.name,
-        "device": engine.backend.device,
-        "precision": engine.backend.precision,
-    }
-    memory = memory_mib(engine.backend.device)
-    return values | {f"{where} memory (MiB)": size for where, size in memory.items()}
-
-
-def _stream_values(stream: FusionStream) -> dict[str, DiagnosticValue]:
-    """What became of every message and pair, rates, and the latency of each stage."""
-    counts, pairing = stream.statistics.counts(), stream.partners.counts
-    values: dict[str, DiagnosticValue] = {
-        "infrared received": counts.get("infrared received", 0),
-        "visible received": counts.get("visible received", 0),
-        "pairs": pairing.paired,
-        "published": counts.get("published", 0),
-        "publish rate (Hz)": stream.statistics.rate_hz("published"),
-        "pair rate (Hz)": stream.statistics.rate_hz("pairs"),
-        "images used alone": counts.get("alone", 0),
-    }
-    for reason in DROPS_OF_PAIRS:
-        values[f"pairs {reason}"] = counts.get(reason, 0)
-    for camera, subscription in stream.inputs.items():
-        values[f"{camera} refused"] = counts.get(f"{camera} refused", 0)
-        if subscription.lost.count is not None:
-            values[f"{camera} lost"] = subscription.lost.count
-    for reason in DROPS_OF_MESSAGES:
-        values[f"messages {reason}"] = getattr(pairing, reason)
-    values["messages waiting"] = sum(stream.partners.waiting)
-    values["jumps back in time"] = pairing.jumps
-    if stream.fuser.alignment is not None:
-        values["alignment (-1 to 1)"] = stream.fuser.alignment
-    return values | latencies(stream.statistics)
-
-
-def _warnings(stream: FusionStream) -> list[str]:
-    """What is wrong beside the cameras' faults."""
-    rates = stream.statistics.rate_hz
-    warnings = ["fusion fails: see the node's log"] if rates("failed") else []
-    warnings += [f"{camera} stamps are unset" for camera in Camera if rates(f"{camera} unstamped")]
-    return [*warnings, stream.mixup] if stream.mixup else warnings
-
-
-def _camera_status(
-    node: str, camera: Camera, fault: Fault | None, stream: FusionStream
-) -> DiagnosticStatus:
-    subscription, received = stream.inputs[camera], f"{camera} received"
-    values: dict[str, DiagnosticValue] = {
-        "topic": subscription.topic,
-        "rate (Hz)": stream.statistics.rate_hz(received),
-        "received": stream.statistics.counts().get(received, 0),
-        "publishers": subscription.describe_publishers(),
-    }
-    if stream.fuser.sequence.config.mode != "off":
-        values["noise (σ, gray levels)"] = stream.fuser.sequence.memory.noise[camera]
-    warnings = [f"{fault.kind}: {fault.text}"] if fault else []
-    if camera is Camera.INFRARED:
-        warnings += stream.remarks
-    return status(f"{node}: {camera}", values, warnings, hardware_id=subscription.topic)
+def _camera_status(node: str, one: _OneCamera) -> DiagnosticStatus:
+    values = read_keys(CAMERA_KEYS, one)
+    name = f"{node}: {one.camera}"
+    return judged_status(name, values, CAMERA_CONDITIONS, one, hardware_id=one.input.topic)

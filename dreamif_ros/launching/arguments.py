@@ -238,3 +238,6 @@ CAMERAS = (
     *VISIBLE_CAMERA,
     *INFRARED_CAMERA,
 )
+
+# By launch file, beside COMMON.
+FILES = {"fusion": FUSION, "demo": DEMO, "replay": REPLAY, "cameras": CAMERAS}

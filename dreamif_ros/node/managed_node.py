@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import (  # type: ignore[attr-defined]  # Humble has no rclpy.clock_type
     Clock,
@@ -20,6 +20,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.qos import QoSProfile
 
 from dreamif_model import DreamIFError
+from dreamif_ros.node.diagnostic_status import Condition, Key, key_values, read_keys
 from dreamif_ros.node.parameters import changed, declare
 from dreamif_ros.node.runtime import RefusedError
 from dreamif_ros.node.settings import NodeSettings
@@ -56,8 +57,8 @@ class ManagedNode(LifecycleNode, ABC, Generic[S]):
         self.settings = declare(self, settings, also_known=also_known)
         self.check(self.settings)
         self._is_configured = False
-        self._failed_callbacks = 0
-        self._has_lost_memory = False
+        self.failed_callbacks = 0  # that the executor passed over
+        self.has_lost_memory = False
         self.is_deaf = False  # for good: the process must start anew
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)  # ROS time stops with its bag
         self._diagnostics = self.create_publisher(
@@ -89,7 +90,7 @@ class ManagedNode(LifecycleNode, ABC, Generic[S]):
 
     def callback_failed(self) -> None:
         """The executor passed over an error out of a callback, and has logged it."""
-        self._failed_callbacks += 1
+        self.failed_callbacks += 1
 
     @property
     def state(self) -> str:
@@ -201,22 +202,46 @@ class ManagedNode(LifecycleNode, ABC, Generic[S]):
         self.clock_jumped()
 
     def _publish_diagnostics(self) -> None:
+        self._look_at_shared_memory()
         array = DiagnosticArray(status=self.describe())
-        self._look_at_shared_memory(array.status[0])
-        failed = KeyValue(key="callbacks failed", value=str(self._failed_callbacks))
-        array.status[0].values = [*array.status[0].values, failed]
+        common = key_values(read_keys(COMMON_KEYS, self))
+        array.status[0].values = [*common, *array.status[0].values]
+        for message in LOST_MEMORY.messages(self):
+            array.status[0].level = DiagnosticStatus.ERROR
+            array.status[0].message = f"{message}; {array.status[0].message}"
         for item in array.status:
             item.hardware_id = item.hardware_id or platform.node()
         array.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(array)
 
-    def _look_at_shared_memory(self, status: DiagnosticStatus) -> None:
-        """Say that it is lost; if it is the next time as well, Fast DDS does not repair it."""
-        lost = has_lost_shared_memory()
-        if lost:
-            status.level = DiagnosticStatus.ERROR
-            status.message = f"{LOST_SHARED_MEMORY}; {status.message}"
-        if lost and self._has_lost_memory and not self.is_deaf:
+    def _look_at_shared_memory(self) -> None:
+        """If it is lost the next time as well, Fast DDS does not repair it."""
+        lost, lost_before = has_lost_shared_memory(), self.has_lost_memory
+        self.has_lost_memory = lost
+        if lost and lost_before and not self.is_deaf:
             self.get_logger().error(f"{LOST_SHARED_MEMORY}: the process starts anew")
             self.is_deaf = True
-        self._has_lost_memory = lost
+
+
+# Of the status of every node.
+COMMON_KEYS: tuple[Key[ManagedNode[Any]], ...] = (
+    Key(
+        "lifecycle state",
+        "unconfigured, inactive, active or finalized",
+        lambda node: node.state,
+    ),
+    Key(
+        "callbacks failed",
+        "messages and service calls that were passed over because they cannot be handled; the log "
+        "names each",
+        lambda node: node.failed_callbacks,
+    ),
+)
+# What makes the status of every node ERROR.
+LOST_MEMORY: Condition[ManagedNode[Any]] = Condition(
+    LOST_SHARED_MEMORY,
+    "it may hear nothing: if that lasts for a second, the process "
+    "[starts anew](reliability.md#a-node-that-stood-still)",
+    lambda node: node.has_lost_memory,
+    is_error=True,
+)

@@ -49,14 +49,16 @@ class Statistics:
             moments = self._moments.get(name)
             return time.monotonic() - moments[-1] if moments else None
 
-    def percentiles_ms(self) -> dict[str, tuple[float, float]]:
-        """Median and 99th percentile of each stage, in milliseconds."""
+    def stages(self) -> list[str]:
+        """The stages that were measured."""
         with self._lock:
-            samples = {stage: sorted(values) for stage, values in self._seconds.items()}
-        return {
-            stage: (_quantile(values, 0.5) * 1e3, _quantile(values, 0.99) * 1e3)
-            for stage, values in samples.items()
-        }
+            return list(self._seconds)
+
+    def percentile_ms(self, stage: str, share: float) -> float | None:
+        """Quantile (``share`` in [0, 1]) of a stage in milliseconds; None if it never ran."""
+        with self._lock:
+            samples = list(self._seconds.get(stage, ()))
+        return _quantile(sorted(samples), share) * 1e3 if samples else None
 
 
 def _quantile(ordered: list[float], share: float) -> float:

@@ -77,13 +77,13 @@ class ImageTopic:
     def report(self) -> TopicReport:
         """How the images come now."""
         age_s = self._statistics.seconds_since("images")
-        newest, latency = self.newest, self._statistics.percentiles_ms().get(LATENCY)
+        newest, latency_ms = self.newest, self._statistics.percentile_ms(LATENCY, 0.5)
         heard = newest is not None and age_s is not None
         return TopicReport(
             topic=self.topic,
             rate_hz=round(self._statistics.rate_hz("images"), 1) if heard else None,
             age_s=None if age_s is None else round(age_s, 2),
-            latency_ms=round(latency[0], 1) if heard and latency else None,
+            latency_ms=round(latency_ms, 1) if heard and latency_ms is not None else None,
             kind=_describe(newest) if newest is not None else "",
             problem=self._problem(age_s),
         )

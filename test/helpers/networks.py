@@ -29,11 +29,11 @@ class Mean(torch.nn.Module):
         return self.filter(infrared / 2 + visible / 2)
 
 
-def dead_parameters(network, infrared, visible):
+def dead_parameters(network, infrared, visible, *noise):
     """The names of the parameters that no loss changes."""
     salience = torch.rand_like(infrared[:, :1])
     with torch.enable_grad():
-        output = network(infrared, visible)
+        output = network(infrared, visible, *noise)
         loss, _ = total_loss(output, infrared, visible, salience, DEFAULT_LOSS_WEIGHTS)
         loss.backward()
     gradients = {name: p.grad for name, p in network.named_parameters()}

@@ -150,6 +150,11 @@ def get_data():
     return script("get_data")
 
 
+def test_the_drawings_are_what_their_scripts_draw():
+    assert script("data_flow").picture() == text("docs/data_flow.svg")
+    assert script("concept_pictures").pairing_picture() == text("docs/pairing.svg")
+
+
 def images(folder, *names):
     folder.mkdir(parents=True)
     for name in names:

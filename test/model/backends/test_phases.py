@@ -6,6 +6,7 @@ import torch
 from helpers.backends import random_pair
 
 from dreamif_model.backends.phases import PhasePacker
+from dreamif_model.cameras import Both
 
 
 class TestPhases:
@@ -42,6 +43,28 @@ class TestPhases:
         packer = PhasePacker(stem)
         phases = packer.pack(np.zeros(shape[:2], np.uint8), visible)[:, stem**2 :]
         np.testing.assert_array_equal(packer.unpack(phases.astype(np.float32)), visible)
+
+    def test_a_map_of_noise_comes_last_in_quarters_of_a_gray_level(self, rng):
+        visible, infrared = random_pair(rng, 8, 16)
+        packer = PhasePacker(4, noise_map=True)
+        noise = Both(
+            infrared=np.array([[0.0, 1.0, 10.3]], np.float32),
+            visible=np.array([[63.9, 200.0, 0.1]], np.float32),
+        )
+        for _ in range(2):
+            phases = packer.pack(infrared, visible[..., 0], noise)
+            plain = PhasePacker(4).pack(infrared, visible[..., 0])
+            np.testing.assert_array_equal(phases[:, :32], plain)
+            # The images are padded to two rows and four columns of blocks.
+            np.testing.assert_array_equal(phases[0, 32], [[0, 4, 41, 41]] * 2)
+            np.testing.assert_array_equal(phases[0, 33], [[255, 255, 0, 0]] * 2)
+            assert not packer.pack(infrared, visible[..., 0])[:, 32:].any()
+
+    def test_a_map_of_noise_for_other_cells(self, rng):
+        visible, infrared = random_pair(rng, 8, 8)
+        levels = np.array([[1.0, 2.0], [3.0, 4.0]], np.float32)
+        phases = PhasePacker(2, noise_map=True).pack(infrared, visible, Both(levels, levels))
+        np.testing.assert_array_equal(phases[0, 16], np.kron(levels * 4, np.ones((2, 2))))
 
     def test_another_size_takes_other_buffers(self, rng):
         packer = PhasePacker(4)

@@ -21,6 +21,7 @@ from dreamif_model.backends.openvino import (
     openvino_core,
     read_graph,
 )
+from dreamif_model.cameras import Both
 from dreamif_model.detection_image import detection_luma
 from dreamif_model.engine import FusionEngine
 from dreamif_model.image_files import find_pairs, read_gray, read_rgb
@@ -107,6 +108,19 @@ class TestSameAsTorch:
             if asked:
                 difference = np.abs(result.detection_image.astype(int) - expected.detection_image)
                 assert difference.mean() < (0.1 if precision == "fp32" else 1)
+
+    @pytest.mark.parametrize(("backend", "precision"), OTHERS)
+    def test_a_map_of_noise(self, backend, precision, street, references, rng):
+        if backend == "onnxruntime":
+            pytest.importorskip("onnx", reason="needs onnx: pip install onnx")
+        of = network(CONFIGS["nano"])
+        torch.nn.init.constant_(of.embed_noise.kernel.weight, 0.1)
+        blocks = tuple(-(-side // 4) for side in ODD)
+        noise = Both.make(lambda _: rng.uniform(0, 40, blocks).astype(np.float32))
+        expected = engine("torch", of=of).fuse(*street, noise=noise)
+        assert abs(expected.fused.astype(int) - references("nano").fused).mean() > 1
+        result = engine(backend, precision, of).fuse(*street, noise=noise)
+        (assert_same if precision == "fp32" else assert_near)(result, expected)
 
     @needs_openvino
     @pytest.mark.parametrize("name", ABLATIONS)
@@ -199,9 +213,10 @@ class TestPackagedFiles:
     @needs_openvino
     def test_the_onnx_file_says_what_it_is(self, variant):
         source = ModelSource(variant)
+        info = source.torch_network()[1]
         path = source.graph_file((".onnx", ".xml"))
         assert path == WEIGHTS_FOLDER / f"{variant}.onnx"
-        assert read_graph(openvino_core(), path)[1] == source.info()
+        assert read_graph(openvino_core(), path)[1] == info
 
     def test_other_weights_would_be_seen(self, variant, street, references):
         other = engine("torch", of=network(network_config(variant)), variant=variant).fuse(*street)

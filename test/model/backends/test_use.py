@@ -80,8 +80,8 @@ class TestUse:
     @needs_openvino
     def test_a_size_that_tracing_would_make_a_constant_is_an_error(self):
         class Fixed(LeanDreamIF):
-            def forward_phases(self, phases):
-                return super().forward_phases(phases + int(phases.shape[2]))
+            def forward_phases(self, phases, noise=None):
+                return super().forward_phases(phases + int(phases.shape[2]), noise)
 
         with pytest.raises(RuntimeError, match="by tracing"):
             convert(Fixed(network_config("nano")))

@@ -143,6 +143,18 @@ def test_missing_tensors(nano_weights):
     assert "2 missing (first: embed.kernel.weight)" in refusal(nano_weights)
 
 
+def test_older_weights_take_no_map_of_noise(nano, nano_weights):
+    rewrite(
+        nano_weights,
+        lambda state: [state.pop(f"embed_noise.kernel.{name}") for name in ("weight", "bias")],
+    )
+    older = load_network("nano", nano_weights)
+    assert not older.config.noise_map
+    infrared, visible = torch.rand(2, 1, 1, 32, 64)
+    with torch.no_grad():
+        assert torch.equal(older(infrared, visible).fused, nano(infrared, visible).fused)
+
+
 def test_surplus_tensors(nano_weights):
     rewrite(nano_weights, lambda state: state.update(module=torch.zeros(1)))
     assert "1 unknown (first: module)" in refusal(nano_weights)

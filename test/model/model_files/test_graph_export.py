@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import importlib.util
+import json
 import sys
 
 import numpy as np
@@ -13,6 +14,7 @@ from dreamif_model import ConfigError, DreamIFError, FusionPipeline, ImageError,
 from dreamif_model.backends.openvino import import_openvino, openvino_core, read_graph
 from dreamif_model.backends.phases import PhasePacker
 from dreamif_model.backends.pytorch import read_torchscript
+from dreamif_model.cameras import Both
 from dreamif_model.engine import FusionEngine
 from dreamif_model.image_files import write_image
 from dreamif_model.model_files import graph_export as exports
@@ -119,7 +121,9 @@ def inputs(rng, info, size):
     infrared, visible = images(rng, size)
     if info.whole:
         return infrared[None, None], np.ascontiguousarray(visible.transpose(2, 0, 1))[None]
-    return (PhasePacker(info.stem).pack(infrared, visible[..., 1]),)
+    noise = Both.make(lambda _: rng.uniform(0, 40, (size[1] // 4, size[0] // 4)).astype(np.float32))
+    packer = PhasePacker(info.stem, info.noise_map)
+    return (packer.pack(infrared, visible[..., 1], noise),)
 
 
 def test_the_formats_are_one_story():
@@ -134,7 +138,7 @@ class TestFiles:
     def test_they_say_what_they_are(self, exported, kind, whole, fixed):
         path = exported(kind, whole, fixed)
         width, height = SIZE if fixed else (0, 0)
-        expected = GraphInfo("nano", 4, 1, 32, height, width, whole)
+        expected = GraphInfo("nano", 4, 1, 32, True, height, width, whole)
         found = info_of(path)
         assert found == expected
         assert found.format == GRAPH_FORMAT
@@ -359,6 +363,15 @@ class TestMetadata:
         info = GraphInfo.of("tiny", network_config("tiny"))
         assert GraphInfo.from_json(info.to_json(), "a") == info
         assert (info.stem, info.image_channels, info.size_multiple) == (2, 1, 16)
+        assert (info.noise_map, info.channels) == (False, 8)
+
+    def test_a_map_of_noise_is_two_channels_more(self):
+        assert GraphInfo.of("nano", network_config("nano")).channels == 34
+
+    def test_older_files_take_no_map_of_noise(self):
+        values = json.loads(GraphInfo.of("nano", network_config("nano")).to_json())
+        del values["noise_map"]
+        assert GraphInfo.from_json(json.dumps(values), "a") == GraphInfo("nano", 4, 1, 32)
 
     @pytest.mark.parametrize("text", [None, "", "{}", "[]", "3", "nonsense", '{"variant": "nano"}'])
     def test_anything_else_is_refused(self, text):

@@ -109,7 +109,9 @@ def test_no_item_of_a_batch_touches_another():
 
 @VARIANTS
 def test_no_parameter_is_dead(config):
-    assert dead_parameters(make_network(config).train(), *images(config)) == []
+    infrared, visible = images(config)
+    noise = torch.rand(1, 2, *(side // config.stem for side in infrared.shape[2:]))
+    assert dead_parameters(make_network(config).train(), infrared, visible, noise) == []
 
 
 @VARIANTS
@@ -382,7 +384,9 @@ def test_a_frame_is_what_the_network_gives_for_its_images(config):
     visible = torch.randint(256, (1, channels, height, width), dtype=torch.uint8)
     expected = network(infrared.expand_as(visible) / 255, visible / 255)
     frame = FrameNetwork(network)
-    outputs = frame(F.pixel_unshuffle(torch.cat((infrared, visible), dim=1), stem))
+    phases = F.pixel_unshuffle(torch.cat((infrared, visible), dim=1), stem)
+    unknown = torch.zeros(1, 2, *phases.shape[2:], dtype=torch.uint8)
+    outputs = frame(torch.cat((phases, unknown), dim=1) if config.noise_map else phases)
 
     assert {output.dtype for output in outputs} == {torch.float32}
     assert_close(F.pixel_shuffle(outputs[0], stem), 255 * expected.fused.clamp(min=0), 1e-3)
@@ -402,7 +406,7 @@ def test_a_frame_is_what_the_network_gives_for_its_images(config):
 @pytest.mark.parametrize("config", [NANO, PAPER], ids=["lean", "paper"])
 def test_a_frame_without_dominance_says_one_half(config):
     network = build(replace(config, **dict.fromkeys(SWITCHES, False)))
-    pixels = (1 + config.image_channels) * config.stem**2
+    pixels = (1 + config.image_channels) * config.stem**2 + 2 * config.noise_map
     given = torch.randint(256, (1, pixels, 8, 16), dtype=torch.uint8)
     assert torch.equal(FrameNetwork(network)(given)[1], torch.full((1, 2, 1, 1), 0.5))
 
@@ -411,5 +415,40 @@ def test_gray_levels_of_a_frame_are_not_below_zero():
     """In the range that rounding expects."""
     network = build(NANO)
     network.output.bias.fill_(-3)
-    given = torch.randint(256, (1, 32, 8, 16), dtype=torch.uint8)
+    given = torch.randint(256, (1, 34, 8, 16), dtype=torch.uint8)
     assert FrameNetwork(network)(given)[0].eq(0).all()
+
+
+def test_a_frame_takes_noise_in_quarters_of_a_gray_level():
+    network = build(NANO)
+    sources = torch.randint(256, (2, 1, 1, 32, 64), dtype=torch.uint8)
+    noise = torch.randint(256, (1, 2, 8, 16), dtype=torch.uint8)
+    phases = F.pixel_unshuffle(torch.cat((*sources,), dim=1), 4)
+    found = FrameNetwork(network)(torch.cat((phases, noise), dim=1))[0]
+    expected = network(*(sources / 255), noise / (4 * 255)).fused
+    assert_close(F.pixel_shuffle(found, 4), 255 * expected.clamp(min=0), 1e-3)
+
+
+def test_noise_of_a_camera_reaches_both_in_the_same_way():
+    """With the cameras exchanged, the restored images are too."""
+    network = build(NANO)
+    for level in network.enhance:  # which prefers one of the cameras
+        level.dominance.score.bias.zero_()
+    infrared, visible = images(NANO)
+    noise = torch.rand(1, 2, 8, 16)
+    plain, told = network(infrared, visible), network(infrared, visible, noise)
+    exchanged = network(visible, infrared, noise.flip(1))
+    assert not torch.allclose(told.restored, plain.restored, atol=1e-3)
+    assert_close(exchanged.features, told.features.flip(0))
+    assert_close(network(infrared, visible, 0 * noise).fused, plain.fused)
+
+
+def test_training_begins_without_the_noise_but_learns_of_it():
+    network = make_network(NANO)
+    infrared, visible = images(NANO)
+    noise = torch.rand(1, 2, 8, 16)
+    with torch.enable_grad():
+        told = network(infrared, visible, noise).fused
+        told.square().sum().backward()
+    assert torch.equal(told, network(infrared, visible).fused)
+    assert network.embed_noise.kernel.weight.grad.abs().max() > 0

@@ -23,7 +23,7 @@ def filtered(views, sigma, rng):
     memory = TemporalFilter()
     for view in views:
         images = camera(view, sigma, rng), camera(255 - view, sigma, rng)
-        visible, infrared = memory.filter(*images)
+        visible, infrared, _ = memory.filter(*images)
     return memory, visible, infrared
 
 

@@ -22,8 +22,8 @@ class Cameras:
         for number in range(frames):
             images = (camera(image, self.sigma, self.rng) for image in (visible, infrared))
             now_s = None if time_s is None else time_s + number / 30
-            found = self.filter.filter(*images, now_s)
-        return found[1], found[0]
+            self.found = self.filter.filter(*images, now_s)
+        return self.found.infrared, self.found.visible
 
 
 @pytest.fixture
@@ -50,6 +50,39 @@ def test_noise_goes_away_where_nothing_moves(alone, averaged):
     assert averaged[1] < 0.25 * alone[1]
 
 
+def test_what_is_left_is_told_where_it_is_not_smoothed():
+    cameras = Cameras(smooths=False, max_frames=4)
+    for frames in (1, 2, 3, 4, 4):
+        infrared, visible = cameras.show()
+        noise = cameras.found.noise
+        for camera_name, image, truth in (
+            ("infrared", infrared, INFRARED),
+            ("visible", visible @ LUMA, VISIBLE @ LUMA),
+        ):
+            left = error(image, truth)
+            assert np.median(getattr(noise, camera_name)) == pytest.approx(left, rel=0.25), frames
+    assert noise.infrared.shape == (SIZE[0] // 4, SIZE[1] // 4)
+    moved = INFRARED.copy()
+    moved[32:64, 32:64] = 255 - moved[32:64, 32:64]
+    cameras.show(infrared=moved)
+    told = cameras.found.noise.infrared
+    assert told[9:15, 9:15].mean() > 1.6 * np.median(told)  # nothing is remembered of it
+
+
+def test_a_clean_camera_has_no_noise_to_tell(rng):
+    filtered = TemporalFilter(smooths=False)
+    for _ in range(3):
+        found = filtered.filter(camera(VISIBLE, 0, rng), camera(INFRARED, 20, rng))
+    assert not found.noise.visible.any()
+    assert np.median(found.noise.infrared) == pytest.approx(20 / 3**0.5, rel=0.2)
+    for _ in range(80):
+        found = filtered.filter(camera(VISIBLE, 0.5, rng), camera(INFRARED, 0.5, rng))
+    assert found.noise is None
+    assert (
+        TemporalFilter().filter(camera(VISIBLE, 20, rng), camera(INFRARED, 20, rng)).noise is None
+    )
+
+
 def test_colour_loses_its_noise_too(cameras):
     def chroma(image):
         return image.astype(float) - (image @ LUMA)[..., None]
@@ -63,7 +96,7 @@ def test_gray_visible_images_and_odd_sizes_are_taken():
     filtered, rng = TemporalFilter(), np.random.default_rng(0)
     truth = scene(1, (75, 101)), scene(2, (75, 101))
     for _ in range(12):
-        visible, infrared = filtered.filter(*(camera(image, 20, rng) for image in truth))
+        visible, infrared, _ = filtered.filter(*(camera(image, 20, rng) for image in truth))
     assert visible.shape == infrared.shape == (75, 101)
     assert max(error(visible, truth[0]), error(infrared, truth[1])) < 8
 
@@ -84,7 +117,7 @@ def test_a_clean_camera_stays_as_it_is_beside_a_noisy_one():
     filtered, rng = TemporalFilter(), np.random.default_rng(0)
     visible = camera(VISIBLE, 0, rng)
     for _ in range(12):
-        found, infrared = filtered.filter(visible, camera(INFRARED, 20, rng))
+        found, infrared, _ = filtered.filter(visible, camera(INFRARED, 20, rng))
         assert found is visible
     assert error(infrared, INFRARED) < 7
     assert filtered.noise.visible < 1
@@ -152,7 +185,7 @@ def test_a_repeated_frame_tells_nothing_new(cameras):
 def test_one_frozen_camera_leaves_the_other_alone(cameras, alone, averaged):
     frozen = camera(INFRARED, 20, cameras.rng)
     for _ in range(12):
-        visible, infrared = cameras.filter.filter(camera(VISIBLE, 20, cameras.rng), frozen)
+        visible, infrared, _ = cameras.filter.filter(camera(VISIBLE, 20, cameras.rng), frozen)
     assert error(visible @ LUMA, VISIBLE @ LUMA) < 1.15 * averaged[1]
     assert error(infrared, INFRARED) > 0.9 * alone[0]
 

@@ -56,6 +56,20 @@ def test_clean_pairs_are_fused_as_by_the_pipeline(rng):
         np.testing.assert_array_equal(one, other)
 
 
+def test_the_network_is_told_how_strong_the_noise_is(pairs, monkeypatch):
+    pipeline, told = FusionPipeline("nano", "cpu"), []
+    fuse = pipeline.engine.backend.fuse
+    monkeypatch.setattr(
+        pipeline.engine.backend, "fuse", lambda *given: told.append(given[3]) or fuse(*given)
+    )
+    fused(pipeline.stream(), pairs)
+    fused(pipeline, pairs[:1])
+    levels = [float(np.median(noise.infrared)) for noise in told[:-1]]
+    assert levels[0] == pytest.approx(20, rel=0.1)
+    assert levels[7:] == pytest.approx([20 / 8**0.5] * 3, rel=0.2)
+    assert told[-1] is None
+
+
 def test_off_is_no_memory_and_can_be_set_at_any_time(pipeline, pairs):
     stream, single = pipeline.stream(TemporalConfig("off")), fused(pipeline, pairs)
     for one, other in zip(fused(stream, pairs), single, strict=True):

@@ -5,9 +5,15 @@ from helpers import ROOT
 
 from dreamif_model import ConfigError
 from dreamif_ros.launching import arguments
-from dreamif_ros.launching.arguments import CAMERAS, COMMON, DEMO, FUSION, REPLAY, parameters_of
-
-FILES = {"fusion": FUSION, "demo": DEMO, "replay": REPLAY, "cameras": CAMERAS}
+from dreamif_ros.launching.arguments import (
+    CAMERAS,
+    COMMON,
+    DEMO,
+    FILES,
+    FUSION,
+    REPLAY,
+    parameters_of,
+)
 
 
 def value(files, name, text):

@@ -86,4 +86,6 @@ def test_percentiles_are_of_the_samples():
     statistics = Statistics()
     for ms in range(101):
         statistics.add_latencies({"infer": ms / 1000})
-    assert statistics.percentiles_ms() == {"infer": pytest.approx((50.0, 99.0))}
+    found = [statistics.percentile_ms("infer", share) for share in (0.5, 0.99)]
+    assert found == pytest.approx([50.0, 99.0])
+    assert statistics.percentile_ms("warp", 0.5) is None
