@@ -17,6 +17,7 @@ from dreamif_model.backends.openvino_convert import convert
 from dreamif_model.backends.pytorch import TorchBackend
 from dreamif_model.device import cpu_threads
 from dreamif_model.image_files import read_rgb, write_image
+from dreamif_model.model_files.graph_info import GraphInfo
 from dreamif_model.model_files.model_source import ModelSource
 from dreamif_model.network import LeanDreamIF
 from dreamif_model.variants import network_config
@@ -79,12 +80,14 @@ class TestUse:
 
     @needs_openvino
     def test_a_size_that_tracing_would_make_a_constant_is_an_error(self):
+        config = network_config("nano")
+
         class Fixed(LeanDreamIF):
             def forward_phases(self, phases, noise=None):
                 return super().forward_phases(phases + int(phases.shape[2]), noise)
 
         with pytest.raises(RuntimeError, match="by tracing"):
-            convert(Fixed(network_config("nano")))
+            convert(Fixed(config), GraphInfo.of("nano", config))
 
     def test_torch_rounds_only_the_weights_of_products(self):
         of = network(CONFIGS["paper, luma"])
