@@ -9,6 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from dreamif_model.arrays import FloatImage, RgbImage
+from dreamif_model.registration.drift import LaidPair
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class FusionResult:
         timings: seconds of each stage: ``normalize``, ``warp``, ``infer``; with a memory also
             ``temporal``.
         alignment: how well the edges of both images agree, in [-1, 1]; None if not asked for.
+        laid: both images as their edges were compared; None if that was not asked for.
         detection_image: (H, W, 3) RGB, uint8, made for detectors; None if not asked for. Of one
             camera alone it is the fused image.
         measured: makes what infrared measured at each visible pixel: (H, W) in the camera's unit
@@ -34,5 +36,6 @@ class FusionResult:
     dominance_visible: FloatImage
     timings: dict[str, float]
     alignment: float | None = None
+    laid: LaidPair | None = None
     detection_image: RgbImage | None = None
     measured: Callable[[], NDArray[Any]] | None = None

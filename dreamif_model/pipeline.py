@@ -15,7 +15,7 @@ from dreamif_model.arrays import ByteImage, FloatImage, GrayImage, to_bytes
 from dreamif_model.engine import FusionEngine
 from dreamif_model.errors import ImageError
 from dreamif_model.fusion_result import FusionResult
-from dreamif_model.registration.alignment import alignment_score
+from dreamif_model.registration.drift import LaidPair
 from dreamif_model.registration.warp import Calibration, Registrar, resize, resize_nearest
 from dreamif_model.stream import StreamFuser
 from dreamif_model.temporal.filter import TemporalFilter
@@ -60,7 +60,7 @@ class FusionPipeline:
         backend: str = "auto",
     ) -> None:
         self.engine = FusionEngine(variant, device, weights, precision, backend=backend)
-        self._registrar = Registrar(registration) if registration else None
+        self.registrar = Registrar(registration) if registration else None
         self.normalizer = ThermalNormalizer(thermal)
         self.dominance_smoothing = dominance_smoothing
 
@@ -133,12 +133,14 @@ class FusionPipeline:
         }
         if memory:
             timings["temporal"] = filtered_at - registered_at
+        laid = _laid(pixels, registered, coverage) if score_alignment else None
         return FusionResult(
             fused=output.fused,
             dominance_infrared=output.dominance[0],
             dominance_visible=output.dominance[1],
             timings=timings,
-            alignment=_score(pixels, registered, coverage) if score_alignment else None,
+            alignment=laid.score() if laid else None,
+            laid=laid,
             detection_image=output.detection_image,
             measured=self._measured(normalized.shape, pixels.shape),
         )
@@ -211,16 +213,18 @@ class FusionPipeline:
             measured=self._measured(normalized.shape, shape),
         )
 
-    def register(self, calibration: Calibration) -> None:
-        """Use another calibration from the next frame on.
+    def register(self, registration: Calibration | Registrar) -> None:
+        """Use another registration from the next frame on.
 
         Args:
-            calibration: how infrared lies on the visible image.
+            registration: how infrared lies on the visible image, or the warp of that.
 
         Raises:
             ConfigError: it puts the infrared image outside the visible one.
         """
-        self._registrar = Registrar(calibration)
+        self.registrar = (
+            registration if isinstance(registration, Registrar) else Registrar(registration)
+        )
 
     def warm_up(self, shape: tuple[int, int] | None = None) -> None:
         """Fuse a blank pair, so that the first frame does not wait for the network to compile.
@@ -239,18 +243,18 @@ class FusionPipeline:
 
     def _own_shape(self) -> tuple[int, int] | None:
         """(H, W) of the visible images that the registration is for, where it is a usual size."""
-        if self._registrar is None:
+        if self.registrar is None:
             return None
-        width, height = self._registrar.calibration.visible_size
+        width, height = self.registrar.calibration.visible_size
         return (height, width) if height * width <= MAX_WARM_UP_PIXELS else None
 
     def _register(
         self, infrared: GrayImage, shape: tuple[int, ...]
     ) -> tuple[GrayImage, FloatImage | None]:
         """Infrared on the visible pixels, and the coverage where some of them lack it."""
-        if self._registrar is None:
+        if self.registrar is None:
             return resize(infrared, shape[:2]), None
-        warp = self._registrar.warp(infrared.shape, shape)
+        warp = self.registrar.warp(infrared.shape, shape)
         return warp(infrared), None if warp.covers_all else warp.coverage
 
     def _measured(
@@ -258,19 +262,15 @@ class FusionPipeline:
     ) -> Callable[[], NDArray[Any]]:
         """What was measured in the frame just normalized, laid on the visible pixels."""
         measured = self.normalizer.measured
-        if self._registrar is None:
+        if self.registrar is None:
             return lambda: resize_nearest(measured(), shape)
-        warp = self._registrar.warp(infrared_shape, shape)
+        warp = self.registrar.warp(infrared_shape, shape)
         return lambda: warp.nearest(measured())
 
 
-def _score(
-    visible: ByteImage,
-    infrared: GrayImage,
-    coverage: FloatImage | None,
-) -> float:
+def _laid(visible: ByteImage, infrared: GrayImage, coverage: FloatImage | None) -> LaidPair:
     green = visible if visible.ndim == 2 else visible[..., 1]  # luma enough for edges
-    return alignment_score(infrared, green, coverage)
+    return LaidPair(infrared, green, coverage)
 
 
 def _checked_visible(visible: NDArray[np.generic]) -> ByteImage:

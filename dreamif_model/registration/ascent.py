@@ -57,9 +57,12 @@ class Fit:
 
 
 class Climber:
-    """Finds the best corners at one level."""
+    """Finds the best corners at one level.
 
-    def __init__(self, level: Level) -> None:
+    stiffness: cost of bending, see STIFFNESS.
+    """
+
+    def __init__(self, level: Level, stiffness: float = STIFFNESS) -> None:
         self._level = level
         self._energy = _summed(level.visible_fields, level.visible_fields)
         x, y = zip(*(_slopes(field) for field in level.visible_fields), strict=True)
@@ -69,7 +72,7 @@ class Climber:
             for field in level.visible_fields
         ]
         self._motion = _motion(level.size)
-        self._bending = STIFFNESS / level.width**2 / 4 * _off_similarities(level.corners)
+        self._bending = stiffness / level.width**2 / 4 * _off_similarities(level.corners)
 
     def climb(self, corners: Points, half: int | None = None) -> Points:
         """Move infrared corners (4, 2) in the full visible image to the best agreement nearby.
@@ -143,6 +146,14 @@ class Climber:
         """Sum of the pixels of each block, (blocks,)."""
         means = cv2.resize(plane, _blocks(self._level.size), interpolation=cv2.INTER_AREA)
         return means.ravel().astype(np.float64) * (plane.size / means.size)
+
+
+def climb_halves(climbers: Sequence[Climber], corners: Sequence[Points]) -> list[Points]:
+    """Climb level by level: for each half of the checkerboard and, third, for both."""
+    places = list(corners)
+    for climber in climbers:
+        places = [climber.climb(p, half) for p, half in zip(places, (0, 1, None), strict=True)]
+    return places
 
 
 def _motion(size: Size) -> tuple[Matrix, Matrix]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import yaml
@@ -19,12 +19,17 @@ from dreamif_model.registration.geometry import CameraPair, Homography, Intrinsi
 from dreamif_model.registration.warp import Calibration
 from dreamif_model.yaml_file import read_yaml
 
-OPTIONAL = ("clock_offset_s", "residual_px")
+OPTIONAL = ("clock_offset_s", "residual_px")  # the keys of _Optional
 HOMOGRAPHY_KEYS = ("model", "infrared_size", "visible_size", "homography")
 LENSES = ("infrared", "visible")  # optional beside a homography
 CAMERAS_KEYS = ("model", "infrared", "visible", "rotation", "translation", "distance_m")
 FROM_TOPIC = "camera_info"  # in place of a file: what the camera's driver publishes
 HEADER = f"# How an infrared image lies on the visible one; {TEXT_MARK}"
+
+
+class _Optional(TypedDict):
+    clock_offset_s: float | None
+    residual_px: float | None
 
 
 def read_calibration(path: Path, topics: Mapping[Camera, Intrinsics] | None = None) -> Calibration:
@@ -238,8 +243,8 @@ def _number(value: Any, name: str) -> float:
     return float(value)
 
 
-def _optional(content: dict[str, Any]) -> dict[str, float | None]:
-    return {
-        name: None if content.get(name) is None else _number(content[name], name)
-        for name in OPTIONAL
-    }
+def _optional(content: dict[str, Any]) -> _Optional:
+    offset_s, residual_px = (
+        None if content.get(name) is None else _number(content[name], name) for name in OPTIONAL
+    )
+    return _Optional(clock_offset_s=offset_s, residual_px=residual_px)

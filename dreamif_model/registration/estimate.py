@@ -15,11 +15,11 @@ from typing import TypeVar
 
 import numpy as np
 
-from dreamif_model.arrays import FloatImage, GrayOrFloat, Matrix
+from dreamif_model.arrays import FloatImage, GrayOrFloat, Matrix, Points
 from dreamif_model.cameras import Camera
 from dreamif_model.errors import CalibrationError, ImageError
 from dreamif_model.registration.alignment import as_float
-from dreamif_model.registration.ascent import Climber
+from dreamif_model.registration.ascent import Climber, climb_halves
 from dreamif_model.registration.pyramid import Level, Pairs, homography
 from dreamif_model.registration.search import search, start
 
@@ -69,18 +69,28 @@ def align(
     climbers = [Climber(level) for level in levels]
     halves = search(levels[0])
     corners = [start(levels[0], surface) for surface in (*halves, halves[0] + halves[1])]
-    for climber in climbers:
-        corners = [
-            climber.climb(place, half) for place, half in zip(corners, (0, 1, None), strict=True)
-        ]
-    residual = float(np.linalg.norm(corners[0] - corners[1], axis=1).mean())
-    judge = max(i for i, width in enumerate(widths) if width <= max(LEVEL_WIDTHS[1], widths[0]))
-    reached = climbers[judge].fit(levels[judge].to_level(corners[2])).agreement
-    _refuse_doubts(reached, residual, pairs)
+    corners = climb_halves(climbers, corners)
+    judging = max(i for i, width in enumerate(widths) if width <= max(LEVEL_WIDTHS[1], widths[0]))
+    reached = climbers[judging].fit(levels[judging].to_level(corners[2])).agreement
+    residual = judge(reached, corners, pairs)
     return Alignment(homography(pairs.corners, corners[2]), residual, reached)
 
 
-def _refuse_doubts(reached: float, residual: float, pairs: Pairs) -> None:
+def judge(reached: float, corners: Sequence[Points], pairs: Pairs) -> float:
+    """Compare the answers of both halves.
+
+    Args:
+        reached: agreement of the edges in [-1, 1].
+        corners: the answers, as climb_halves gives them.
+        pairs: the images.
+
+    Returns:
+        The mean distance of both halves' corners, in visible pixels.
+
+    Raises:
+        CalibrationError: the edges agree no better than by chance, or the two halves disagree.
+    """
+    residual = float(np.linalg.norm(corners[0] - corners[1], axis=1).mean())
     advice = "take sharp pairs of the same moment with edges that both cameras see"
     if not reached >= MIN_AGREEMENT:
         raise CalibrationError(
@@ -93,6 +103,7 @@ def _refuse_doubts(reached: float, residual: float, pairs: Pairs) -> None:
             f"two halves of the image say different things, {residual:.1f} pixels apart (at most "
             f"{limit:.1f}): {advice} all over the image"
         )
+    return residual
 
 
 def _chosen(images: Sequence[GrayOrFloat], camera: Camera) -> list[FloatImage]:

@@ -24,6 +24,7 @@ from dreamif_model.registration.alignment import (
 from dreamif_model.registration.warp import resize
 
 MARGIN = 2  # infrared pixels at the border, which smoothing has changed
+FULL = 0.99  # coverage that counts as 1
 BLOCKS = 8  # squares of the checkerboard along the width
 Maps = tuple[FloatImage, FloatImage]  # x and y (H, W)
 
@@ -48,10 +49,11 @@ class Pairs:
 class Level:
     """Both images, scaled so that the visible one is ``width`` wide and pixels have equal sizes.
 
+    coverage: (h, w) in [0, 1] at full size: infrared counts where it is 1; None for everywhere.
     inside: (h, w), 1 where infrared counts, else 0. halves: of the checkerboard, (H, W) each.
     """
 
-    def __init__(self, pairs: Pairs, width: int) -> None:
+    def __init__(self, pairs: Pairs, width: int, coverage: FloatImage | None = None) -> None:
         self.width = width
         factor = width / pairs.visible_size[0]
         self._infrared = [smooth(_scaled(image, factor * pairs.fit)) for image in pairs.infrared]
@@ -60,6 +62,8 @@ class Level:
         self.size, self.infrared_size = _size(self.visible_fields[0]), _size(self._infrared[0])
         self.inside = np.zeros(self._infrared[0].shape, np.float32)
         self.inside[MARGIN + 1 : -MARGIN - 1, MARGIN + 1 : -MARGIN - 1] = 1
+        if coverage is not None:
+            self.inside *= resize(coverage, self.inside.shape) > FULL
         self.halves = _checkerboard(self.size)
         self._visible_scale = np.array(self.size) / pairs.visible_size
         infrared_scale = np.array(self.infrared_size) / pairs.infrared_size

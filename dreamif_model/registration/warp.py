@@ -6,21 +6,24 @@ maps that it computes once for each image size.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dreamif_model.arrays import Points, Size
+from dreamif_model.arrays import Matrix, Points, Size
 from dreamif_model.cameras import Camera
 from dreamif_model.errors import ConfigError, ImageError
-from dreamif_model.registration.geometry import CameraPair, Homography
+from dreamif_model.registration.geometry import CameraPair, Homography, transform
 
 FEATHER_PX = 16.0  # visible pixels over which infrared fades out before it ends
 ASPECT_TOLERANCE = 0.01
 OVERLAP_POINTS = 256  # along each side of the visible image
+COARSE_STEP = 8  # visible pixels; what lenses bend in between is below 1/32 infrared pixel
+SHIFT_POINTS = 9  # along each side of the visible image
 OUTSIDE = "the calibration puts the infrared image outside the visible one: calibrate again"
 Resizable = TypeVar("Resizable", NDArray[np.uint8], NDArray[np.float32])  # gray (H, W)
 
@@ -39,6 +42,9 @@ class Calibration:
             None if not measured.
         residual_px: distance of independent estimates, or of a board's corners, in visible pixels;
             None if not measured.
+        adjustment: (4, 2), how far infrared is moved after all this, by the moves of the corners
+            of an image of the calibrated visible size, clockwise from the first pixel; None for
+            not at all. No file has it.
 
     Raises:
         ConfigError: a size is below 1 pixel.
@@ -49,6 +55,7 @@ class Calibration:
     visible_size: Size
     clock_offset_s: float | None = None
     residual_px: float | None = None
+    adjustment: Points | None = None
 
     def __post_init__(self) -> None:
         for name in ("infrared_size", "visible_size"):
@@ -75,8 +82,56 @@ class Calibration:
         infrared_scale = _scale(Camera.INFRARED, infrared_size, self.infrared_size)
         calibrated = (pixels + 0.5) / visible_scale - 0.5  # pixels are areas: edges stay edges
         with np.errstate(all="ignore"):  # positions that overflow are outside
+            if self.adjustment is not None:
+                calibrated = transform(self._unadjusted, calibrated)
             found = self.geometry.to_infrared(calibrated)
             return (found + 0.5) * infrared_scale - 0.5
+
+    @property
+    def _unadjusted(self) -> Matrix:
+        """(3, 3), from an adjusted visible pixel to where it was."""
+        right, bottom = self.visible_size[0] - 1, self.visible_size[1] - 1
+        corners = np.array([[0, 0], [right, 0], [right, bottom], [0, bottom]], np.float32)
+        moved = corners + np.asarray(self.adjustment, np.float32)
+        return np.asarray(cv2.getPerspectiveTransform(moved, corners), np.float64)
+
+    def at(self, distance_m: float) -> Calibration:
+        """The same cameras, for a scene at another distance.
+
+        Args:
+            distance_m: depth along the visible camera's axis in metres, above 0.
+
+        Returns:
+            That calibration.
+
+        Raises:
+            ConfigError: the calibration is a homography, which holds at one distance only.
+        """
+        if isinstance(self.geometry, Homography):
+            raise ConfigError(
+                "a homography holds at one distance only: for other distances the calibration "
+                "must have both cameras (model: cameras), as `dreamif calibrate --board 6x5:0.03 "
+                "--distance METRES` writes it"
+            )
+        return replace(self, geometry=replace(self.geometry, distance_m=distance_m))
+
+    def shift_px(self, other: Calibration) -> float:
+        """Measure how far infrared moves if another calibration is used.
+
+        Args:
+            other: of the same cameras.
+
+        Returns:
+            The maximum over some visible pixels, in infrared pixels; infinite where none of them
+            sees infrared with either.
+        """
+        points = _spread(self.visible_size, SHIFT_POINTS)
+        sizes = self.infrared_size, self.visible_size
+        places = [calibration.to_infrared(points, *sizes) for calibration in (self, other)]
+        seen = _covered(places[0], sizes[0]) | _covered(places[1], sizes[0])
+        moved = np.linalg.norm(places[0] - places[1], axis=1)[seen]
+        known = moved[np.isfinite(moved)]
+        return float(known.max()) if known.size else np.inf
 
 
 def _scale(camera: Camera, size: Size, calibrated: Size) -> NDArray[np.float64]:
@@ -113,6 +168,20 @@ class Registrar:
             points = self.calibration.to_infrared(pixels, infrared_size, visible_size)
             self._warp = Warp(points, infrared_size, visible_size, self.feather_px)
         return self._warp
+
+    def moved(self, calibration: Calibration) -> Registrar:
+        """A registrar for another distance of the same cameras, its warp ready for the last sizes.
+
+        It is made while frames are fused, so positions are computed at every COARSE_STEP pixels
+        only, and interpolated. ConfigError if infrared lies outside the visible image.
+        """
+        other, before = copy(self), self._warp
+        other.calibration = calibration
+        if before:
+            other._warp = Warp(_coarse(calibration, *before.sizes), *before.sizes, self.feather_px)
+        else:
+            _check_overlap(calibration)
+        return other
 
 
 class Warp:
@@ -194,10 +263,27 @@ def _check_lens_sizes(calibration: Calibration) -> None:
 def _check_overlap(calibration: Calibration) -> None:
     """ConfigError if none of up to OVERLAP_POINTS² visible points lies in the infrared image."""
     sizes = calibration.infrared_size, calibration.visible_size
-    x, y = (np.unique(np.linspace(0, side - 1, OVERLAP_POINTS).round()) for side in sizes[1])
-    points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    points = _spread(sizes[1], OVERLAP_POINTS)
     if not _covered(calibration.to_infrared(points, *sizes), sizes[0]).any():
         raise ConfigError(OUTSIDE)
+
+
+def _spread(size: Size, count: int) -> Points:
+    """Pixels of an image, up to ``count`` along each side: (N, 2)."""
+    x, y = (np.unique(np.linspace(0, side - 1, count).round()) for side in size)
+    return np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+
+
+def _coarse(calibration: Calibration, infrared_size: Size, visible_size: Size) -> Points:
+    """Infrared positions of all visible pixels, bilinear between every COARSE_STEP of them."""
+    count = tuple(-(-(side - 1) // COARSE_STEP) + 1 for side in visible_size)
+    nodes = _pixels((count[0], count[1])) * COARSE_STEP
+    found = calibration.to_infrared(nodes, infrared_size, visible_size)
+    planes = found.reshape(count[1], count[0], 2).astype(np.float32)
+    x, y = (np.arange(side, dtype=np.float32) / COARSE_STEP for side in visible_size)
+    x, y = np.meshgrid(x, y)
+    places = cv2.remap(planes, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return places.reshape(-1, 2).astype(np.float64)
 
 
 def _covered(points: Points, infrared_size: Size) -> NDArray[np.bool_]:

@@ -40,11 +40,11 @@ class CameraInfos:
         self.missing = cameras_from_topics(path) if path else []
         self.fault = self._what_is_missing()
         self._refusal = ""
-        self.clock_offset_s = 0.0
+        self._example: Calibration | None = None  # with any intrinsics
         if path:  # whatever else is wrong with the file is said now
             anything = Intrinsics((2, 2), np.eye(3))
-            placeholders = dict.fromkeys(self.missing, anything)
-            self.clock_offset_s = read_calibration(path, placeholders).clock_offset_s or 0.0
+            self._example = read_calibration(path, dict.fromkeys(self.missing, anything))
+        self.clock_offset_s = (self._example and self._example.clock_offset_s) or 0.0
 
     def take(
         self,
@@ -84,6 +84,16 @@ class CameraInfos:
             self.fault = reason
             raise ConfigError(reason)
         self.fault = ""
+
+    def check_distances(self) -> None:
+        """ConfigError if the calibration holds at one distance only, or there is none."""
+        wanting = "registration.distance_topic and registration.distance_m need registration.file"
+        if self._example is None:
+            raise ConfigError(wanting)
+        try:
+            self._example.at(1.0)
+        except ConfigError as error:
+            raise ConfigError(f"{wanting} with both cameras: {self._path}: {error}") from error
 
     def calibration(self) -> Calibration | None:
         """The whole calibration; None while messages are missing, and without a file."""

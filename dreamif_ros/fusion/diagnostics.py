@@ -9,10 +9,14 @@ from functools import partial
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from dreamif_model import FusionPipeline
+from dreamif_model.arrays import Points
 from dreamif_model.cameras import Both, Camera
 from dreamif_model.device import memory_mib
 from dreamif_model.engine import FusionEngine
+from dreamif_model.registration.drift import size_px
 from dreamif_ros.fusion.camera_health import Fault, FusionMode
+from dreamif_ros.fusion.distances import Distances
+from dreamif_ros.fusion.drift_check import DriftCheck
 from dreamif_ros.fusion.fusion_stream import FusionStream
 from dreamif_ros.node.diagnostic_status import (
     Condition,
@@ -93,6 +97,20 @@ def _lost(camera: Camera) -> Read:
     return lambda stream: stream.inputs[camera].lost.count
 
 
+def _of_distances(read: Callable[[Distances], int]) -> Read:
+    """Something that counts messages; None without a topic."""
+    return lambda stream: read(stream.distances) if stream.has_distances else None
+
+
+def _of_drift(read: Callable[[DriftCheck], DiagnosticValue | None]) -> Read:
+    """Something of the looks at the alignment; None before the first."""
+    return lambda stream: read(stream.drift) if stream.drift.has_looked else None
+
+
+def _size_px(moves: Points | None) -> float | None:
+    return None if moves is None else size_px(moves)
+
+
 def _memory(where: str, engine: FusionEngine) -> float | None:
     return memory_mib(engine.backend.device).get(where)
 
@@ -117,6 +135,45 @@ ENGINE_KEYS: tuple[Key[FusionEngine], ...] = (
         "device memory (MiB)",
         "GPU memory that torch holds, on CUDA only",
         partial(_memory, "device"),
+    ),
+)
+DISTANCE_KEYS: tuple[Key[FusionStream], ...] = (
+    Key(
+        "registered distance (m)",
+        "what the [registration](registration.md#follow-the-distance) of two cameras is for",
+        lambda stream: stream.registration.registered_m,
+    ),
+    Key(
+        "distance messages used",
+        "of `registration.distance_topic`",
+        _of_distances(lambda distances: distances.used),
+    ),
+    Key(
+        "distance messages refused",
+        "because they hold no distance that can be used",
+        _of_distances(lambda distances: distances.refused),
+    ),
+)
+DRIFT_KEYS: tuple[Key[FusionStream], ...] = (
+    Key(
+        "alignment looks judged",
+        "frames that told [how infrared fits](registration.md#watch-the-alignment)",
+        _of_drift(lambda drift: drift.judged),
+    ),
+    Key(
+        "alignment looks refused",
+        "frames whose edges did not tell it",
+        _of_drift(lambda drift: drift.refused),
+    ),
+    Key(
+        "drift (px)",
+        "how far infrared lies from where it did at the start, in visible pixels",
+        _of_drift(lambda drift: _size_px(drift.moves)),
+    ),
+    Key(
+        "drift corrected (px)",
+        "how far infrared was moved back, with `registration.follow_drift: correct`",
+        _of_drift(lambda drift: _size_px(drift.corrected)),
     ),
 )
 STREAM_KEYS: tuple[Key[FusionStream], ...] = (
@@ -162,6 +219,8 @@ STREAM_KEYS: tuple[Key[FusionStream], ...] = (
         "agreement of both cameras' edges, once a second: see [registration](registration.md)",
         lambda stream: stream.fuser.alignment,
     ),
+    *DISTANCE_KEYS,
+    *DRIFT_KEYS,
     *stage_keys(STAGES),
 )
 NODE_KEYS: tuple[Key[_Active], ...] = (
@@ -217,6 +276,17 @@ NODE_CONDITIONS: tuple[Condition[_Active], ...] = (
         "CAMERA stamps are unset",
         "images with a stamp of zero came in the last 2 s; their time of arrival is taken",
         _unstamped,
+    ),
+    Condition(
+        "no distance on … for 2 s …",
+        "`registration.distance_topic` has no message that can be used; the fixed distance counts",
+        lambda active: filter(None, [active.stream.distance_fault()]),
+    ),
+    Condition(
+        "infrared lies … px (…) from where it did at the start: …",
+        "the alignment [drifts](registration.md#watch-the-alignment) by more than "
+        "`registration.drift_px`",
+        lambda active: filter(None, [active.stream.drift.fault]),
     ),
     Condition(
         "the cameras seem exchanged: …",

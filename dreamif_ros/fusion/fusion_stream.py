@@ -20,8 +20,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
-from sensor_msgs.msg import CameraInfo
-from std_msgs.msg import Header
+from sensor_msgs.msg import CameraInfo, Range
+from std_msgs.msg import Float64, Header
 
 from dreamif_model import ConfigError, FusionPipeline, ImageError
 from dreamif_model.blank import is_blank
@@ -37,11 +37,14 @@ from dreamif_ros.fusion.camera_health import (
     severity,
 )
 from dreamif_ros.fusion.camera_infos import CameraInfos
+from dreamif_ros.fusion.distances import STALE_S, Distances
+from dreamif_ros.fusion.drift_check import DriftCheck
 from dreamif_ros.fusion.fuser import DecodedImages, Fuser
 from dreamif_ros.fusion.fusion_outputs import DETECTION_TOPIC, FusionOutputs, Listener, picture
 from dreamif_ros.fusion.motion import Motion
 from dreamif_ros.fusion.parameters import FusionSettings
 from dreamif_ros.fusion.partners import CameraFrame, Frames, Partners
+from dreamif_ros.fusion.registration import Registration
 from dreamif_ros.fusion.synchronizers import STAMP_LIMIT_NS
 from dreamif_ros.node.accounting import record_age, survive
 from dreamif_ros.node.executor import one_line
@@ -54,6 +57,7 @@ _DECODE = Both(codec.decode_infrared, codec.decode_visible)
 _COLOURS = ("rgb", "bgr", "bayer", "yuv", "uyvy", "yuyv", "nv12", "nv21", "nv24", "8UC3", "8UC4")
 _NUMBERS = re.compile(r"[\d.]+")
 _COUNTS = ("mono16", "16UC1", "16SC1", "32FC1")
+_DISTANCE_MESSAGES = {"range": Range, "float64": Float64}
 
 
 def mixup(encodings: Both[str]) -> str:
@@ -115,8 +119,16 @@ class FusionStream:
         self.watches = Both.make(lambda _: CameraWatch(time.monotonic()))
         self.partners = Partners(settings.sync, self.watches, self.statistics)
         self.fuser = Fuser(pipeline, infos, self.watches, self._refuse, settings.temporal)
-        self.apply(settings)
+        self.distances = Distances(settings.registration.distance_m or None)
+        self._settings = settings
         with ExitStack() as undo:
+            self.registration = Registration(pipeline, self.distances, self._warn_of_registration)
+            undo.callback(self.registration.close)
+            if calibration := infos.calibration():
+                self.registration.register(calibration)
+            self.drift = DriftCheck(self.registration, self._warn_of_registration)
+            undo.callback(self.drift.close)
+            self.apply(settings)
             self._worker = NewestWorker(self._process, "fusion-worker")
             undo.callback(self._worker.stop)
             self.inputs = Both.make(partial(self._subscribe, undo))
@@ -124,6 +136,7 @@ class FusionStream:
             self._info_inputs: list[FollowingSubscription] = []
             for camera in {Camera.VISIBLE, *infos.missing}:
                 self._subscribe_info(camera, undo)
+            self._distance_input = self._subscribe_distance(undo)
             self._undo = undo.pop_all()
 
     def _subscribe(self, undo: ExitStack, camera: Camera) -> FollowingSubscription:
@@ -155,6 +168,19 @@ class FusionStream:
         undo.callback(subscription.destroy)
         self._info_inputs.append(subscription)
 
+    def _subscribe_distance(self, undo: ExitStack) -> FollowingSubscription | None:
+        settings = self._settings.registration
+        if not settings.distance_topic:
+            return None
+        subscription = FollowingSubscription(
+            self._node,
+            _DISTANCE_MESSAGES[settings.distance_type],
+            settings.distance_topic,
+            lambda message: self.distances.take(message, time.monotonic()),
+        )
+        undo.callback(subscription.destroy)
+        return subscription
+
     def apply(self, settings: FusionSettings) -> None:
         """Take the settings that are live."""
         self._settings = settings
@@ -163,6 +189,9 @@ class FusionStream:
         self._offsets_ns = offsets_ns
         self.partners.apply(settings.sync)
         self.fuser.sequence.config = settings.temporal
+        self.distances.fixed_m = settings.registration.distance_m or None
+        self.drift.mode = settings.registration.follow_drift
+        self.drift.limit_px = settings.registration.drift_px
         for watch in self.watches:
             watch.config = settings.health
 
@@ -235,12 +264,15 @@ class FusionStream:
             self.statistics.count("unwatched")
             self.fuser.accept(images)
             return
+        self.registration.follow()
         for_detectors = any(topic.startswith(DETECTION_TOPIC) for topic in (heard, *topics))
         result = self.fuser.fuse(images, self._shapes.visible, for_detectors, _time_s(frames))
         if result is None:  # neither image is usable; each camera's reason was logged
             self.statistics.count("refused")
             return
         self._report_remarks()
+        if result.laid:
+            self.drift.look(result.laid)
         header = self._header(frames)
         if self._listener and heard:
             self._listener.take(picture(heard, result), header)
@@ -304,7 +336,7 @@ class FusionStream:
         try:
             calibration = self._infos.take(camera, message, self._shapes[camera], limit)
             if calibration:
-                self._infos.use(calibration, self._pipeline.register)
+                self._infos.use(calibration, self.registration.register)
         except ConfigError as error:
             topic = self._node.resolve_topic_name(f"{camera}/camera_info")
             self._refuse(Camera.INFRARED, f"registration cannot use {topic}: {error}")
@@ -318,8 +350,9 @@ class FusionStream:
 
     def follow_publishers(self) -> None:
         """Subscribe as the cameras' publishers offer it."""
-        for subscription in (*self.inputs, *self._info_inputs):
-            subscription.follow()
+        for subscription in (*self.inputs, *self._info_inputs, self._distance_input):
+            if subscription:
+                subscription.follow()
 
     def clock_jumped(self) -> None:
         """ROS time was set back: frames that wait belong to another time."""
@@ -332,6 +365,25 @@ class FusionStream:
             "partner are dropped, pairing starts anew",
             throttle_duration_sec=1.0,  # the stamps and /clock tell of the same jump
         )
+
+    @property
+    def has_distances(self) -> bool:
+        """Whether messages tell the distance of the scene."""
+        return self._distance_input is not None
+
+    def distance_fault(self) -> str:
+        """Why the distance is not known; empty if it is, or need not be."""
+        if self._distance_input is None or self.distances.is_fresh(time.monotonic()):
+            return ""
+        topic = self._distance_input.topic
+        if self.distances.refusal:
+            reason = f"the last one is refused: {self.distances.refusal}"
+        else:
+            reason = self._distance_input.describe_publishers()
+        return f"no distance on {topic} for {STALE_S:g} s ({reason}): the fixed one counts"
+
+    def _warn_of_registration(self, text: str) -> None:
+        self._node.get_logger().warning(one_line(text), throttle_duration_sec=1.0)
 
     def faults(self) -> Both[Fault | None]:
         """What is wrong with each camera now."""

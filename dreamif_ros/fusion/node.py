@@ -62,6 +62,8 @@ class FusionNode(ManagedNode[FusionSettings]):
         use_cpu_threads(settings.cpu_threads)
         path = settings.registration.file
         self._infos = CameraInfos(Path(path) if path else None)
+        if settings.registration.needs_distances:
+            self._infos.check_distances()
         self._pipeline = FusionPipeline(
             variant=settings.variant,
             device=settings.device,
@@ -106,6 +108,8 @@ class FusionNode(ManagedNode[FusionSettings]):
     def apply(self, settings: FusionSettings) -> None:
         """Take the settings that are live."""
         assert self._pipeline
+        if settings.registration.needs_distances:
+            self._infos.check_distances()
         self._pipeline.normalizer.config = settings.thermal
         self._pipeline.dominance_smoothing = settings.dominance.smoothing
         if self._stream:
@@ -147,6 +151,8 @@ class FusionNode(ManagedNode[FusionSettings]):
         now_s = time.monotonic()
         if not self._stream or self._stall.may_last(now_s):
             return
+        if unknown := self._stream.distance_fault():
+            self.get_logger().warning(unknown)
         faults = self._stream.faults()
         for camera, watch in self._stream.watches.items():
             fault = faults[camera]

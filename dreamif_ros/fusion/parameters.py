@@ -11,6 +11,8 @@ from dreamif_model.device import PRECISIONS
 from dreamif_model.temporal.settings import TEMPORAL_MODES, TemporalConfig, TemporalMode
 from dreamif_model.thermal import BYTE_ORDERS, THERMAL_MODES, ByteOrder, ThermalMode
 from dreamif_ros.fusion.camera_health import HealthConfig
+from dreamif_ros.fusion.distances import DISTANCE_TYPES, LIMITS_M
+from dreamif_ros.fusion.drift_check import MODES
 from dreamif_ros.fusion.synchronizers import POLICIES
 from dreamif_ros.node.parameters import parameter, table
 from dreamif_ros.node.settings import NodeSettings
@@ -70,6 +72,41 @@ class RegistrationSettings:
         "",
         "Calibration file of the two cameras; empty: infrared is resized to the visible image.",
     )
+    distance_topic: str = parameter(
+        "", "Topic of the scene's distance, which registration follows; empty: none."
+    )
+    distance_type: str = parameter(
+        "range",
+        "Type of these messages: sensor_msgs/Range, or std_msgs/Float64 in metres.",
+        choices=DISTANCE_TYPES,
+    )
+    distance_m: float = parameter(
+        0.0,
+        "Distance of the scene while no message tells it; 0: that of the calibration.",
+        0.0,
+        LIMITS_M[1],
+        unit="m",
+        live=True,
+    )
+    follow_drift: str = parameter(
+        "warn",
+        "A drift of registered infrared: warn says it, correct follows it slowly, too.",
+        choices=MODES,
+        live=True,
+    )
+    drift_px: float = parameter(
+        2.5,
+        "A drift by more is said; in visible pixels.",
+        0.5,
+        1000.0,
+        unit="px",
+        live=True,
+    )
+
+    @property
+    def needs_distances(self) -> bool:
+        """Whether the calibration must hold at more than one distance."""
+        return bool(self.distance_topic or self.distance_m)
 
 
 @dataclass(frozen=True)

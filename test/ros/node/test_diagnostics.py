@@ -24,10 +24,12 @@ CONDITIONS = (
     fusion.CAMERA_CONDITIONS,
     detection.CONDITIONS,
 )
-# On CUDA, with a memory of earlier frames, and not on Humble.
+# On CUDA, with a memory of earlier frames, not on Humble, and with a calibration: those of the last
+# line are looked at in test_distances.py and test_drift_check.py.
 SOMETIMES = {"device memory (MiB)", "noise (σ, gray levels)"} | {
     *(f"temporal {p} (ms)" for p in ("p50", "p99")),
     *(f"{camera} lost" for camera in ("infrared", "visible")),
+    *(key.name for key in (*fusion.DISTANCE_KEYS, *fusion.DRIFT_KEYS)),
 }
 
 
