@@ -32,8 +32,8 @@ endif
 
 .NOTPARALLEL:  # one pip at a time in .venv; what gains from several cores takes them by itself
 .PHONY: help demo test test-fast test-rerun lint format docs vision_msgs benchmark gpu-kit benchmark-metrics \
-    benchmark-node benchmark-detection benchmark-pairing benchmark-video benchmark-fleet soak ablation \
-    fuzz clean
+    benchmark-node benchmark-detection benchmark-pairing benchmark-video benchmark-fleet soak \
+    soak-long faults ablation fuzz clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile
@@ -94,6 +94,12 @@ benchmark-fleet: .venv/.installed-test  ## cost of many bags; Ray that loses wor
 
 soak: .venv/.installed-test  ## ten minutes of the fusion node at 30 Hz: memory, and every image counted
 	$(BIN)/python benchmarks/soak.py
+
+soak-long: .venv/.installed-test  ## an hour of fusion, detection and live page with faults; MODEL=…
+	$(BIN)/python benchmarks/soak.py --seconds 3600 --faults 1 --model $(MODEL) --picture out/soak.png
+
+faults: .venv/.installed-test  ## each fault three times: what the node does, how soon it recovers
+	$(BIN)/python benchmarks/faults.py
 
 fuzz: .venv/.installed-test  ## damaged files of each kind that we read, a minute each
 	$(BIN)/python fuzz/run.py

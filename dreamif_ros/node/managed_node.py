@@ -15,12 +15,16 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.qos import QoSProfile
 
 from dreamif_model import DreamIFError
-from dreamif_ros.node.diagnostic_status import Key, key_values, read_keys
+from dreamif_ros.node.diagnostic_status import Condition, Key, key_values, read_keys
 from dreamif_ros.node.distributions import ClockType
 from dreamif_ros.node.parameters import changed, declare
 from dreamif_ros.node.runtime import RefusedError
 from dreamif_ros.node.settings import NodeSettings
-from dreamif_ros.node.transport import QUIET_PUBLISHER
+from dreamif_ros.node.transport import (
+    LOST_SHARED_MEMORY,
+    QUIET_PUBLISHER,
+    has_lost_shared_memory,
+)
 
 DIAGNOSTICS_PERIOD_S = 1.0
 DIAGNOSTICS_QOS = QoSProfile(depth=5)
@@ -50,6 +54,8 @@ class ManagedNode(LifecycleNode, ABC, Generic[S]):
         self.check(self.settings)
         self._is_configured = False
         self.failed_callbacks = 0  # that the executor passed over
+        self.has_lost_memory = False
+        self.is_deaf = False  # for good: the process must start anew
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)  # ROS time stops with its bag
         self._diagnostics = self.create_publisher(
             DiagnosticArray, "/diagnostics", DIAGNOSTICS_QOS, event_callbacks=QUIET_PUBLISHER
@@ -192,13 +198,25 @@ class ManagedNode(LifecycleNode, ABC, Generic[S]):
         self.clock_jumped()
 
     def _publish_diagnostics(self) -> None:
+        self._look_at_shared_memory()
         array = DiagnosticArray(status=self.describe())
         common = key_values(read_keys(COMMON_KEYS, self))
         array.status[0].values = [*common, *array.status[0].values]
+        for message in LOST_MEMORY.messages(self):
+            array.status[0].level = DiagnosticStatus.ERROR
+            array.status[0].message = f"{message}; {array.status[0].message}"
         for item in array.status:
             item.hardware_id = item.hardware_id or platform.node()
         array.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(array)
+
+    def _look_at_shared_memory(self) -> None:
+        """If it is lost the next time as well, Fast DDS does not repair it."""
+        lost, lost_before = has_lost_shared_memory(), self.has_lost_memory
+        self.has_lost_memory = lost
+        if lost and lost_before and not self.is_deaf:
+            self.get_logger().error(f"{LOST_SHARED_MEMORY}: the process starts anew")
+            self.is_deaf = True
 
 
 # Of the status of every node.
@@ -214,4 +232,12 @@ COMMON_KEYS: tuple[Key[ManagedNode[Any]], ...] = (
         "names each",
         lambda node: node.failed_callbacks,
     ),
+)
+# What makes the status of every node ERROR.
+LOST_MEMORY: Condition[ManagedNode[Any]] = Condition(
+    LOST_SHARED_MEMORY,
+    "it may hear nothing: if that lasts for a second, the process "
+    "[starts anew](reliability.md#a-node-that-stood-still)",
+    lambda node: node.has_lost_memory,
+    is_error=True,
 )

@@ -42,6 +42,7 @@ QUIET_SUBSCRIPTION = SubscriptionEventCallbacks(use_default_callbacks=False)
 # process goes on, new shared memory is made, but senders that race for it may leave the process
 # with one that is deleted: in 6 of 22 trials with two senders and a stop of 5 s. A process that
 # listens to a port holds the port's lock file open.
+LOST_SHARED_MEMORY = "this process stood still for seconds and Fast DDS gave up its shared memory"
 _PORT_LOCK = re.compile(r"(/dev/shm/fast(?:dds|rtps)_port\d+)_el")
 
 
@@ -103,12 +104,16 @@ def subscribe_images(
 def has_lost_shared_memory() -> bool:
     """Whether this process listens to shared memory that Fast DDS has deleted."""
     try:
-        opened = [os.path.realpath(file) for file in Path("/proc/self/fd").iterdir()]
-        mapped = Path("/proc/self/maps").read_text()
+        ports, mapped = listened_ports("self"), Path("/proc/self/maps").read_text()
     except OSError:  # not Linux
         return False
-    locks = filter(None, map(_PORT_LOCK.fullmatch, opened))
-    return any(f"{lock[1]} (deleted)" in mapped for lock in locks)
+    return any(f"{port} (deleted)" in mapped for port in ports)
+
+
+def listened_ports(process: int | str) -> list[Path]:
+    """The shared memory of Fast DDS to which a process (its id) listens; OSError if not Linux."""
+    opened = [os.path.realpath(file) for file in Path(f"/proc/{process}/fd").iterdir()]
+    return [Path(lock[1]) for lock in map(_PORT_LOCK.fullmatch, opened) if lock]
 
 
 class FollowingSubscription:
@@ -181,10 +186,7 @@ class FollowingSubscription:
         publishers = self.describe_publishers()
         if not self._publishers() or not has_lost_shared_memory():
             return publishers
-        return (
-            f"{publishers}; this process stood still for seconds and Fast DDS gave up "
-            "its shared memory: if the publisher works, restart this node"
-        )
+        return f"{publishers}; {LOST_SHARED_MEMORY}"
 
     def destroy(self) -> None:
         """End the subscription; it does not follow any more."""

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import subprocess
 import sys
 import time
@@ -196,12 +197,28 @@ class CameraRig:
         self.spin(SETTLED_S)
         self.hear(mode)
 
+    def kill(self, *cameras):
+        """Kill cameras once the node knows their names, which may come 3 s after their images.
+
+        Of a camera that is killed before, the node never learns the name.
+        """
+        self.statuses.clear()
+        assert spin_until(self.node, lambda: all(map(self._is_known, cameras))), self.report()
+        for camera in cameras:
+            self.cameras[camera].kill()
+
+    def _is_known(self, camera):
+        status = self.statuses.get(f"/fusion_node: {camera}")
+        values = {item.key: item.value for item in status.values} if status else {}
+        publishers = values.get("publishers", "")
+        return f"/{camera}_camera (" in publishers and "UNKNOWN" not in publishers
+
     def wait_for_silence_to_be_logged(self, camera):
         """A log line names the topic, its publishers and their QoS; DDS forgets the dead late."""
         self.process.forget_output()
-        self.process.wait_for_output(f"no {camera} image on /{camera}/image_raw: ", 10.0)
-        words = f" publisher(s): /{camera}_camera (reliable, sensor_msgs/msg/Image)"
-        assert words in self.process.output()
+        silence = f"no {camera} image on /{camera}/image_raw: "
+        publisher = f" publisher(s): /{camera}_camera (reliable, sensor_msgs/msg/Image)"
+        self.process.wait_for_match(rf"{re.escape(silence)}\d+{re.escape(publisher)}", 10.0)
 
     def wait_for_status(self, level, words, name="/fusion_node"):
         """Wait for diagnostics with this level and these words in their message."""

@@ -1,6 +1,7 @@
 """Real nodes in processes of their own, and a client node in the test's process."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from rclpy.parameter import Parameter, parameter_value_to_python
 from rclpy.parameter_client import AsyncParameterClient
 from rclpy.qos import QoSReliabilityPolicy
 
-from dreamif_ros.node.transport import choose_dds_settings
+from dreamif_ros.node.transport import choose_dds_settings, listened_ports
 
 STOP_TIMEOUT_S = 15.0
 
@@ -40,10 +41,14 @@ class Process:
         self._forgotten += len(self.output())
 
     def wait_for_output(self, text, timeout_s=60.0):
+        self.wait_for_match(re.escape(text), timeout_s)
+
+    def wait_for_match(self, pattern, timeout_s=60.0):
+        """Wait until a regular expression is found in the output, of a process that runs or did."""
         end = time.monotonic() + timeout_s
-        while text not in self.output():
-            assert time.monotonic() < end, f"no {text!r} in: {self.output()}"
-            assert self.popen.poll() is None or text in self.output(), self.output()
+        while not re.search(pattern, self.output()):
+            assert time.monotonic() < end, f"no {pattern!r} in: {self.output()}"
+            assert self.popen.poll() is None or re.search(pattern, self.output()), self.output()
             time.sleep(0.05)
 
     def interrupt(self, how=signal.SIGINT):
@@ -65,6 +70,17 @@ def killed_at_the_end(process):
 
 def running(module, *arguments, log):
     return killed_at_the_end(Process(module, arguments, log))
+
+
+def take_shared_memory(process):
+    """Delete what Fast DDS in a process listens to, as senders do if it stood still for seconds.
+
+    Whoever begins to send after this cannot reach it.
+    """
+    ports = listened_ports(process.popen.pid)
+    assert ports
+    for port in ports:
+        port.unlink(missing_ok=True)
 
 
 def parameters(**values):

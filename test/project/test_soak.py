@@ -1,6 +1,8 @@
 """The soak of benchmarks/soak.py for a while, and whether it would tell what goes wrong."""
 
 import sys
+from itertools import islice
+from random import Random
 
 import pytest
 from helpers import ROOT
@@ -11,6 +13,7 @@ from dreamif_ros.fusion.diagnostics import DROPS_OF_MESSAGES, DROPS_OF_PAIRS
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
+import faults
 import soak
 
 pytestmark = pytest.mark.realtime
@@ -62,4 +65,38 @@ def test_a_soak_misses_when_memory_grows_or_an_image_is_lost():
     assert soak.Soak([400.0, 420.0, 401.0], {}, {"pairs": 2}).misses() == [
         "2 pairs unaccounted for",
         "resident memory grew by 20.0 MB",
+    ]
+
+
+def test_a_seed_gives_every_fault_once_in_each_round():
+    count = len(faults.FAULTS)
+    first, again, other = (list(islice(soak.schedule(Random(n)), 2 * count)) for n in (1, 1, 2))
+    assert first == again != other
+    for half in (first[:count], first[count:]):
+        assert {name for name, _, _ in half} == set(faults.FAULTS)
+    assert {camera for _, camera, _ in first} == set(Camera)
+    assert all(2.0 <= seconds <= 6.0 for _, _, seconds in first)
+
+
+OUTCOMES = [
+    faults.Outcome(
+        "one gray level", ["infrared_only"], "visible is blank", 0.1, False, {"pairs": 0}
+    ),
+    faults.Outcome("one gray level", ["visible_only"], "ok", 0.5, False, {"pairs": 2}),
+    faults.Outcome("another size", [], "ok", 1.25, True),
+]
+
+
+def test_the_table_of_faults():
+    assert faults.as_markdown(OUTCOMES).splitlines()[2:] == [
+        "| one gray level | 2 | `infrared_only`, `visible_only` | visible is blank | 0.3 | 0.5 |",
+        "| another size | 1 | `fused` | ok | 1.2 | 1.2 |",
+    ]
+
+
+def test_a_fault_is_missed_if_the_node_stays_away_or_an_image_is_lost():
+    never = faults.Outcome("another size", ["none"], "ok", None, False)
+    assert faults.misses([*OUTCOMES, never]) == [
+        "another size: not recovered",
+        "one gray level: 2 pairs unaccounted for",
     ]

@@ -5,10 +5,11 @@ import time
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
-from helpers.camera_rig import DECLARED_S, FOUND_S, WITHOUT
-from helpers.ros_processes import spin_until
+from helpers.camera_rig import DECLARED_S, FOUND_S, SETTLED_S, WITHOUT
+from helpers.ros_processes import spin_until, take_shared_memory
 
 from dreamif_model.cameras import Camera
+from dreamif_ros.node.transport import listened_ports
 
 pytestmark = pytest.mark.realtime
 
@@ -39,7 +40,7 @@ def test_the_other_camera_goes_on_alone_until_a_fault_is_over(rig, camera, fault
 
 @pytest.mark.parametrize("camera", Camera)
 def test_a_killed_camera_and_a_new_one(rig, camera):
-    rig.cameras[camera].kill()
+    rig.kill(camera)
     killed_s = time.monotonic()
     rig.expect(WITHOUT[camera], killed_s)
     rig.wait_for_silence_to_be_logged(camera)
@@ -48,8 +49,7 @@ def test_a_killed_camera_and_a_new_one(rig, camera):
 
 
 def test_both_cameras_killed_and_new_ones(rig):
-    for camera in Camera:
-        rig.cameras[camera].kill()
+    rig.kill(*Camera)
     killed_s = time.monotonic()
     rig.wait_for_mode("none", killed_s)
     rig.wait_for_status(DiagnosticStatus.ERROR, "infrared is silent; visible is silent")
@@ -84,17 +84,29 @@ def test_the_node_stopped_for_a_second_blames_no_camera(rig):
     assert rig.modes[modes:] == []
 
 
-def test_the_node_stopped_for_5_seconds_goes_on_or_says_why_it_cannot(rig):
-    """Fast DDS may leave it deaf to a camera, for good (transport.py): this is the last test."""
-    rig.process.forget_output()
+def test_the_node_stopped_for_5_seconds_fuses_again(rig):
+    """Fast DDS may take its shared memory away, for good (transport.py): then it starts anew."""
     rig.process.popen.send_signal(signal.SIGSTOP)
     rig.spin(5.0)
     rig.process.popen.send_signal(signal.SIGCONT)
     rig.spin(2 * DECLARED_S)
+    assert spin_until(rig.node, lambda: rig.modes[-1][1] == "fused"), rig.report()
+    rig.hear("fused")
 
-    def said():
-        return "gave up its shared memory" in rig.process.output()
 
-    assert spin_until(rig.node, lambda: rig.modes[-1][1] == "fused" or said()), rig.report()
-    if rig.modes[-1][1] == "fused":
-        rig.hear("fused")
+def test_a_node_without_its_shared_memory_starts_anew_in_its_process(rig):
+    """This is the last test: the counts of the node begin again."""
+    rig.process.forget_output()
+    modes = len(rig.modes)
+    take_shared_memory(rig.process)
+    rig.cameras.visible.kill()
+    rig.cameras.visible.start()
+    rig.wait_for_status(DiagnosticStatus.ERROR, "Fast DDS gave up its shared memory")
+    rig.process.wait_for_output("gave up its shared memory: the process starts anew")
+    rig.process.wait_for_output("fusing with average")  # and wait_for_output sees that it runs
+    assert spin_until(rig.node, lambda: "fused" in [m for _, m in rig.modes[modes:]]), rig.report()
+    rig.spin(SETTLED_S)
+    rig.hear("fused")
+    ports = listened_ports(rig.process.popen.pid)
+    assert ports
+    assert all(port.exists() for port in ports)

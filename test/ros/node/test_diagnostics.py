@@ -9,7 +9,7 @@ from dreamif_ros.detection import diagnostics as detection
 from dreamif_ros.fusion import diagnostics as fusion
 from dreamif_ros.node import diagnostic_status
 from dreamif_ros.node.diagnostic_status import Condition, Key
-from dreamif_ros.node.managed_node import COMMON_KEYS
+from dreamif_ros.node.managed_node import COMMON_KEYS, LOST_MEMORY
 
 FUSION_KEYS = (
     *COMMON_KEYS,
@@ -18,7 +18,12 @@ FUSION_KEYS = (
     *fusion.STREAM_KEYS,
 )
 DETECTOR_KEYS = (*COMMON_KEYS, *detection.MODEL_KEYS, *detection.STREAM_KEYS)
-CONDITIONS = (fusion.NODE_CONDITIONS, fusion.CAMERA_CONDITIONS, detection.CONDITIONS)
+CONDITIONS = (
+    [LOST_MEMORY],
+    fusion.NODE_CONDITIONS,
+    fusion.CAMERA_CONDITIONS,
+    detection.CONDITIONS,
+)
 # On CUDA, with a memory of earlier frames, not on Humble, and with a calibration: those of the last
 # line are looked at in test_distances.py and test_drift_check.py.
 SOMETIMES = {"device memory (MiB)", "noise (σ, gray levels)"} | {
