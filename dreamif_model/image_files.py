@@ -35,6 +35,28 @@ class PairPaths:
         """File name of the visible image without its suffix."""
         return self.visible.stem
 
+    def read_infrared(self) -> StoredImage:
+        """Read the infrared image, as :func:`read_gray` does.
+
+        Returns:
+            (h, w) uint8, uint16 or float32, °C.
+
+        Raises:
+            ImageError: it cannot be read.
+        """
+        return read_gray(self.infrared)
+
+    def read_visible(self) -> RgbImage:
+        """Read the visible image, as :func:`read_rgb` does.
+
+        Returns:
+            (H, W, 3) RGB uint8.
+
+        Raises:
+            ImageError: it cannot be read, or is not of 8 bit.
+        """
+        return read_rgb(self.visible)
+
 
 def read_image(path: Path) -> StoredImage:
     """Read an image file, upright as its EXIF orientation says.
@@ -155,26 +177,50 @@ def find_pairs(infrared: Path, visible: Path) -> list[PairPaths]:
         return [PairPaths(infrared, visible)]
     if infrared.is_file() or visible.is_file():
         raise ImageError(f"give two files or two folders, got {infrared} and {visible}")
-    left, right = _images_by_stem(infrared), _images_by_stem(visible)
+    for folder in (infrared, visible):
+        if not _by_stem(folder, IMAGE_SUFFIXES, "image"):
+            raise ImageError(f"no images ({', '.join(sorted(IMAGE_SUFFIXES))}) in {folder}")
+    return match_files(infrared, visible)
+
+
+def match_files(
+    infrared: Path,
+    visible: Path,
+    suffixes: frozenset[str] = IMAGE_SUFFIXES,
+    what: str = "image",
+) -> list[PairPaths]:
+    """Pair the files with equal stems in two folders.
+
+    Args:
+        infrared: folder.
+        visible: folder.
+        suffixes: of the files, in small letters; others are left out.
+        what: they are, for the errors.
+
+    Returns:
+        The pairs, sorted by stem; none where neither folder has such files.
+
+    Raises:
+        ImageError: a file has no partner, or a folder two files of one stem.
+    """
+    left, right = (_by_stem(folder, suffixes, what) for folder in (infrared, visible))
     alone = sorted(left.keys() ^ right.keys())
     if alone:
         raise ImageError(
-            f"{len(alone)} images have no partner of the same name in {infrared} and {visible}: "
+            f"{len(alone)} {what}s have no partner of the same name in {infrared} and {visible}: "
             f"{', '.join(alone[:5])}{' …' if len(alone) > 5 else ''}"
         )
     return [PairPaths(left[stem], right[stem]) for stem in sorted(left)]
 
 
-def _images_by_stem(folder: Path) -> dict[str, Path]:
+def _by_stem(folder: Path, suffixes: frozenset[str], what: str) -> dict[str, Path]:
     paths = [
         path
         for path in sorted(folder.iterdir())
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+        if path.suffix.lower() in suffixes and not path.name.startswith(".")
     ]
-    if not paths:
-        raise ImageError(f"no images ({', '.join(sorted(IMAGE_SUFFIXES))}) in {folder}")
     by_stem = {path.stem: path for path in paths}
     twins = sorted(path.name for path in set(paths) - set(by_stem.values()))
     if twins:
-        raise ImageError(f"more than one image of the same name in {folder}, such as {twins[0]}")
+        raise ImageError(f"more than one {what} of the same name in {folder}, such as {twins[0]}")
     return by_stem

@@ -23,6 +23,7 @@ from dreamif_model.temporal.blocks import SIDE
 from dreamif_model.temporal.camera import CameraFilter
 from dreamif_model.temporal.motion import MotionTracker
 from dreamif_model.temporal.pattern import StripeFilter
+from dreamif_model.temporal.stuck import StuckPixels
 
 MAX_GAP_S = 1.0  # between two frames; after a longer one the scene is another
 Image = TypeVar("Image", GrayImage, ByteImage)
@@ -58,7 +59,7 @@ class TemporalFilter:
 
     def reset(self) -> None:
         """Forget all frames so far."""
-        self._stripes = StripeFilter()
+        self._stripes, self._stuck = StripeFilter(), StuckPixels()
         self._forget_scene()
 
     def _forget_scene(self) -> None:
@@ -78,8 +79,11 @@ class TemporalFilter:
         return self._stripes.level
 
     def without_stripes(self, infrared: GrayImage) -> GrayImage:
-        """Return an infrared image (h, w) of the sensor's own pixels without its stripes."""
-        return self._stripes.filter(infrared)
+        """Return an infrared image (h, w) of the sensor's own pixels without its stripes.
+
+        Single pixels of a wrong offset are corrected too.
+        """
+        return self._stuck.filter(self._stripes.filter(infrared))
 
     def filter(
         self, visible: ByteImage, infrared: GrayImage, time_s: float | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import cast
 
@@ -14,8 +15,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from dreamif_model.errors import ConfigError, ImageError
-from dreamif_model.image_files import PairPaths, find_pairs, read_gray, read_rgb
+from dreamif_model.image_files import PairPaths, find_pairs, match_files
 from dreamif_model.tensor_images import to_tensor
+from dreamif_model.training.clips import ClipFrame, find_clips, judged, split_clip
 
 SURROUNDINGS = 30 / 640  # σ of the blur that gives a pixel's surroundings, per image width
 STANDS_OUT = 1 / 12  # brightness above the surroundings whose salience is 1 - 1/e
@@ -34,11 +36,12 @@ LAYOUTS: dict[str, tuple[tuple[str, str], tuple[str, str] | None]] = {
 
 @dataclass(frozen=True)
 class DataSet:
-    """One folder of pairs in one of :data:`LAYOUTS`.
+    """One folder of pairs in one of :data:`LAYOUTS`: image files, videos, or both.
 
     ``weight`` is its share of the training samples. ``validation`` names the stems that training
-    does not see; an empty tuple names none. None stands for the data set's own test split or,
-    without one, for every eighth pair in sorted order (the 1st, 9th, 17th, …).
+    does not see, of images or of whole videos; an empty tuple names none. None stands for the data
+    set's own test split or, without one, for every eighth pair of images in sorted order (the 1st,
+    9th, 17th, …) and the last eighth of each video.
     """
 
     path: Path
@@ -48,16 +51,40 @@ class DataSet:
     def split(self) -> tuple[list[PairPaths], list[PairPaths]]:
         """Training and validation pairs; ImageError if the folder has no known layout."""
         training_folders, test_folders = self._layout()
-        pairs = find_pairs(*(self.path / folder for folder in training_folders))
+        images, clips = self._find(training_folders)
         if test_folders and self.validation is None:
-            return pairs, find_pairs(*(self.path / folder for folder in test_folders))
-        eighth = {pair.stem for pair in pairs[::8]}
+            test_images, test_clips = self._find(test_folders)
+            return (
+                [*images, *chain.from_iterable(clips.values())],
+                [*test_images, *chain.from_iterable(map(judged, test_clips.values()))],
+            )
+        eighth = {pair.stem for pair in images[::8]}
         held_out = eighth if self.validation is None else set(self.validation)
-        unknown = held_out - {pair.stem for pair in pairs}
+        unknown = held_out - {pair.stem for pair in images} - clips.keys()
         if unknown:
             raise ConfigError(f"validation names that {self.path} lacks: {sorted(unknown)}")
-        training = [pair for pair in pairs if pair.stem not in held_out]
-        return training, [pair for pair in pairs if pair.stem in held_out]
+        training = [pair for pair in images if pair.stem not in held_out]
+        validation = [pair for pair in images if pair.stem in held_out]
+        for stem, frames in clips.items():
+            drawn, kept = self._split_clip(stem, frames)
+            training += drawn
+            validation += kept
+        return training, validation
+
+    def _split_clip(
+        self, stem: str, frames: list[ClipFrame]
+    ) -> tuple[Sequence[ClipFrame], Sequence[ClipFrame]]:
+        if self.validation is None:
+            return split_clip(frames)
+        return ((), judged(frames)) if stem in self.validation else (frames, ())
+
+    def _find(self, folders: tuple[str, str]) -> tuple[list[PairPaths], dict[str, list[ClipFrame]]]:
+        """Pairs of images, and the frames of each video; ImageError where there is neither."""
+        infrared, visible = (self.path / folder for folder in folders)
+        clips = find_clips(infrared, visible)
+        if clips:
+            return match_files(infrared, visible), clips
+        return find_pairs(infrared, visible), clips
 
     def _layout(self) -> tuple[tuple[str, str], tuple[str, str] | None]:
         for training, test in LAYOUTS.values():
@@ -138,7 +165,7 @@ class CropDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):
         """Infrared, red, green, blue and salience, (H, W, 5)."""
         if pair in self._cache:
             return self._cache[pair]
-        infrared, visible = read_gray(pair.infrared), read_rgb(pair.visible)
+        infrared, visible = pair.read_infrared(), pair.read_visible()
         if infrared.dtype != np.uint8 or infrared.shape != visible.shape[:2]:
             raise ImageError(
                 f"training pairs are 8 bit and of one size: {pair.infrared} is {infrared.dtype} "

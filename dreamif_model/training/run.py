@@ -34,6 +34,7 @@ from dreamif_model.network import Network, make_network
 from dreamif_model.output_files import JSON_MARK, naming, sole_writer, write_whole
 from dreamif_model.temporal.blocks import SIDE
 from dreamif_model.tensor_images import luma
+from dreamif_model.training.clips import pair_names
 from dreamif_model.training.data import CropDataset
 from dreamif_model.training.distillation import distillation_loss, teach
 from dreamif_model.training.losses import total_loss
@@ -104,8 +105,8 @@ def _record(config: TrainConfig, command: str, log: list[str]) -> dict[str, Any]
             {
                 "name": data.path.name,
                 "weight": data.weight,
-                "training": [pair.stem for pair in training],
-                "validation": [pair.stem for pair in validation],
+                "training": pair_names(training),
+                "validation": pair_names(validation),
             }
             for data, training, validation in splits
         ],

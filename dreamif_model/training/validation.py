@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dreamif_model.arrays import StoredImage
 from dreamif_model.degradations.degrade import degrade
-from dreamif_model.image_files import PairPaths, read_gray, read_rgb
+from dreamif_model.image_files import PairPaths
 from dreamif_model.network import Network, NetworkOutput
 from dreamif_model.tensor_images import luma, to_image, to_tensor
 from dreamif_model.training import data
@@ -65,8 +65,8 @@ class Validation:
 
 def _crops(pair: PairPaths, side: int) -> tuple[Tensor, Tensor, Tensor]:
     """The middle of a pair, and the salience of its infrared image there."""
-    infrared = cast("NDArray[np.uint8]", read_gray(pair.infrared))
-    images = infrared[..., None], read_rgb(pair.visible), data.salience(infrared)[..., None]
+    infrared = cast("NDArray[np.uint8]", pair.read_infrared())
+    images = infrared[..., None], pair.read_visible(), data.salience(infrared)[..., None]
     gray, color, salient = (_middle(image, side) for image in images)
     return gray, color, salient
 

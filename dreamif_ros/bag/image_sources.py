@@ -3,35 +3,20 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias, cast
-
-import cv2
-import numpy as np
-from numpy.typing import NDArray
+from typing import NamedTuple
 
 from dreamif_model.arrays import StoredImage
 from dreamif_model.cameras import Both
 from dreamif_model.errors import ConfigError, ImageError
-from dreamif_model.image_files import PairPaths, find_pairs, read_gray, read_rgb
+from dreamif_model.image_files import PairPaths, find_pairs
+from dreamif_model.video_files import VideoFrame, VideoReader, as_gray, as_rgb, is_video
 from dreamif_ros.stamps import NANOSECONDS
 
 SPLITS = ("all", "train", "test")
-VIDEO_SUFFIXES = frozenset(
-    f".{name}"
-    for name in (
-        *("avi", "flv", "m4v", "mjpeg", "mjpg", "mkv", "mov"),
-        *("mp4", "mpeg", "mpg", "ts", "webm", "wmv"),
-    )
-)
 MAX_RATE_HZ = 1000.0
-MAX_FPS = 10_000.0  # a header that says more is damaged
-
-VideoFrame: TypeAlias = NDArray[Any]  # as OpenCV gives it: (H, W, 3) BGR, or (h, w) uint16
 
 
 class Shot(NamedTuple):
@@ -74,7 +59,7 @@ def open_images(infrared: Path, visible: Path, rate_hz: float | None) -> ImageSo
         ConfigError: the rate is missing or out of range.
         ImageError: something cannot be read.
     """
-    are_videos = [path.suffix.lower() in VIDEO_SUFFIXES for path in (infrared, visible)]
+    are_videos = [is_video(path) for path in (infrared, visible)]
     if not any(are_videos):
         return image_files(find_pairs(infrared, visible), rate_hz)
     if not all(are_videos):
@@ -83,12 +68,12 @@ def open_images(infrared: Path, visible: Path, rate_hz: float | None) -> ImageSo
         )
     if rate_hz is not None:
         _check_rate(rate_hz)
-    videos = Both(VideoFile(infrared, keeps_16_bit=True), VideoFile(visible))
+    videos = Both(_Video(infrared, keeps_16_bit=True), _Video(visible))
     notes: list[str] = []
     return ImageSource(
         Both(
-            videos.infrared.shots(_gray, rate_hz, notes),
-            videos.visible.shots(_rgb, rate_hz, notes),
+            videos.infrared.shots(as_gray, rate_hz, notes),
+            videos.visible.shots(as_rgb, rate_hz, notes),
         ),
         videos.visible.expected,
         by_index=rate_hz is not None,
@@ -129,38 +114,15 @@ def image_files(pairs: Sequence[PairPaths], rate_hz: float | None) -> ImageSourc
     times = [_time_ns(index, rate_hz) for index in range(len(pairs))]
     return ImageSource(
         Both(
-            (Shot(t, read_gray(pair.infrared)) for t, pair in zip(times, pairs, strict=True)),
-            (Shot(t, read_rgb(pair.visible)) for t, pair in zip(times, pairs, strict=True)),
+            (Shot(t, pair.read_infrared()) for t, pair in zip(times, pairs, strict=True)),
+            (Shot(t, pair.read_visible()) for t, pair in zip(times, pairs, strict=True)),
         ),
         len(pairs),
     )
 
 
-class VideoFile:
-    """A video that is open for reading.
-
-    Args:
-        path: of the file.
-        keeps_16_bit: keep gray frames of 16 bit; otherwise they become 8 bit.
-
-    Raises:
-        ImageError: OpenCV cannot read a single frame.
-    """
-
-    def __init__(self, path: Path, keeps_16_bit: bool = False) -> None:
-        self._path = path
-        self._capture, first = _open(path, convert=not keeps_16_bit)
-        if first is not None and keeps_16_bit and not _is_deep(first):
-            # Unconverted, any other format is planes of YUV.
-            self._capture, first = _open(path, convert=True)
-        if first is None:
-            raise ImageError(
-                f"cannot read the video {path}: it is empty, cut off, damaged, or in a codec that "
-                "this OpenCV lacks; try to convert it: ffmpeg -i VIDEO -c:v ffv1 NEW.mkv"
-            )
-        self._first = first
-        count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        self.expected = int(count) if 0 < count < 2**31 else None
+class _Video(VideoReader):
+    """A video whose frames have times."""
 
     def shots(
         self,
@@ -170,73 +132,25 @@ class VideoFile:
     ) -> Iterator[Shot]:
         """All frames, at i / rate_hz or at their own times; adds a note where some are missing."""
         index, time_ns = 0, 0
-        frame: VideoFrame | None = self._first
-        start_ms = self._capture.get(cv2.CAP_PROP_POS_MSEC)
-        while frame is not None:
+        start_ms = self.time_ms
+        for frame in self.frames():
             if rate_hz is not None:
                 time_ns = _time_ns(index, rate_hz)
             elif index:
                 time_ns = self._next_time_ns(time_ns, start_ms)
             yield Shot(time_ns, convert(frame))
             index += 1
-            frame = _read(self._capture)
         if self.expected is not None and index < self.expected:
-            notes.append(f"{self._path} ended after {index} of {self.expected} frames")
+            notes.append(f"{self.path} ended after {index} of {self.expected} frames")
 
     def _next_time_ns(self, last_ns: int, start_ms: float) -> int:
         """The time of the frame just read, as its file says, or by the frame rate."""
-        stored_ms = self._capture.get(cv2.CAP_PROP_POS_MSEC) - start_ms
+        stored_ms = self.time_ms - start_ms
         if math.isfinite(stored_ms) and round(stored_ms * 1e6) > last_ns:
             return round(stored_ms * 1e6)
-        fps = self._capture.get(cv2.CAP_PROP_FPS)
-        if not 0 < fps <= MAX_FPS:
-            raise ConfigError(f"{self._path} has no times and no frame rate: give --rate")
-        return last_ns + round(NANOSECONDS / fps)
-
-
-def _open(path: Path, convert: bool) -> tuple[cv2.VideoCapture, VideoFrame | None]:
-    """The opened file and its first frame, None where no frame can be read."""
-    if not path.is_file():
-        raise ImageError(f"no such video file: {path}")
-    # FFmpeg and OpenCV would print lines of their own about a file that they cannot read.
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    with _silent_opencv():
-        capture = cv2.VideoCapture(str(path))
-        capture.set(cv2.CAP_PROP_CONVERT_RGB, int(convert))
-        return capture, _read(capture)
-
-
-def _read(capture: cv2.VideoCapture) -> VideoFrame | None:
-    try:
-        found, frame = capture.read()
-    except cv2.error:
-        return None
-    return frame if found else None
-
-
-@contextmanager
-def _silent_opencv() -> Iterator[None]:
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(0)
-    try:
-        yield
-    finally:
-        cv2.utils.logging.setLogLevel(level)
-
-
-def _is_deep(frame: VideoFrame) -> bool:
-    return frame.ndim == 2 and frame.dtype == np.uint16
-
-
-def _gray(frame: VideoFrame) -> StoredImage:
-    """A BGR frame as (h, w) gray; a gray frame as it is."""
-    gray = frame if frame.ndim == 2 else cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
-    return cast("StoredImage", gray)
-
-
-def _rgb(frame: VideoFrame) -> StoredImage:
-    code = cv2.COLOR_GRAY2RGB if frame.ndim == 2 else cv2.COLOR_BGR2RGB
-    return cast("StoredImage", cv2.cvtColor(frame, code))
+        if self.rate_hz is None:
+            raise ConfigError(f"{self.path} has no times and no frame rate: give --rate")
+        return last_ns + round(NANOSECONDS / self.rate_hz)
 
 
 def _time_ns(index: int, rate_hz: float) -> int:

@@ -247,14 +247,18 @@ def _notes(figures: list[Figures]) -> Iterator[str]:
 def _run_live(options: argparse.Namespace, table: Any) -> int:
     """Measure the node between simulated cameras and a listener, all on this machine."""
     from dreamif_ros.cli.demo import summarize
-    from dreamif_ros.simulation.demo_run import run_demo  # here, so that the other rows need no ROS
+    from dreamif_ros.simulation.demo_run import (
+        DemoSettings,  # here, so that the other rows need no ROS
+        run_demo,
+    )
 
     variant = (options.variant or ["nano"])[0]
     rows, summaries = [], []
     for rate_hz in LIVE_RATES_HZ:
         with tempfile.TemporaryDirectory() as folder:
             log = Path(folder) / "nodes.log"
-            recording = run_demo(LIVE_S, variant, options.device, log, rate_hz)
+            settings = DemoSettings(variant, options.device, rate_hz=rate_hz)
+            recording = run_demo(LIVE_S, settings, log)
         summary = summarize(recording, LIVE_S)
         latency = summary["stamp_to_publish_ms"]
         summaries.append({"cameras_hz": rate_hz} | summary)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dreamif_model import ConfigError, DreamIFError
+from dreamif_model import ConfigError, DreamIFError, FusionPipeline
 from dreamif_model.cameras import Camera
 from dreamif_model.image_files import write_image
 from dreamif_model.output_files import is_ours, refuse_foreign, sole_writer, write_whole
@@ -14,6 +15,8 @@ from dreamif_ros.cli.model_options import add_device_option, add_variant_option
 from dreamif_ros.cli.options import add_force_option, make_folder
 from dreamif_ros.json_file import write_json
 from dreamif_ros.pictures import contact_sheet, write_video
+from dreamif_ros.scene.motion import MOTIONS, STILL
+from dreamif_ros.scene.sensors import NIGHT
 
 if TYPE_CHECKING:
     from dreamif_ros.simulation.demo_run import DemoRecording
@@ -52,6 +55,20 @@ def add_parser(verbs: Any) -> None:
         default=10.0,
         help="how long to record, up to 60 s (default: %(default)s s)",
     )
+    parser.add_argument(
+        "--noise",
+        choices=("usual", NIGHT),
+        default="usual",
+        help="of the cameras; night: strong, with stripes in infrared. Then the node fuses with "
+        "memory (temporal.mode: auto), and the pictures show each frame fused alone beside it "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--motion",
+        choices=MOTIONS,
+        default=STILL,
+        help="of the cameras; pan: they turn to and fro, and roll (default: %(default)s)",
+    )
     add_variant_option(parser)
     add_device_option(parser)
     add_force_option(parser)
@@ -73,18 +90,36 @@ def run(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     print(f"fusing simulated cameras for {options.seconds:g} s …", flush=True)
     from dreamif_ros.simulation.demo_run import (
-        run_demo,  # here: the other verbs need no ROS
+        DemoSettings,  # here: the other verbs need no ROS
+        run_demo,
     )
 
-    recording = run_demo(options.seconds, options.variant, options.device, options.out / LOG)
+    settings = DemoSettings(options.variant, options.device, motion=options.motion)
+    if options.noise == NIGHT:
+        settings = replace(settings, noise=NIGHT, temporal_mode="auto")
+    recording = run_demo(options.seconds, settings, options.out / LOG)
     summary = summarize(recording, options.seconds)
     text = describe(summary)
     write_json(options.out / SUMMARY, summary)
     write_whole(options.out / TEXT, text)
-    write_pictures(recording, summary["published_hz"], options.out)
+    if options.noise == NIGHT:
+        write_comparison(recording, options)
+    else:
+        write_pictures(recording, summary["published_hz"], options.out)
     print(text, end="")
     print(f"look at {options.out / SHEET} and {options.out / VIDEO}")
     return 0
+
+
+def write_comparison(recording: DemoRecording, options: argparse.Namespace) -> None:
+    """Write ``contact_sheet.png`` and ``fused.mkv`` with each frame fused alone beside the node's.
+
+    That takes longer than :func:`write_pictures`, because each frame is fused again.
+    """
+    from dreamif_ros.simulation.noisy_case import write_noisy_case  # as above
+
+    pipeline = FusionPipeline(options.variant, options.device)
+    write_noisy_case(recording, pipeline, options.out / SHEET, options.out / VIDEO, MOMENTS)
 
 
 def write_pictures(recording: DemoRecording, rate_hz: float, out: Path) -> None:

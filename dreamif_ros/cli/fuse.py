@@ -1,35 +1,33 @@
-"""``dreamif fuse``: image files in, fused image files out."""
+"""``dreamif fuse``: image files or videos in, fused image files or a video out."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from dreamif_model import ConfigError, FusionPipeline
-from dreamif_model.arrays import StoredImage, to_bytes
 from dreamif_model.backends import BACKENDS
 from dreamif_model.cameras import Camera
 from dreamif_model.degradations.kinds import DEGRADATIONS
 from dreamif_model.degradations.spec import DegradationSpec
 from dreamif_model.device import PRECISIONS
-from dreamif_model.fusion_result import FusionResult
-from dreamif_model.image_files import (
-    PairPaths,
-    find_pairs,
-    read_gray,
-    read_rgb,
-    write_image,
-)
 from dreamif_model.output_files import sole_writer
 from dreamif_model.registration.calibration_file import read_calibration
 from dreamif_model.registration.warp import Calibration
 from dreamif_model.stream import StreamFuser
 from dreamif_model.temporal.settings import TEMPORAL_MODES, TemporalConfig
 from dreamif_model.thermal import ThermalConfig, ThermalNormalizer
+from dreamif_ros.cli.fuse_files import (
+    FuseInputs,
+    Keep,
+    folder_of,
+    open_inputs,
+    output_files,
+    written_to,
+)
 from dreamif_ros.cli.model_options import (
     add_device_option,
     add_variant_option,
@@ -40,6 +38,7 @@ from dreamif_ros.cli.options import add_force_option, check_files, make_folder
 EXAMPLES = """examples:
   dreamif fuse --ir thermal.png --vi color.png --out fused
   dreamif fuse --ir recording/ir --vi recording/vi --out fused --sequence --dominance
+  dreamif fuse --ir thermal.mp4 --vi color.mp4 --out fused.mp4 --temporal-mode auto
   dreamif fuse --ir thermal.png --vi color.png --out fused --backend openvino --precision bf16
   dreamif fuse --ir thermal.png --vi color.png --out fused \\
       --degrade infrared=stripes:8,gaussian:15 --degrade visible=rain:0.5"""
@@ -49,10 +48,11 @@ def add_parser(verbs: Any) -> None:
     """Add this verb to the command."""
     parser = verbs.add_parser(
         "fuse",
-        help="fuse two images or two folders of images",
-        description="Fuse two images, or two folders of images with equal names. Writes "
-        "<stem>.png per pair, of the visible image's size. With --degrade, 16-bit infrared is "
-        "scaled to 8 bits before it is degraded.",
+        help="fuse two images, two folders of images or two videos",
+        description="Fuse two images, two folders of images with equal names, or two videos with "
+        "equally many frames. Writes <stem>.png per pair, of the visible image's size; the stems "
+        "of frames are numbered from 000000. With --degrade, 16-bit infrared is scaled to 8 bits "
+        "before it is degraded.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -61,12 +61,23 @@ def add_parser(verbs: Any) -> None:
         type=Path,
         metavar="PATH",
         required=True,
-        help="infrared image or folder, 8 or 16 bit",
+        help="infrared image, folder or video, 8 or 16 bit",
     )
     parser.add_argument(
-        "--vi", type=Path, metavar="PATH", required=True, help="visible image or folder, 8 bit"
+        "--vi",
+        type=Path,
+        metavar="PATH",
+        required=True,
+        help="visible image, folder or video, 8 bit",
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", required=True, help="folder to write to")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="PATH",
+        required=True,
+        help="folder to write to, or a video (.mp4, .mkv, .avi), which has the rate of a visible "
+        "video, or 30 Hz",
+    )
     add_model_options(parser)
     add_calibration_option(parser)
     add_sequence_option(parser)
@@ -99,7 +110,8 @@ def add_sequence_option(parser: argparse.ArgumentParser) -> None:
         "--sequence",
         action="store_true",
         help="the files, sorted by name, are frames of one video: the range of 16-bit infrared "
-        "follows them slowly, as in the node (default: each image has its own)",
+        "follows them slowly, as in the node (default: each image has its own; always so for "
+        "videos)",
     )
 
 
@@ -202,18 +214,24 @@ def parse_degrade_options(options: argparse.Namespace) -> tuple[DegradationSpec,
 
 def run(options: argparse.Namespace) -> int:
     """Fuse every pair."""
-    pairs = find_pairs(options.ir, options.vi)
+    inputs = open_inputs(options.ir, options.vi)
+    options.sequence |= inputs.of_video
     spec, seed = parse_degrade_options(options)
     temporal = _temporal_config(options)
-    outputs = [_outputs(pair, options.out, options.dominance) for pair in pairs]
-    inputs = [options.ir, options.vi, options.calibration, options.weights]
-    check_files([path for paths in outputs for path in paths], inputs, force=options.force)
+    outputs = output_files(options.out, inputs.names, options.dominance, options.force)
+    read = [options.ir, options.vi, options.calibration, options.weights]
+    check_files(outputs, read, force=options.force)
     registration = read_calibration(options.calibration) if options.calibration else None
     pipeline = make_pipeline(options, thermal_config(options), registration)
-    make_folder("--out", options.out)
-    with sole_writer(options.out):
-        _fuse_all(options, pairs, outputs, pipeline.stream(temporal), spec, seed)
-    print(f"{len(pairs)} fused image{'s' if len(pairs) > 1 else ''} in {options.out}")
+    folder = folder_of(options.out)
+    make_folder("--out", folder)
+    with (
+        sole_writer(folder),
+        written_to(options.out, inputs.rate_hz, options.dominance) as keep,
+    ):
+        _fuse_all(options, inputs, keep, pipeline.stream(temporal), spec, seed)
+    count = len(inputs.names)
+    print(f"{count} fused image{'s' if count > 1 else ''} in {options.out}")
     if options.degrade:
         print(f"inputs were degraded: {' '.join(options.degrade)}, seed {seed}")
     return 0
@@ -221,34 +239,22 @@ def run(options: argparse.Namespace) -> int:
 
 def _fuse_all(
     options: argparse.Namespace,
-    pairs: Sequence[PairPaths],
-    outputs: Sequence[Sequence[Path]],
+    inputs: FuseInputs,
+    keep: Keep,
     stream: StreamFuser,
     spec: DegradationSpec,
     seed: int,
 ) -> None:
     generator = spec.generator(seed)
     counts_to_gray = ThermalNormalizer(thermal_config(options))
-    for pair, paths in tqdm(
-        zip(pairs, outputs, strict=True), total=len(pairs), unit="pair", disable=None
-    ):
-        infrared = read_gray(pair.infrared)
+    pairs = tqdm(
+        zip(inputs.names, inputs.pairs, strict=True),
+        total=len(inputs.names),
+        unit="pair",
+        disable=None,
+    )
+    for name, (infrared, visible) in pairs:
         if spec.infrared:  # strengths are in gray levels: counts become gray first
             infrared = spec.apply(counts_to_gray.normalize(infrared), Camera.INFRARED, generator)
-        visible = spec.apply(read_rgb(pair.visible), Camera.VISIBLE, generator)
-        result = stream.fuse(visible=visible, infrared=infrared)
-        for path, image in zip(paths, _images(result), strict=False):
-            write_image(path, image)
-
-
-def _outputs(pair: PairPaths, out: Path, dominance: bool) -> list[Path]:
-    """The first, or all, of :func:`_images` as files."""
-    endings = ("", "_infrared", "_visible") if dominance else ("",)
-    return [out / f"{pair.stem}{ending}.png" for ending in endings]
-
-
-def _images(result: FusionResult) -> Iterator[StoredImage]:
-    """The fused image and both dominance maps."""
-    yield result.fused
-    yield to_bytes(result.dominance_infrared * 255)
-    yield to_bytes(result.dominance_visible * 255)
+        visible = spec.apply(visible, Camera.VISIBLE, generator)
+        keep(name, stream.fuse(visible=visible, infrared=infrared))

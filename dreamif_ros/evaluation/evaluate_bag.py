@@ -36,13 +36,14 @@ from dreamif_ros.evaluation.evaluation_results import (
     FrameRow,
     Recorded,
 )
-from dreamif_ros.evaluation.film import FusedVideo, small_jpeg
+from dreamif_ros.evaluation.film import small_jpeg
 from dreamif_ros.evaluation.fused_bag import FusedBag
 from dreamif_ros.evaluation.fused_frames import FramePass, FramesFound, Sinks
-from dreamif_ros.evaluation.measuring import intervals
+from dreamif_ros.evaluation.measuring import intervals, noise_medians
 from dreamif_ros.evaluation.recorded_cameras import open_cameras
 from dreamif_ros.evaluation.rerun_file import RerunFile
 from dreamif_ros.evaluation.survey import CamerasSurvey
+from dreamif_ros.pictures import VideoWriter
 from dreamif_ros.stamps import to_seconds
 
 VIDEO_NAME, BAG_NAME = "fused.mkv", "fused_bag"
@@ -215,7 +216,7 @@ class _BagRun:
         """Files in ``out``, the file ``rerun``, and the detector."""
         sinks = Sinks(detector=self._detector)
         if write_video:
-            sinks.video = FusedVideo(out / VIDEO_NAME, self._fused_hz())
+            sinks.video = VideoWriter(out / VIDEO_NAME, self._fused_hz(), instead="give --no-video")
             self._stack.callback(sinks.video.close)
         if write_bag:
             sinks.bag = FusedBag(out / BAG_NAME, detections=self._detector is not None)
@@ -291,6 +292,7 @@ class _BagRun:
             alignment=check.alignment,
             metrics=intervals(rows),
             flicker=frames.flicker.ratios() if frames.couples else {},
+            noise=noise_medians(rows),
             detections=_detections(frames) if self._settings.detector else {},
             faults=(*self._recording.faults, *self.cameras.chosen.faults),
             warnings=(),

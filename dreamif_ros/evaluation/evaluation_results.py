@@ -95,6 +95,20 @@ class FrameRow:
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
     # Detected objects in each of DETECTED_IN; empty where no detector was asked for.
     detections: dict[str, int] = field(default_factory=dict)
+    # σ in gray levels, as measured; None where an image is too small.
+    noise_infrared: float | None = None  # without stripes
+    noise_visible: float | None = None
+    stripes: float | None = None  # of the infrared sensor
+    stripes_counts: float | None = None  # the same in counts or °C, by this frame's range
+    # What the memory took out, root mean square in gray levels; None where it is off.
+    removed_infrared: float | None = None  # stripes included
+    removed_visible: float | None = None
+
+
+NOISE = (
+    *("noise_infrared", "noise_visible", "stripes", "stripes_counts"),
+    *("removed_infrared", "removed_visible"),
+)  # of a row
 
 
 @dataclass(frozen=True)
@@ -165,6 +179,7 @@ class Evaluation:
     film: tuple[FilmFrame, ...]
     # JPEG pictures of the alignment, "before" and "after", where a homography was found.
     alignment_pictures: dict[str, bytes] = field(default_factory=dict)
+    noise: dict[str, float] = field(default_factory=dict)  # medians of NOISE, where measured
     video: Path | None = None
     fused_bag: Path | None = None
 

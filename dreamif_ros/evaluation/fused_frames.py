@@ -24,7 +24,7 @@ from dreamif_ros.codec.compressed import compress_jpeg
 from dreamif_ros.detection.boxes import draw_boxes
 from dreamif_ros.detection.detector import Detections, Detector
 from dreamif_ros.evaluation.evaluation_results import DETECTED_IN, FilmFrame, FrameRow
-from dreamif_ros.evaluation.film import QUALITY, FusedVideo, small_jpeg
+from dreamif_ros.evaluation.film import QUALITY, small_jpeg
 from dreamif_ros.evaluation.fused_bag import FusedBag
 from dreamif_ros.evaluation.measuring import (
     FlickerSums,
@@ -33,10 +33,11 @@ from dreamif_ros.evaluation.measuring import (
     Registration,
     WatchedNormalizer,
 )
+from dreamif_ros.evaluation.noise_watch import NoiseWatch, WatchedFilter
 from dreamif_ros.evaluation.rerun_file import PICTURES, RerunFile
 from dreamif_ros.evaluation.side_work import SideWork
 from dreamif_ros.evaluation.survey import CamerasSurvey
-from dreamif_ros.pictures import Picture, gray_to_rgb
+from dreamif_ros.pictures import Picture, VideoWriter, gray_to_rgb
 
 SCORE_PERIOD_S = 1.0  # between two frames whose alignment is judged, as in the node
 GAIN_STEP = 16.0  # gray levels; an end of the 8-bit range that moves further at once is a jump
@@ -50,7 +51,7 @@ _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 class Sinks:
     """Where frames go besides the rows; None where they do not."""
 
-    video: FusedVideo | None = None
+    video: VideoWriter | None = None
     bag: FusedBag | None = None
     detector: Detector | None = None
     rerun: RerunFile | None = None
@@ -139,6 +140,10 @@ class FramePass:
         self._normalizer = WatchedNormalizer(pipeline.normalizer.config)
         pipeline.normalizer = self._normalizer
         self._sequence = pipeline.stream(temporal)
+        smooths = not pipeline.engine.backend.noise_map  # as the stream's own memory
+        self._filter = WatchedFilter(smooths, self._sequence.config.max_frames)
+        self._sequence.memory = self._filter
+        self._noise = NoiseWatch()
         if calibration:
             pipeline.register(calibration)
         self._registration = Registration(calibration)
@@ -271,6 +276,8 @@ class FramePass:
     def _row(self, index: int, picture: _FusedPair) -> FrameRow:
         pair, result = picture.pair, picture.result
         low, high = self._normalizer.bounds
+        noise = self._noise.look(pair.visible, self._normalizer.normalized)
+        removed = self._filter.removed if self._sequence.config.mode != "off" else None
         return FrameRow(
             index=index,
             time_s=pair.time_s,
@@ -282,6 +289,12 @@ class FramePass:
             dominance_infrared=_mean(result.dominance_infrared),
             dominance_visible=_mean(result.dominance_visible),
             detections={name: len(found.boxes) for name, found in picture.detections.items()},
+            noise_infrared=noise.cameras.infrared,
+            noise_visible=noise.cameras.visible,
+            stripes=noise.stripes,
+            stripes_counts=noise.stripes * (high - low) / 255,
+            removed_infrared=removed.infrared if removed else None,
+            removed_visible=removed.visible if removed else None,
         )
 
     def _film_pictures(self, picture: _FusedPair) -> dict[str, bytes]:

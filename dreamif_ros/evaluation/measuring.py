@@ -16,7 +16,7 @@ from dreamif_model.metrics.flicker import Stillness
 from dreamif_model.metrics.scoring import mean_intervals
 from dreamif_model.registration.warp import Registrar, resize
 from dreamif_model.thermal import ThermalNormalizer
-from dreamif_ros.evaluation.evaluation_results import METHODS, FrameRow, MeanInterval
+from dreamif_ros.evaluation.evaluation_results import METHODS, NOISE, FrameRow, MeanInterval
 from dreamif_ros.evaluation.footage import visible_luma
 from dreamif_ros.pictures import Picture
 
@@ -140,6 +140,15 @@ def intervals(rows: Sequence[FrameRow]) -> dict[str, dict[str, MeanInterval]]:
             for name, values in columns.items()
         }
     return found
+
+
+def noise_medians(rows: Sequence[FrameRow]) -> dict[str, float]:
+    """Medians of NOISE over the frames that have it."""
+    columns = {name: [getattr(row, name) for row in rows] for name in NOISE}
+    known = {
+        name: [value for value in column if value is not None] for name, column in columns.items()
+    }
+    return {name: float(np.median(column)) for name, column in known.items() if column}
 
 
 def _luma(image: NDArray[np.uint8]) -> GrayLevels:

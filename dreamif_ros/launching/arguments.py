@@ -38,7 +38,7 @@ class Argument:
     def _value(self, row: Parameter, text: str) -> Any:
         kind: Any = type(row.default)
         try:
-            value = is_true(text) if kind is bool else kind(text)
+            value = text if text in row.words else is_true(text) if kind is bool else kind(text)
             return row.check(value)
         except (ValueError, ConfigError):
             expected = row.range_text or kind.__name__
@@ -172,6 +172,7 @@ DEMO = tuple(
         ("rate_hz", "visible.rate_hz", "infrared.rate_hz"),
         ("infrared_encoding", "infrared.encoding"),
         ("noise", "noise"),
+        ("motion", "motion"),
         ("misalignment", "misalignment"),
         ("reliability", "reliability"),
     )

@@ -36,19 +36,20 @@ class Parameter:
     choices: tuple[str, ...] = ()
     unit: str = ""
     live: bool = False  # may change while the node is configured
+    words: tuple[str, ...] = ()  # accepted in place of a number
 
     def check(self, value: Any) -> ParameterValue:
         """Return ``value`` as the parameter's type; ConfigError says what was expected."""
         if isinstance(self.default, tuple):
             return self._check_list(value)
+        if value in self.words:
+            return str(value)
         if isinstance(self.default, float) and type(value) is int:
             value = float(value)  # 1 means 1.0
         if value is False and "off" in self.choices:
             value = "off"  # which YAML reads as a truth value where it is not quoted
         if type(value) is not type(self.default):
-            raise ConfigError(
-                f"parameter {self.name} must be {type(self.default).__name__}, got {value!r}"
-            )
+            raise ConfigError(f"parameter {self.name} must be {self._kind_text}, got {value!r}")
         if self.choices and value not in self.choices:
             raise ConfigError(
                 f"parameter {self.name} is {value!r}: choose one of {self.range_text}"
@@ -81,7 +82,12 @@ class Parameter:
             return ", ".join(filter(None, self.choices))
         if self.minimum is None or self.maximum is None:
             return ""
-        return f"{self.minimum:g} to {self.maximum:g} {self.unit}".strip()
+        numbers = f"{self.minimum:g} to {self.maximum:g} {self.unit}".strip()
+        return ", ".join((numbers, *self.words))
+
+    @property
+    def _kind_text(self) -> str:
+        return " or ".join((type(self.default).__name__, *self.words))
 
     def descriptor(self, read_only: bool) -> ParameterDescriptor:
         """What ``ros2 param describe`` shows."""
@@ -112,9 +118,10 @@ def parameter(
     choices: tuple[str, ...] = (),
     unit: str = "",
     live: bool = False,
+    words: tuple[str, ...] = (),
 ) -> Any:
     """A field of a settings class; the arguments are those of :class:`Parameter`."""
-    row = Parameter("", default, description, minimum, maximum, choices, unit, live)
+    row = Parameter("", default, description, minimum, maximum, choices, unit, live, words)
     return field(default=default, metadata={"parameter": row})
 
 

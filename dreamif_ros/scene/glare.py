@@ -15,11 +15,14 @@ _NEAREST_POOL_M = 3.0
 
 
 class GlarePainter:
-    """Adds the lights of cars to tone mapped images (H, W, 3)."""
+    """Adds the lights of cars to tone mapped images (H, W, 3).
 
-    def __init__(self, camera: Pinhole) -> None:
+    height: of the images that the lens makes, in pixels.
+    """
+
+    def __init__(self, camera: Pinhole, height: int) -> None:
         self._camera = camera
-        self._scale = camera.height / 480.0
+        self._scale = height / 480.0
         self._headlight = _tinted(_flare(rays=True), (255, 246, 222))
         self._taillight = _tinted(_flare(rays=False), (255, 40, 24))
         self._pool = _tinted(_pool(), (92, 84, 66))

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from dreamif_ros.scene.actors import Car, Pedestrian
 from dreamif_ros.scene.backdrop import Backdrop, render_backdrop
 from dreamif_ros.scene.glare import GlarePainter
+from dreamif_ros.scene.motion import MOTIONS, STILL, TurningCamera
 from dreamif_ros.scene.painting import Figure, Patch, blend, draw, extent
 from dreamif_ros.scene.pinhole import (
     NEAR_M,
@@ -24,7 +26,7 @@ from dreamif_ros.scene.pinhole import (
     visible_camera,
 )
 from dreamif_ros.scene.props import sign_corners
-from dreamif_ros.scene.sensors import InfraredSensor, VisibleSensor, counts, tone
+from dreamif_ros.scene.sensors import NIGHT, InfraredSensor, VisibleSensor, counts, tone
 from dreamif_ros.scene.street import LightMap, make_street
 
 _MIN_SIZE, _MAX_SIZE = (64, 48), (4096, 2160)
@@ -40,7 +42,9 @@ _FADE_M = (88.0, 99.0)  # cars come out of the haze at the end of the street
 class SceneConfig:
     """What to simulate.
 
-    Sizes are (width, height) in pixels. `noise` multiplies the sensor noise of both cameras.
+    Sizes are (width, height) in pixels. `noise` multiplies the sensor noise of both cameras, or is
+    "night": strong noise as of sensors at high gain, with stripes in infrared that drift. `motion`
+    is "still", or "pan": the cameras turn to and fro together, and roll.
     `misalignment` in [0, 1] turns, shifts and zooms the infrared camera: 1 is about 20 px,
     2 degrees and a factor of 1.05 at 640x480. `homography` (rows of 3x3, infrared pixel to visible
     pixel) places it freely instead.
@@ -49,9 +53,10 @@ class SceneConfig:
     seed: int = 0
     visible_size: tuple[int, int] = (640, 480)
     infrared_size: tuple[int, int] = (640, 480)
-    noise: float = 1.0
+    noise: float | str = 1.0
     misalignment: float = 0.0
     homography: tuple[tuple[float, float, float], ...] | None = None
+    motion: str = STILL
 
     def __post_init__(self) -> None:
         """Refuse what cannot be drawn."""
@@ -59,8 +64,13 @@ class SceneConfig:
             raise ValueError(f"seed is {self.seed}, expected an integer of 0 or more")
         _check_size("visible_size", self.visible_size)
         _check_size("infrared_size", self.infrared_size)
-        if not (math.isfinite(self.noise) and self.noise >= 0):
-            raise ValueError(f"noise is {self.noise}, expected a finite number of 0 or more")
+        known = self.noise == NIGHT if isinstance(self.noise, str) else 0 <= self.noise < math.inf
+        if not known:
+            raise ValueError(
+                f'noise is {self.noise!r}, expected a finite number of 0 or more, or "{NIGHT}"'
+            )
+        if self.motion not in MOTIONS:
+            raise ValueError(f"motion is {self.motion!r}, expected one of {', '.join(MOTIONS)}")
         if not 0 <= self.misalignment <= 1:
             raise ValueError(f"misalignment is {self.misalignment}, expected 0 to 1")
         if self.homography is not None:
@@ -136,25 +146,22 @@ class Scene:
             )
         else:
             self._homography = np.array(config.homography, np.float64)
-        self._visible_camera = visible_camera(config.visible_size)
-        self._infrared_camera = infrared_camera(
-            self._visible_camera, config.infrared_size, self._homography
-        )
+        at_rest = visible_camera(config.visible_size)
+        beside = infrared_camera(at_rest, config.infrared_size, self._homography)
+        self._visible_camera = TurningCamera(at_rest, config.motion)
+        self._infrared_camera = TurningCamera(beside, config.motion)
         self._street = make_street(config.seed)
         self._last_shots: tuple[float, list[_Shot]] = (-1.0, [])
         self._light = LightMap(self._street, _CHEST_M)
-        visible = render_backdrop(self._street, self._visible_camera, thermal=False)
-        infrared = render_backdrop(self._street, self._infrared_camera, thermal=True)
+        wide, wide_infrared = self._visible_camera.wide, self._infrared_camera.wide
+        visible = render_backdrop(self._street, wide, thermal=False)
+        infrared = render_backdrop(self._street, wide_infrared, thermal=True)
         self._visible_depth = visible.depth
-        self._visible_actors = _ActorPainter(
-            self._visible_camera, visible.depth, self._colors, opaque=255.0
-        )
-        self._infrared_actors = _ActorPainter(
-            self._infrared_camera, infrared.depth, _heat, opaque=1.0
-        )
+        self._visible_actors = _ActorPainter(wide, visible.depth, self._colors, opaque=255.0)
+        self._infrared_actors = _ActorPainter(wide_infrared, infrared.depth, _heat, opaque=1.0)
         self._visible_backdrop = _dithered(visible, config.seed)
         self._infrared_backdrop = np.rint(counts(infrared.image)).astype(np.uint16)
-        self._glare = GlarePainter(self._visible_camera)
+        self._glare = GlarePainter(wide, at_rest.height)
         self._visible_sensor = VisibleSensor(config.visible_size, config.noise, config.seed)
         self._infrared_sensor = InfraredSensor(config.infrared_size, config.noise, config.seed)
 
@@ -170,9 +177,10 @@ class Scene:
 
     @property
     def signs(self) -> list[Box]:
-        """The boards with text: contrast in the visible image, one temperature in infrared."""
+        """The boards with text, at 0 s: seen by the visible camera, of one temperature."""
+        camera = self._visible_camera.now(0.0)
         boxes = (
-            _clipped("sign", self._visible_camera.project(sign_corners(sign)), self._visible_camera)
+            _clipped("sign", camera.project(sign_corners(sign)), camera)
             for sign in self._street.signs
         )
         return [box for box in boxes if box is not None]
@@ -188,20 +196,23 @@ class Scene:
             self._visible_actors.add(image, shot)
             if isinstance(shot.actor, Car):
                 self._glare.add_lights(image, shot.actor, time_s, shot.clarity)
-        return self._visible_sensor.capture(image, time_s)
+        return self._visible_sensor.capture(self._visible_camera.cut(image, time_s), time_s)
 
     def infrared(self, time_s: float) -> NDArray[np.uint16]:
         """Return the infrared image (h, w) of thermal counts, 0.01 K each, at a time."""
         image = self._infrared_backdrop.copy()
         for shot in self._shots(time_s):
             self._infrared_actors.add(image, shot)
-        return self._infrared_sensor.capture(image, time_s)
+        return self._infrared_sensor.capture(self._infrared_camera.cut(image, time_s), time_s)
 
     def boxes(self, time_s: float) -> list[Box]:
         """Return who can be seen by at least one of the cameras, from near to far."""
+        camera = self._visible_camera.now(time_s)
+        depths = self._visible_camera.cut(self._visible_depth, time_s, cv2.INTER_NEAREST)
+        behind = self._visible_camera.cut(self._visible_backdrop, time_s)
         boxes: list[Box] = []
         for shot in reversed(self._shots(time_s)):
-            box = self._box(shot)
+            box = self._box(shot, camera, depths, behind)
             if box is not None and _hidden_part(box, boxes) <= _MAX_HIDDEN:
                 boxes.append(box)
         return boxes
@@ -214,7 +225,7 @@ class Scene:
         if kept_time == time_s:
             return kept
         actors: tuple[Pedestrian | Car, ...] = (*self._street.pedestrians, *self._street.cars)
-        shots = [_shot(actor, time_s, self._visible_camera) for actor in actors]
+        shots = [_shot(actor, time_s, self._visible_camera.wide) for actor in actors]
         shown = sorted((s for s in shots if s.clarity > 0), key=lambda shot: -shot.depth)
         self._last_shots = (time_s, shown)
         return shown
@@ -231,22 +242,25 @@ class Scene:
         x, _, z = shot.figure.points.mean(axis=0).tolist()
         return self._light.at(x, z)
 
-    def _box(self, shot: _Shot) -> Box | None:
-        corners = extent(shot.figure, self._visible_camera)
+    def _box(
+        self, shot: _Shot, camera: Pinhole, depths: FloatArray, backdrop: NDArray[np.uint8]
+    ) -> Box | None:
+        """depths, backdrop: (H, W[, 3]) as the camera sees them."""
+        corners = extent(shot.figure, camera)
         if corners is None:
             return None
         label = "car" if isinstance(shot.actor, Car) else "person"
-        box = _clipped(label, np.stack(corners), self._visible_camera)
+        box = _clipped(label, np.stack(corners), camera)
         if box is None:
             return None
-        rows, columns = _window(box)
-        if (self._visible_depth[rows, columns] < shot.depth).mean() > _MAX_HIDDEN:
+        window = _window(box)
+        if (depths[window] < shot.depth).mean() > _MAX_HIDDEN:
             return None
-        return Box(label, box.x, box.y, box.width, box.height, self._is_dark(shot, box))
+        dark = self._is_dark(shot, backdrop[window])
+        return Box(label, box.x, box.y, box.width, box.height, dark)
 
-    def _is_dark(self, shot: _Shot, box: Box) -> bool:
+    def _is_dark(self, shot: _Shot, behind: NDArray[np.uint8]) -> bool:
         body = self._colors(shot)[:, :3]
-        behind = self._visible_backdrop[_window(box)]
         # Each channel of each part: one bright jacket, or a lamp that is on, can be seen.
         return bool(body.max() < _DARK_BODY and behind.mean() < _DARK_BACKGROUND)
 

@@ -66,24 +66,45 @@ class DemoRecording:
         return [gray_to_rgb(thermal), *(codec.decode_visible(image) for image in colored)]
 
 
-def run_demo(
-    seconds: float, variant: str, device: str, log: Path, rate_hz: float = 30.0
-) -> DemoRecording:
+@dataclass(frozen=True)
+class DemoSettings:
+    """What is fused, and how: parameters of the simulated cameras and of the fusion node."""
+
+    variant: str
+    device: str
+    noise: float | str = 1.0
+    motion: str = "still"
+    temporal_mode: str = "off"
+    rate_hz: float = 30.0
+
+    def camera_arguments(self) -> list[str]:
+        """ROS arguments of the simulated cameras."""
+        values = {f"{camera}.rate_hz": float(self.rate_hz) for camera in Camera}
+        return _arguments(values | {"noise": self.noise, "motion": self.motion})
+
+    def node_arguments(self) -> list[str]:
+        """ROS arguments of the fusion node."""
+        values = {"variant": self.variant, "device": self.device}
+        return _arguments(values | {"temporal.mode": self.temporal_mode})
+
+
+def _arguments(values: dict[str, Any]) -> list[str]:
+    return [word for name, value in values.items() for word in ("-p", f"{name}:={value}")]
+
+
+def run_demo(seconds: float, settings: DemoSettings, log: Path) -> DemoRecording:
     """Run both nodes until ``seconds`` of fused frames are recorded; their output goes to ``log``.
 
     DreamIFError if a node ends early, or if nothing is fused.
     """
     environment = dict(os.environ)  # for the nodes, which choose their own DDS settings
     choose_dds_settings()
-    camera_arguments = []
-    for camera in Camera:
-        camera_arguments += ["-p", f"{camera}.rate_hz:={float(rate_hz)}"]
-    node_arguments = ["-p", f"variant:={variant}", "-p", f"device:={device}"]
+    node, cameras_node = settings.node_arguments(), settings.camera_arguments()
     with (
         log.open("w") as output,
         _listener() as listener,
-        _node("dreamif_ros.fusion.node", node_arguments, output, environment) as fusion,
-        _node("dreamif_ros.simulation.node", camera_arguments, output, environment) as cameras,
+        _node("dreamif_ros.fusion.node", node, output, environment) as fusion,
+        _node("dreamif_ros.simulation.node", cameras_node, output, environment) as cameras,
     ):
         _wait_for_first_frame(listener, (fusion, cameras), log)
         listener.listen(seconds)

@@ -136,6 +136,7 @@ def _make_scene(settings: SimulationSettings) -> Scene:
             infrared_size=settings.infrared.size,
             noise=settings.noise,
             misalignment=settings.misalignment,
+            motion=settings.motion,
         )
     except ValueError as error:
         raise ConfigError(str(error)) from None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dreamif_ros.node.parameters import parameter, table
+from dreamif_ros.scene.motion import MOTIONS, STILL
+from dreamif_ros.scene.sensors import NIGHT
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,18 @@ class SimulationSettings:
     visible: VisibleSettings = VisibleSettings()
     infrared: InfraredSettings = InfraredSettings()
     jitter_s: float = parameter(0.0, "Standard deviation of every stamp.", 0.0, 1.0, unit="s")
-    noise: float = parameter(1.0, "Sensor noise of both cameras; 0 is none.", 0.0, 10.0)
+    noise: float | str = parameter(
+        1.0,
+        "Sensor noise of both cameras; 0 is none, night is that of high gain, with stripes.",
+        0.0,
+        10.0,
+        words=(NIGHT,),
+    )
+    motion: str = parameter(
+        STILL,
+        "still, or pan: both cameras turn to and fro, 4 px a frame at 640×480 and 30 Hz, and roll.",
+        choices=MOTIONS,
+    )
     misalignment: float = parameter(
         0.0,
         "Infrared camera turned, shifted and zoomed; 1 is about 20 px at 640×480.",

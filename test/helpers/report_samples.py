@@ -18,6 +18,7 @@ from dreamif_ros.evaluation.evaluation_results import (
     MeanInterval,
     Spell,
 )
+from dreamif_ros.evaluation.measuring import noise_medians
 from dreamif_ros.scene import Scene, SceneConfig
 
 RATE_HZ, FRAMES, FILM = 15, 150, 6
@@ -98,6 +99,12 @@ def row(index, rng):
         dominance_visible=float(1 - infrared),
         metrics={"fused": {"Qabf": 0.6}} if index % 10 == 0 else {},
         detections={"visible": max(found - 2, 0), "infrared": found, "fused": found + 1},
+        noise_infrared=9.5 + 0.5 * math.sin(time_s),
+        noise_visible=12.0 + 2 * math.sin(time_s / 4),
+        stripes=5.5,
+        stripes_counts=34.0,
+        removed_infrared=10.0 + 0.5 * math.sin(time_s),
+        removed_visible=11.0,
     )
 
 
@@ -182,6 +189,7 @@ def evaluation(**changes):
                 12.6,
             ),
             metrics=metrics,
+            noise=noise_medians(rows),
             flicker={"fused": 0.74, "average": 0.58, "max": 1.13},
             detections={
                 "visible": {"objects": 342, "confidence": 0.58},
@@ -237,6 +245,7 @@ def no_pairs(**changes):
         "fused": 0,
         "drops": {"refused infrared": FRAMES},
         "rows": (),
+        "noise": {},
         "skew_ms": {},
         "clock_offset": ClockOffsetFound(None, None, "no infrared image was read"),
         "alignment": AlignmentFound(None, None, None, None, "it needs at least one pair"),

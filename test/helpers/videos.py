@@ -1,4 +1,4 @@
-"""Noisy frames of scenes whose truth is known."""
+"""Noisy frames of scenes whose truth is known, and files of frames."""
 
 import cv2
 import numpy as np
@@ -26,3 +26,21 @@ def camera(image, sigma, rng):
 def error(found, truth):
     """Root of the mean square difference, in gray levels."""
     return float(np.sqrt(np.mean((found.astype(float) - truth) ** 2)))
+
+
+def write_clip(path, frames, fps):
+    """Lossless: gray of 8 or 16 bit, or colour given as RGB."""
+    first = frames[0]
+    depth = cv2.CV_16U if first.dtype == np.uint16 else cv2.CV_8U
+    options = [
+        *(cv2.VIDEOWRITER_PROP_IS_COLOR, int(first.ndim == 3)),
+        *(cv2.VIDEOWRITER_PROP_DEPTH, depth),
+    ]
+    size = first.shape[1], first.shape[0]
+    codec = cv2.VideoWriter_fourcc(*"FFV1")
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, codec, fps, size, options)
+    assert writer.isOpened()
+    for frame in frames:
+        writer.write(frame if frame.ndim == 2 else frame[..., ::-1].copy())
+    writer.release()
+    return path

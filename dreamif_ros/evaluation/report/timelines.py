@@ -25,7 +25,13 @@ from dreamif_ros.evaluation.report.numbers import (
     plain_list,
     seconds,
 )
-from dreamif_ros.evaluation.report.words import alignments, drops_sentence, thermal_unit
+from dreamif_ros.evaluation.report.words import (
+    alignments,
+    drops_sentence,
+    noise_sentence,
+    removed_sentence,
+    thermal_unit,
+)
 
 REASONS = ("--reason-1", "--reason-2", "--reason-3", "--reason-4", "--reason-5")
 # Different widths show lines that lie on each other.
@@ -49,7 +55,7 @@ def over_time(evaluation: Evaluation) -> list[Chart]:
     charts = [_rates(evaluation)]
     if evaluation.rows:
         charts += [_skew(evaluation), _thermal(evaluation), _alignment(evaluation)]
-        charts += [_dominance(evaluation)]
+        charts += [_dominance(evaluation), _noise(evaluation), _removed(evaluation)]
     if any(row.detections for row in evaluation.rows):
         charts.append(_detections(evaluation))
     return charts
@@ -164,6 +170,29 @@ def _dominance(evaluation: Evaluation) -> Chart:
         trace["stackgroup"] = f"from {trace['x'][0]}"
         trace |= {"fillcolor": WASHES[trace["line"]["color"]], "mode": "lines"}
     return chart
+
+
+def _noise(evaluation: Evaluation) -> Chart:
+    axis = {"title": {"text": "gray levels"}, "rangemode": "tozero"}
+    chart = Chart("noise", "Noise", noise_sentence(evaluation), layout={"yaxis": axis})
+    series: dict[str, tuple[RowValue, str]] = {
+        "infrared": (lambda row: row.noise_infrared, INFRARED),
+        "visible": (lambda row: row.noise_visible, VISIBLE),
+        "stripes": (lambda row: row.stripes, FUSED),
+    }
+    return _of_rows(evaluation, chart, series)
+
+
+def _removed(evaluation: Evaluation) -> Chart:
+    axis = {"title": {"text": "gray levels"}, "rangemode": "tozero"}
+    chart = Chart("removed", "Taken out", removed_sentence(evaluation), layout={"yaxis": axis})
+    if "removed_visible" not in evaluation.noise:
+        return replace(chart, missing="Nothing: the memory was off.")
+    series: dict[str, tuple[RowValue, str]] = {
+        "infrared": (lambda row: row.removed_infrared, INFRARED),
+        "visible": (lambda row: row.removed_visible, VISIBLE),
+    }
+    return _of_rows(evaluation, chart, series)
 
 
 def _detections(evaluation: Evaluation) -> Chart:

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from dreamif_model.cameras import Camera
+from dreamif_model.temporal.noise import NOISY
 from dreamif_ros.evaluation.evaluation_results import CameraRecord, Evaluation
 from dreamif_ros.evaluation.report.numbers import (
     count,
@@ -136,6 +137,34 @@ def flicker_sentence(evaluation: Evaluation) -> str:
     if unclear:
         text += f" Not to be told for {', '.join(unclear)}: nothing in the inputs was still."
     return text
+
+
+def noise_sentence(evaluation: Evaluation) -> str:
+    """How noisy the cameras were."""
+    text = "σ of each camera's noise, and of the stripes of the infrared sensor."
+    noise = evaluation.noise
+    if "noise_infrared" in noise and "noise_visible" in noise:
+        text += (
+            f" Medians: infrared {number(noise['noise_infrared'], 1)}, visible "
+            f"{number(noise['noise_visible'], 1)}, stripes {number(noise['stripes'], 1)} "
+            f"({thermal_value(noise['stripes_counts'], evaluation.infrared)} "
+            f"{thermal_unit(evaluation.infrared)})."
+        )
+    return text
+
+
+def removed_sentence(evaluation: Evaluation) -> str:
+    """What the memory of earlier frames took out."""
+    text = "What the memory of earlier frames took out of each picture, root mean square."
+    noise = evaluation.noise
+    if "removed_visible" in noise:
+        return (
+            f"{text} Medians: infrared {number(noise['removed_infrared'], 1)}, visible "
+            f"{number(noise['removed_visible'], 1)}."
+        )
+    levels = [noise[name] for name in ("noise_infrared", "noise_visible") if name in noise]
+    noisy = max([*levels, noise.get("stripes", 0.0)]) > NOISY if levels else False
+    return f"{text} --temporal-mode auto takes noise out." if noisy else text
 
 
 def detections_sentence(evaluation: Evaluation) -> str:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from helpers.pair_files import make_pairs
+from helpers.videos import write_clip
 from rosbags.highlevel import AnyReader
 
 from dreamif_model.cameras import Both
@@ -46,32 +47,14 @@ def stamps(recorded):
     return [stamp_ns(message) for _, message in recorded]
 
 
-def write_video(path, frames, fps):
-    """Lossless: gray of 8 or 16 bit, or colour given as RGB."""
-    first = frames[0]
-    depth = cv2.CV_16U if first.dtype == np.uint16 else cv2.CV_8U
-    options = [
-        *(cv2.VIDEOWRITER_PROP_IS_COLOR, int(first.ndim == 3)),
-        *(cv2.VIDEOWRITER_PROP_DEPTH, depth),
-    ]
-    size = first.shape[1], first.shape[0]
-    codec = cv2.VideoWriter_fourcc(*"FFV1")
-    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, codec, fps, size, options)
-    assert writer.isOpened()
-    for frame in frames:
-        writer.write(frame if frame.ndim == 2 else frame[..., ::-1].copy())
-    writer.release()
-    return path
-
-
 @pytest.fixture
 def videos(tmp_path, rng):
     """Six frames of 16-bit infrared at 10 Hz, nine of colour at 20 Hz, and their paths."""
     infrared = [rng.integers(0, 65536, (24, 32), np.uint16) for _ in range(6)]
     visible = [rng.integers(0, 256, (48, 64, 3), np.uint8) for _ in range(9)]
     paths = (
-        write_video(tmp_path / "ir.mkv", infrared, 10),
-        write_video(tmp_path / "vi.mkv", visible, 20),
+        write_clip(tmp_path / "ir.mkv", infrared, 10),
+        write_clip(tmp_path / "vi.mkv", visible, 20),
     )
     return infrared, visible, paths
 
@@ -193,7 +176,7 @@ class TestVideos:
 
     def test_8_bit_gray_video_is_mono8(self, tmp_path, rng):
         frames = [rng.integers(0, 256, (24, 32), np.uint8) for _ in range(3)]
-        path = write_video(tmp_path / "gray.avi", frames, 10)
+        path = write_clip(tmp_path / "gray.avi", frames, 10)
         make_bag(open_images(path, path, None), tmp_path / "bag")
         found = read(tmp_path / "bag")
         assert {message.encoding for _, message in found[INFRARED]} == {"mono8"}
@@ -204,7 +187,7 @@ class TestVideos:
     def test_colour_video_of_a_palette_becomes_luma(self, tmp_path):
         frame = np.zeros((16, 16, 3), np.uint8)
         frame[:, :8], frame[:, 8:] = (255, 0, 0), (0, 255, 0)
-        path = write_video(tmp_path / "palette.mkv", [frame] * 2, 10)
+        path = write_clip(tmp_path / "palette.mkv", [frame] * 2, 10)
         make_bag(open_images(path, path, None), tmp_path / "bag")
         gray = decode_infrared(read(tmp_path / "bag")[INFRARED][0][1])
         assert (gray[0, 0], gray[0, 15]) == (76, 150)  # 0.299 and 0.587 of 255
@@ -212,7 +195,7 @@ class TestVideos:
     def test_with_a_rate_frames_go_together_by_index(self, videos, tmp_path, rng, capfd):
         ir = videos[2][0]
         frames = [rng.integers(0, 256, (48, 64, 3), np.uint8) for _ in range(6)]
-        vi = write_video(tmp_path / "six.mkv", frames, 30)
+        vi = write_clip(tmp_path / "six.mkv", frames, 30)
         assert make("--ir", ir, "--vi", vi, "--rate", 4, "--out", tmp_path / "bag") == 0
         found = read(tmp_path / "bag")
         expected = [1_000_000_000 + index * 250_000_000 for index in range(6)]

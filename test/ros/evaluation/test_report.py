@@ -33,6 +33,15 @@ ROW_CHARTS = {  # trace's name: of a row
         "infrared": lambda row: row.dominance_infrared,
         "visible": lambda row: row.dominance_visible,
     },
+    "noise": {
+        "infrared": lambda row: row.noise_infrared,
+        "visible": lambda row: row.noise_visible,
+        "stripes": lambda row: row.stripes,
+    },
+    "removed": {
+        "infrared": lambda row: row.removed_infrared,
+        "visible": lambda row: row.removed_visible,
+    },
     "detections": {
         name: lambda row, name=name: row.detections[name]
         for name in ("visible", "infrared", "fused")
@@ -131,7 +140,7 @@ def test_it_opens_offline_without_complaint_and_fits(open_page, reports, name, w
 
 def test_every_chart_is_drawn(page):
     drawn = dict(page.evaluate(PATHS))
-    assert len(drawn) == 6 + 12 + 2
+    assert len(drawn) == 8 + 12 + 2
     assert {key for key, paths in drawn.items() if paths == 0} == set()
 
 

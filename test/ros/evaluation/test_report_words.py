@@ -21,7 +21,13 @@ from dreamif_ros.evaluation.report import write_report
 from dreamif_ros.evaluation.report.numbers import milliseconds, number, percent, seconds, whole
 from dreamif_ros.evaluation.report.tables import command, definitions, metric_rows
 from dreamif_ros.evaluation.report.timelines import over_time
-from dreamif_ros.evaluation.report.words import glance, offset_sentence, verdict
+from dreamif_ros.evaluation.report.words import (
+    glance,
+    noise_sentence,
+    offset_sentence,
+    removed_sentence,
+    verdict,
+)
 
 
 @pytest.mark.parametrize(
@@ -117,6 +123,24 @@ def test_lines_break_where_frames_are_missing_unless_that_is_often():
     rows = tuple(replace(row, time_s=i // 2 * 10 + i % 2 * 0.1) for i, row in enumerate(whole_rows))
     often = {chart.key: chart for chart in over_time(evaluation(rows=rows[:110]))}
     assert sum(len(trace["x"]) for trace in often["skew"].traces) == 110
+
+
+def test_noise_in_words():
+    levels = {"noise_infrared": 9.46, "noise_visible": 13.1, "stripes": 5.5, "stripes_counts": 34.2}
+    removed = {"removed_infrared": 10.0, "removed_visible": 11.0}
+    whole = evaluation(noise=levels | removed)
+    assert "infrared 9.5, visible 13.1, stripes 5.5 (34 counts)" in noise_sentence(whole)
+    assert removed_sentence(whole).endswith("Medians: infrared 10.0, visible 11.0.")
+    off = replace(whole, noise=levels)
+    assert removed_sentence(off).endswith("--temporal-mode auto takes noise out.")
+    charts = {chart.key: chart for chart in over_time(off)}
+    assert {trace["name"] for trace in charts["noise"].traces} == {"infrared", "visible", "stripes"}
+    assert (charts["removed"].traces, charts["removed"].missing) == (
+        [],
+        "Nothing: the memory was off.",
+    )
+    quiet = replace(off, noise=dict.fromkeys(levels, 0.5))
+    assert removed_sentence(quiet).endswith("root mean square.")
 
 
 def test_how_to_make_it_again():

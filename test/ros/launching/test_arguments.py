@@ -61,6 +61,8 @@ def test_arguments_have_one_name_each_and_a_description(name):
         (FUSION, "use_sim_time", "false", {"use_sim_time": False}),
         (FUSION, "backend", "", {}),
         (DEMO, "rate_hz", "5", {"visible.rate_hz": 5.0, "infrared.rate_hz": 5.0}),
+        (DEMO, "noise", "2", {"noise": 2.0}),
+        (DEMO, "noise", "night", {"noise": "night"}),
         (CAMERAS, "infrared_width", "320", {"image_width": 320}),
     ],
 )

@@ -180,11 +180,11 @@ def test_a_node_that_is_killed_is_started_again_with_respawn(launch):
 
 def test_the_demo_fuses_and_shows_the_page(launch):
     pytest.importorskip("aiohttp", reason="needs aiohttp (extra view)")
-    given = ("rate_hz:=5", "namespace:=shown", "view:=true", "view_port:=0", "misalignment:=0.5")
+    given = ("rate_hz:=5", "namespace:=shown", "view:=true", "view_port:=0", "noise:=night")
     with launch("demo", *AVERAGE, *given) as process, client(namespace="shown") as own:
         remote = RemoteParameters(own, "simulated_cameras")
-        names = ("visible.rate_hz", "infrared.rate_hz", "misalignment")
-        assert remote.get(*names) == [5.0, 5.0, 0.5]
+        names = ("visible.rate_hz", "infrared.rate_hz", "noise")
+        assert remote.get(*names) == [5.0, 5.0, "night"]
         heard = []
         own.create_subscription(Image, "fused/image_raw", heard.append, 10)
         assert spin_until(own, lambda: heard, timeout_s=60.0)

@@ -34,6 +34,8 @@ def test_defaults_are_allowed_and_described(row):
         ("sync.queue_size", 0, "expected 1 to 1000"),
         ("sync.queue_size", 1.5, "must be int, got 1.5"),
         ("variant", 3, "must be str, got 3"),
+        ("noise", "day", "noise must be float or night, got 'day'"),
+        ("noise", 11.0, "noise is 11.0, expected 0 to 10, night"),
     ],
 )
 def test_a_bad_value_is_refused_with_the_reason(name, value, words):
@@ -54,6 +56,11 @@ def test_another_list_is_refused(value):
 
 def test_a_whole_number_is_taken_for_a_float():
     assert ROWS["sync.slop_s"].check(1) == 1.0
+
+
+def test_a_word_is_taken_in_place_of_a_number():
+    assert ROWS["noise"].check("night") == "night"
+    assert ROWS["noise"].check(2) == 2.0
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,7 @@ def listen(node, count):
 )
 def test_images_and_calibration(tmp_path, infrared, visible, dtype):
     values = SMALL | {"infrared__encoding": infrared, "visible__encoding": visible}
+    values |= {"noise": "night", "motion": "pan"}
     with running(CAMERAS, *parameters(**values), log=tmp_path / "log") as process, client() as node:
         process.wait_for_output("Hz, infrared")
         heard = listen(node, 2)
