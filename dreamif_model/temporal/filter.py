@@ -44,17 +44,16 @@ class Filtered(NamedTuple):
 class TemporalFilter:
     """Remembers the frames of one pair of cameras, registered to one size. Not thread-safe.
 
-    Args:
-        smooths: whether a Wiener filter removes what the mean leaves of the noise.
-        max_frames: start value of the attribute.
+    The arguments are the start values of the attributes.
 
     Attributes:
+        smooths: whether a Wiener filter removes what the mean leaves of the noise.
         max_frames: how many frames are averaged where nothing moves, 1 or more; can be set at any
             time.
     """
 
     def __init__(self, smooths: bool = True, max_frames: float = 8.0) -> None:
-        self._smooths, self.max_frames = smooths, max_frames
+        self.smooths, self.max_frames = smooths, max_frames
         self.reset()
 
     def reset(self) -> None:
@@ -106,8 +105,8 @@ class TemporalFilter:
             return Filtered(visible, infrared, None)
         self._follow_motion(self._tracker)
         place, max_frames = self._tracker.place, self.max_frames
-        clean = self._cameras.map(lambda c: c.clean(place, max_frames, self._smooths))
-        noise = None if self._smooths else clean.map(lambda found: found.noise)
+        clean = self._cameras.map(lambda c: c.clean(place, max_frames, self.smooths))
+        noise = None if self.smooths else clean.map(lambda found: found.noise)
         shape = infrared.shape
         return Filtered(
             _cropped(clean.visible.image, shape), _cropped(clean.infrared.image, shape), noise

@@ -140,8 +140,8 @@ class FramePass:
         self._normalizer = WatchedNormalizer(pipeline.normalizer.config)
         pipeline.normalizer = self._normalizer
         self._sequence = pipeline.stream(temporal)
-        smooths = not pipeline.engine.backend.noise_map  # as the stream's own memory
-        self._filter = WatchedFilter(smooths, self._sequence.config.max_frames)
+        plain = self._sequence.memory
+        self._filter = WatchedFilter(plain.smooths, plain.max_frames)
         self._sequence.memory = self._filter
         self._noise = NoiseWatch()
         if calibration:
