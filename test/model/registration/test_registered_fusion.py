@@ -73,7 +73,7 @@ class TestFusion:
         """The released network fuses RGB; its structure alone is too large for a test."""
         engine = FusionEngine("average", "cpu")
         engine.backend.luma = False  # the mean of RGB and infrared, three times
-        engine.backend.fuse = lambda infrared, rgb, _: Layers(
+        engine.backend.fuse = lambda infrared, rgb, *_: Layers(
             cv2.addWeighted(cv2.cvtColor(infrared, cv2.COLOR_GRAY2RGB), 0.5, rgb, 0.5, 0),
             np.full((2, 1, 1), 0.5, np.float32),
             None,
