@@ -39,7 +39,8 @@ def fine_tuning(variant: str, data: tuple[DataSet, ...], **settings: Any) -> Tra
     """
     weights = WEIGHTS_FOLDER / f"{variant}.safetensors"
     recorded = json.loads(weights.with_suffix(".json").read_text())["config"]
-    kept = {name: recorded[name] for name in ("batch_size", "crop", "degrade_probability")}
+    names = "batch_size", "crop", "degrade_probability", "stream_probability"
+    kept = {name: recorded[name] for name in names}
     return TrainConfig(
         variant=variant,
         data=data,
