@@ -23,6 +23,8 @@ EXAMPLES = """examples:
 
 Without --whole the input is `phases`, uint8 (1, (1 + C)·s², H/s, W/s): the pixels of s×s cells of
 infrared, then of the C channels of visible, as torch.nn.functional.pixel_unshuffle orders them.
+`nano` takes two channels more, for infrared and visible: σ of the noise of each cell in quarters of
+a gray level, 0 where it is not known.
 Outputs are `fused`, gray levels as float32 phases, `dominance`, float32 (1, 2, h, w) in [0, 1],
 infrared first, `removed`, the change of the visible luma in [0, 1], and `restored`, gray levels of
 both restored images in phases, infrared first. The node and `dreamif fuse` take such a file as
