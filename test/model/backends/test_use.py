@@ -61,7 +61,7 @@ class TestUse:
     def test_openvinos_precision_and_threads_are_as_asked(self, packaged, precision, hint):
         if precision not in packaged:
             pytest.skip(f"needs a processor with {precision}")
-        request = packaged[precision].backend._request((1, 32, 8, 8))
+        request = packaged[precision].backend._request((1, 34, 8, 8))
         compiled = request.get_compiled_model()
         assert compiled.get_property("INFERENCE_PRECISION_HINT").to_string() == hint
         assert compiled.get_property("INFERENCE_NUM_THREADS") == cpu_threads()
@@ -70,7 +70,7 @@ class TestUse:
     @needs_openvino
     def test_openvinos_newest_sizes_are_kept_compiled(self):
         backend = engine("openvino").backend
-        first, second, third = ((1, 32, side, 8) for side in (8, 16, 24))
+        first, second, third = ((1, 34, side, 8) for side in (8, 16, 24))
         kept = [backend._request(shape) for shape in (first, second)]
         assert backend._request(first) is kept[0]
         backend._request(third)  # the second is now the oldest
