@@ -23,6 +23,9 @@ class SurvivingExecutor(SingleThreadedExecutor):
     A node may have ``callback_failed()``, which is called after each.
     """
 
+    # rclpy's __del__ looks for it, also where a signal ended the context before __init__ set it.
+    _sigint_gc = None
+
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._logged_s: dict[str, float] = {}  # by source

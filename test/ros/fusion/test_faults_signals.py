@@ -87,6 +87,28 @@ sys.exit(fusion_node())
     assert status_of(code) == 0
 
 
+def test_between_rclpy_and_the_executor():
+    """The executor cannot be made then, which ends without a word."""
+    code = """
+import os, signal, sys, time
+import rclpy
+from dreamif_ros.node import runtime
+
+def signalled():
+    os.kill(os.getpid(), signal.SIGTERM)
+    while rclpy.ok():
+        time.sleep(0.01)
+    return made()
+
+made = runtime.SurvivingExecutor
+runtime.SurvivingExecutor = signalled
+sys.exit(runtime.run_nodes([]))
+"""
+    ran = subprocess.run([sys.executable, "-c", code], timeout=30, capture_output=True, text=True)
+    assert ran.returncode == 0
+    assert "Traceback" not in ran.stderr
+
+
 def test_while_a_callback_is_at_work():
     """The context ends before the callback does: spin() then returns, where else it raises."""
     code = """
