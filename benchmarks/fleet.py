@@ -68,7 +68,7 @@ class Cost(NamedTuple):
     per_bag: float  # whatever its length
 
     def core_hours(self, hours: float) -> float:
-        """Of so many recorded hours in bags of BAG_MINUTES."""
+        """Core hours that ``hours`` of recordings cost, in bags of BAG_MINUTES each."""
         return hours * (self.per_second + self.per_bag / (60 * BAG_MINUTES))
 
 
@@ -119,7 +119,7 @@ def measured_cost(bags: Sequence[Path], arguments: Sequence[str], out: Path) -> 
 
 
 def cpu_seconds(bag: Path, arguments: Sequence[str], out: Path) -> float:
-    """Of one run of the command, with its start."""
+    """CPU time of one run of the command, including the start of Python."""
     command = ["-m", "dreamif_ros.cli", "bag", "evaluate", str(bag), "--out", str(out), "--force"]
     before = os.times()
     subprocess.run(

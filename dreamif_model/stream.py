@@ -20,7 +20,7 @@ class StreamFuser:
 
     Args:
         fuse: :meth:`FusionPipeline.fuse` of the cameras' pipeline.
-        memory: of its cameras.
+        memory: what was seen so far by this pair of cameras, at first nothing.
         config: what the memory is used for; None for mode ``auto``.
 
     Attributes:

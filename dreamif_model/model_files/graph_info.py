@@ -58,7 +58,7 @@ class GraphInfo:
 
     @property
     def channels(self) -> int:
-        """Of the input, unless the file is ``whole``."""
+        """Number of channels of the input ``phases``. Files that are ``whole`` do not have it."""
         return (1 + self.image_channels) * self.stem**2 + 2 * self.noise_map
 
     def to_json(self) -> str:

@@ -219,7 +219,7 @@ class ManagedNode(LifecycleNode, ABC, Generic[S]):
             self.is_deaf = True
 
 
-# Of the status of every node.
+# These keys are in the status of every node.
 COMMON_KEYS: tuple[Key[ManagedNode[Any]], ...] = (
     Key(
         "lifecycle state",
