@@ -19,8 +19,14 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
+FRESH: dict[str, Any] = {  # changes to config/train/nano.yaml, which goes on from packaged weights
+    "teacher": None,  # a teacher has the parts that an ablation is without
+    "learning_rate": 2.5e-3,
+    "degrade_probability": 0.55,
+    "stream_probability": 0.0,
+}
 RD, CE, SE = "relative_dominance", "cross_enhancement", "self_enhancement"
-CASES: dict[str, dict[str, Any]] = {  # label: changes to config/train/nano.yaml
+CASES: dict[str, dict[str, Any]] = {  # label: further changes
     "none": {"without": [RD, CE, SE]},
     "RD": {"without": [CE, SE]},
     "RD, CE": {"without": [SE]},
@@ -72,7 +78,7 @@ def _train(label: str, seed: int, options: argparse.Namespace) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     settings = yaml.safe_load((ROOT / "config/train/nano.yaml").read_text())
     config = folder / "train.yaml"
-    config.write_text(yaml.safe_dump(settings | CASES[label] | {"seed": seed}))
+    config.write_text(yaml.safe_dump(settings | FRESH | CASES[label] | {"seed": seed}))
     command = [*DREAMIF, "train", "--config", config, "--data-root", options.data_root]
     command += ["--out", folder, "--steps", str(options.steps), "--threads", "1"]
     with (folder / "output.txt").open("w") as output:

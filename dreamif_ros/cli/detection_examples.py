@@ -23,7 +23,10 @@ from dreamif_ros.scene import SceneConfig
 
 MAX_FRAMES = 100_000
 # Options of one source of examples, and their defaults.
-OF_FILES = {"ir": None, "vi": None, "every": 1, "sequence": False, "labels": None, "names": None}
+OF_FILES = {
+    **{"ir": None, "vi": None, "every": 1, "sequence": False},
+    **{"labels": None, "names": None, "sure": None},
+}
 OF_SCENE = {"scene_seed": None, "scene_size": "640x480"}
 
 
@@ -60,6 +63,15 @@ def add_example_options(parser: argparse.ArgumentParser) -> None:
         metavar="LIST|FILE",
         help="class names of YOLO labels: person,car, or a classes.txt or data.yaml (default: such "
         "a file beside the labels or up to two folders above)",
+    )
+    parser.add_argument(
+        "--sure",
+        type=float,
+        nargs="?",
+        const=0.5,
+        metavar="C",
+        help="without labels: the objects are those that the detector gives with this confidence in "
+        "the clean image of either camera (0.5 if not given)",
     )
     parser.add_argument(
         "--scene",
@@ -108,6 +120,8 @@ def _file_source(options: argparse.Namespace) -> Examples:
         raise ConfigError("give --ir and --vi, or --scene")
     if options.names and not options.labels:
         raise ConfigError("--names goes with --labels")
+    if options.labels and options.sure is not None:
+        raise ConfigError("--sure takes the place of --labels: give one of them")
     pairs = find_pairs(options.ir, options.vi)
     chosen, thermal = pairs[:: options.every], thermal_config(options)
     if not options.labels:

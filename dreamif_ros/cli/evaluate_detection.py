@@ -34,7 +34,7 @@ from dreamif_ros.json_file import write_json
 
 SETTINGS = (  # options in the report
     *("model", "image_size", "classes", "map", "confidence"),
-    *("ir", "vi", "every", "sequence", "labels", "names", "scene", "scene_seed", "scene_size"),
+    *("ir", "vi", "every", "sequence", "labels", "names", "sure", "scene", "scene_seed", "scene_size"),
     *("calibration", "seed"),
 )
 
@@ -45,6 +45,7 @@ EXAMPLES = """examples:
   dreamif evaluate-detection --model best.onnx --ir LLVIP/infrared/test --vi LLVIP/visible/test \\
       --labels LLVIP/Annotations --variant nano --variant tiny --json report.json
   dreamif evaluate-detection --model yolo11n_openvino_model --ir thermal --vi color  # no labels
+  dreamif evaluate-detection --model yolo11n_openvino_model --ir thermal --vi color --sure
 
   # data sets to train a detector of each method's own
   dreamif evaluate-detection --scene 200 --write-dataset data
@@ -55,7 +56,8 @@ with the maximum mean F1 of that row, as `yolo detect val` prints them. mAP: of 
 confidence 0.001 or more. found: share of the objects that a box of their class with --confidence or
 more covers with IoU 0.5 or more; found dark: the same for objects that the visible camera hardly
 sees. The scene is always at night. Without labels: the number of boxes with --confidence or more,
-of images with such boxes, and their mean confidence; more boxes need not be better."""
+of images with such boxes, and their mean confidence; more boxes need not be better. --sure judges
+without labels: by what the detector is sure of in either camera's image."""
 
 
 def add_parser(verbs: Any) -> None:
@@ -145,9 +147,12 @@ def run(options: argparse.Namespace) -> int:
         print(note)
     if options.write_dataset:
         return _write(source, options)
-    detector = _detector(options, judged=source.classes is not None)
+    detector = _detector(options, judged=source.classes is not None or options.sure is not None)
     classes: dict[str, int] = {}
-    if source.classes is not None:
+    if options.sure is not None:
+        numbers = {name: number for number, name in detector.names.items()}
+        classes, _ = match_classes(numbers, detector.names, {}, tuple(options.classes))
+    elif source.classes is not None:
         chosen = tuple(options.classes)
         classes, others = match_classes(source.classes, detector.names, renamed, chosen)
         if others:
@@ -155,7 +160,8 @@ def run(options: argparse.Namespace) -> int:
     fusions, aligner = _fusions(options)
     bar = tqdm(source.examples, total=source.count, unit="example", disable=None)
     results = Results(source.count // 2, detector.names, options.confidence)
-    for found in detect_all(bar, conditions, fusions, aligner, detector, options.seed):
+    judged = detect_all(bar, conditions, fusions, aligner, detector, options.seed, options.sure)
+    for found in judged:
         results.add(found, draw=options.picture is not None)
     figures = results.figures(classes)
     table = markdown_table if options.markdown else text_table
@@ -180,6 +186,8 @@ def _check(options: argparse.Namespace) -> None:
         raise ConfigError(
             f"--confidence is {options.confidence:g}, expected {MIN_CONFIDENCE:g} to below 1"
         )
+    if options.sure is not None and not MIN_CONFIDENCE <= options.sure < 1:
+        raise ConfigError(f"--sure is {options.sure:g}, expected {MIN_CONFIDENCE:g} to below 1")
     if bool(options.model) == bool(options.write_dataset):
         raise ConfigError("give --model FILE to detect with, or --write-dataset DIR instead")
     inputs = [options.ir, options.vi, options.labels, options.calibration]
@@ -188,7 +196,7 @@ def _check(options: argparse.Namespace) -> None:
     outputs = {"--json": options.json, "--picture": options.picture}
     check_outputs(outputs, inputs, force=options.force)
     if options.write_dataset:
-        given = [name for name in ("json", "picture", "degrade", "map") if getattr(options, name)]
+        given = [name for name in ("json", "picture", "degrade", "map", "sure") if getattr(options, name)]
         if given:
             raise ConfigError(f"--{given[0]} goes with --model, not with --write-dataset")
 

@@ -16,6 +16,7 @@ from dreamif_model.pipeline import FusionPipeline
 from dreamif_model.thermal import ThermalConfig, ThermalNormalizer
 from dreamif_ros.detection.annotations import Labels, Truth
 from dreamif_ros.detection.detector import Detections, Detector
+from dreamif_ros.detection.judging import sure_objects
 from dreamif_ros.pictures import Picture
 from dreamif_ros.scene import Box, Scene, SceneConfig
 
@@ -104,11 +105,13 @@ def detect_all(
     aligner: FusionPipeline,
     detector: Detector,
     seed: int = 0,
+    sure: float | None = None,
 ) -> Iterator[Found]:
     """Detect with every method in every example: clean, then under each condition.
 
     Degradations are drawn from ``seed`` and the example's number, as ``dreamif evaluate`` does, so
-    all methods see the same, and a condition does not depend on the others.
+    all methods see the same, and a condition does not depend on the others. With ``sure``, the truth
+    of examples without labels is what either camera shows with this confidence when clean.
     """
     for number, example in enumerate(examples):
         for condition, spec in ({CLEAN: DegradationSpec()} | dict(conditions)).items():
@@ -117,7 +120,11 @@ def detect_all(
             visible = spec.apply(example.visible, Camera.VISIBLE, generator)
             pictures = draw_pictures(visible, infrared, fusions, aligner)
             detections = {name: detector.detect(picture) for name, picture in pictures.items()}
-            yield Found(condition, example.name, pictures, detections, example.truth)
+            truth = example.truth
+            if sure is not None and truth is None and condition == CLEAN:
+                cameras = [detections["visible"], detections["infrared"]]
+                truth = sure_objects(cameras, detector.names, sure)
+            yield Found(condition, example.name, pictures, detections, truth)
 
 
 def _scene_truth(boxes: Sequence[Box]) -> Truth:

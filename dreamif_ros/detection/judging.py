@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, TypeAlias
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -124,7 +125,7 @@ def judge(
         np.concatenate(arrays) for arrays in zip(*images, strict=True)
     )
     if not len(targets):
-        raise ConfigError(f"the labels hold no object of {some_names(classes)}: nothing to judge")
+        raise ConfigError(f"there is no object of {some_names(classes)}: nothing to judge")
     precision, recall, averages, present = _average_precision(correct, scores, predicted, targets)
     return Score(
         objects=len(targets),
@@ -139,6 +140,31 @@ def judge(
             for number, average in zip(present.tolist(), averages[:, 0], strict=True)
         },
     )
+
+
+def sure_objects(
+    cameras: Sequence[Detections], names: Mapping[int, str], confidence: float
+) -> Truth:
+    """What the detector is sure of in one of the cameras' images, in place of labels.
+
+    Args:
+        cameras: detections in the image of each camera, which lie on each other.
+        names: of the detector's classes.
+        confidence: of the boxes that count as objects. Of boxes of one class whose IoU is above
+            0.5, the one with the highest score counts.
+    """
+    boxes, scores, classes = (
+        np.concatenate([getattr(seen, name) for seen in cameras])
+        for name in ("boxes", "scores", "classes")
+    )
+    kept: list[int] = []
+    for number in np.unique(classes):
+        places = np.flatnonzero(classes == number)
+        sizes = boxes[places, 2:] - boxes[places, :2]
+        upright = np.hstack((boxes[places, :2], sizes)).tolist()
+        best = cv2.dnn.NMSBoxes(upright, scores[places].tolist(), confidence, FOUND_IOU)
+        kept += places[np.asarray(best, np.int64).ravel()].tolist()
+    return Truth(boxes[kept], tuple(names[int(classes[place])] for place in kept))
 
 
 def _match(detected: Arrays, objects: Arrays, confidence: float) -> Arrays:

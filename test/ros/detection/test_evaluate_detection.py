@@ -25,7 +25,7 @@ from dreamif_ros.detection.examples import (
     file_examples,
     scene_examples,
 )
-from dreamif_ros.detection.judging import count, judge, match_classes
+from dreamif_ros.detection.judging import count, judge, match_classes, sure_objects
 from dreamif_ros.scene import Scene, SceneConfig
 
 MODEL = ROOT.parent / "shared" / "data" / "yolo11n_int8_openvino_model"
@@ -212,6 +212,21 @@ def test_counts_and_confidences():
     assert np.isnan(nothing.confidence)
 
 
+def test_what_either_camera_is_sure_of():
+    visible = detections((0, 0, 10, 10, 0.9, 0), (50, 50, 60, 60, 0.4, 0), (0, 0, 10, 10, 0.6, 2))
+    infrared = detections((0, 0, 10, 8, 0.8, 0), (20, 0, 30, 10, 0.7, 0), (0, 0, 10, 4, 0.51, 0))
+    sure = sure_objects([visible, infrared], NAMES, 0.5)
+    # The infrared person with IoU 0.8 is the visible one; the one with IoU 0.4 is another.
+    expected = truth(
+        *((0, 0, 10, 10, "person"), (20, 0, 30, 10, "person"), (0, 0, 10, 4, "person")),
+        (0, 0, 10, 10, "car"),
+    )
+    np.testing.assert_array_equal(sure.boxes, expected.boxes)
+    assert sure.names == expected.names
+    nothing = sure_objects([detections(), detections()], NAMES, 0.5)
+    assert (nothing.boxes.shape, nothing.names) == ((0, 4), ())
+
+
 def test_classes_are_matched_by_name():
     names = ["Person", "sign", "vehicle", "car"]
     numbers, others = match_classes(names, NAMES, {"vehicle": "car"})
@@ -369,6 +384,26 @@ def test_counts_where_there_are_no_labels(pairs, capsys):
     assert [row["confidence"] for row in report["results"]][:2] == [pytest.approx(0.9), None]
 
 
+@pytest.mark.usefixtures("bright_spots", "ultralytics")
+def test_what_the_cameras_show_in_place_of_labels(pairs, capsys):
+    """Each camera shows one of the two objects; in the dark the clean images' objects count."""
+    paths = ["--ir", pairs / "ir", "--vi", pairs / "vi", "--json", pairs / "report.json"]
+    options = ["--sure", "--variant", "average", "--degrade", "visible=low_light:3"]
+    assert run("--model", "x.onnx", *paths, *options) == 0
+    report = json.loads((pairs / "report.json").read_text())
+    found = {(row["condition"], row["method"]): row["found"] for row in report["results"]}
+    assert found["clean", "max"] == 1
+    assert found["clean", "visible"] == found["clean", "infrared"] == 0.5
+    assert found["visible=low_light:3", "visible"] == 0
+    assert {row["objects"] for row in report["results"]} == {6}
+    assert (report["settings"]["sure"], report["judged"]["car"]) == (0.5, 2)
+    capsys.readouterr()
+    with pytest.raises(ConfigError, match="there is no object of bicycle"):
+        run("--model", "x.onnx", *paths, "--sure", "--class", "bicycle", "--force")
+    with pytest.raises(ConfigError, match="takes the place of --labels"):
+        run("--model", "x.onnx", *paths, "--sure", "--labels", pairs / "labels", "--force")
+
+
 @pytest.mark.usefixtures("bright_spots")
 @pytest.mark.parametrize(
     ("options", "words"),
@@ -389,6 +424,8 @@ def test_counts_where_there_are_no_labels(pairs, capsys):
         (["--model", "x", "--ir", "i", "--vi", "v", "--names", "n"], "goes with --labels"),
         (["--model", "x", "--scene", "--confidence", "0"], "--confidence is 0, expected 0.001"),
         (["--model", "x", "--scene", "--confidence", "nan"], "--confidence is nan"),
+        (["--model", "x", "--scene", "--sure"], "--sure and --scene exclude each other"),
+        (["--model", "x", "--ir", "i", "--vi", "v", "--sure", "1"], "--sure is 1, expected 0.001"),
         (["--model", "x", "--scene", "--map", "person"], "expected LABEL=DETECTOR"),
         (["--model", "x", "--scene", "--map", "a=tram"], "the model has no class 'tram'"),
         (["--model", "x", "--scene", "--class", "tram"], "the model has no class 'tram'"),
