@@ -70,8 +70,8 @@ def add_example_options(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const=0.5,
         metavar="C",
-        help="without labels: the objects are those that the detector gives with this confidence in "
-        "the clean image of either camera (0.5 if not given)",
+        help="without labels: the objects are those that the detector gives with this confidence "
+        "in the clean image of either camera (0.5 if not given)",
     )
     parser.add_argument(
         "--scene",

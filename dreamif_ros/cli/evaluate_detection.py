@@ -34,8 +34,8 @@ from dreamif_ros.json_file import write_json
 
 SETTINGS = (  # options in the report
     *("model", "image_size", "classes", "map", "confidence"),
-    *("ir", "vi", "every", "sequence", "labels", "names", "sure", "scene", "scene_seed", "scene_size"),
-    *("calibration", "seed"),
+    *("ir", "vi", "every", "sequence", "labels", "names", "sure"),
+    *("scene", "scene_seed", "scene_size", "calibration", "seed"),
 )
 
 EXAMPLES = """examples:
@@ -196,9 +196,9 @@ def _check(options: argparse.Namespace) -> None:
     outputs = {"--json": options.json, "--picture": options.picture}
     check_outputs(outputs, inputs, force=options.force)
     if options.write_dataset:
-        given = [name for name in ("json", "picture", "degrade", "map", "sure") if getattr(options, name)]
-        if given:
-            raise ConfigError(f"--{given[0]} goes with --model, not with --write-dataset")
+        for name in ("json", "picture", "degrade", "map", "sure"):
+            if getattr(options, name):
+                raise ConfigError(f"--{name} goes with --model, not with --write-dataset")
 
 
 def _renaming(text: str) -> tuple[str, str]:

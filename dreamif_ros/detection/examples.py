@@ -110,8 +110,8 @@ def detect_all(
     """Detect with every method in every example: clean, then under each condition.
 
     Degradations are drawn from ``seed`` and the example's number, as ``dreamif evaluate`` does, so
-    all methods see the same, and a condition does not depend on the others. With ``sure``, the truth
-    of examples without labels is what either camera shows with this confidence when clean.
+    all methods see the same, and a condition does not depend on the others. With ``sure``, the
+    truth of examples without labels is what either camera shows with this confidence when clean.
     """
     for number, example in enumerate(examples):
         for condition, spec in ({CLEAN: DegradationSpec()} | dict(conditions)).items():
