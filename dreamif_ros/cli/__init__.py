@@ -38,11 +38,19 @@ ROS_MODULES = ("rclpy", "sensor_msgs", "std_msgs", "diagnostic_msgs")  # only so
 MAX_LINE = 1500  # characters of an error
 
 
+class _HelpFormatter(argparse.HelpFormatter):
+    """Wraps a description, and leaves examples, which have several lines, as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if "\n" in text else super()._fill_text(text, width, indent)
+
+
 class _Parser(argparse.ArgumentParser):
     """A parser that refuses in one line, and knows what no path and no number is."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self.formatter_class = _HelpFormatter
         self.register("type", Path, _path)
         self.register("type", int, _whole)
 

@@ -68,7 +68,6 @@ def add_parser(verbs: Any) -> None:
         "1. Checkpoints and log are in a folder beside it: FILE_training, without the suffix. A "
         "second call resumes there.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "bag", type=Path, nargs="+", metavar="BAG", help="rosbag2 folder, .mcap or .db3 file"

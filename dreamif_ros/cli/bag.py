@@ -54,7 +54,6 @@ def _add_make(actions: Any) -> None:
         "stamped 1 s + i / rate: files in the order of their names, frame i of both videos. "
         "Without, the frames of videos have their own times, and both videos begin at 1 s.",
         epilog=MAKE_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_sources(parser)
     _add_writing_options(parser)
@@ -123,7 +122,6 @@ def _add_replay(actions: Any) -> None:
         "off or damaged, or have no index: what can be read is published, and the faults are "
         "named.",
         epilog=REPLAY_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("bag", type=Path, metavar="BAG", help="rosbag2 folder, .mcap or .db3 file")
     parser.add_argument(

@@ -66,7 +66,6 @@ def add_evaluate(actions: Any) -> None:
         "bag and settings give the same numbers. Several bags get a folder each, named after them, "
         f"beside {INDEX}, {SUMMARY} and {TABLE}.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "bag",

@@ -37,7 +37,6 @@ def add_info(actions: Any) -> None:
         "stamps; the pairs that fusion_node would make and their skew; what it would do with the "
         "images, and the commands that replay the bag into it.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "bag",

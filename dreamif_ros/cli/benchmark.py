@@ -50,7 +50,6 @@ def add_parser(verbs: Any) -> None:
         "of this machine's measured fp32 roofline (it can exceed 1 in bf16), the ratio of CPU time "
         "to the anchor's, and peak memory. Each row is measured in a process of its own.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_case_options(parser)
     _add_measuring_options(parser)

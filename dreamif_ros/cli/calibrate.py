@@ -49,7 +49,6 @@ def add_parser(verbs: Any) -> None:
         "With --board, from a board that both see; lenses are then corrected too. Fails where the "
         "images do not show it. A homography is correct at one distance, or far away.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "bag", type=Path, nargs="?", metavar="BAG", help="rosbag2 folder, .mcap or .db3 file"

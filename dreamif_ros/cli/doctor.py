@@ -34,7 +34,6 @@ def add_parser(verbs: Any) -> None:
         "publishers of both cameras, GPU and engines with their speed, NumPy and OpenCV, the disk "
         "and the clock. Each line is ok, a warning or an error, with what to do.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     for camera in ("infrared", "visible"):
         parser.add_argument(

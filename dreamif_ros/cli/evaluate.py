@@ -84,7 +84,6 @@ def add_parser(verbs: Any) -> None:
         description="Fuse 8-bit pairs and print mean metrics; both images of a pair have one size. "
         "With --out, also write the tables and a contact sheet per condition.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--ir", type=Path, required=True, help="infrared image or folder")
     parser.add_argument("--vi", type=Path, required=True, help="visible image or folder")

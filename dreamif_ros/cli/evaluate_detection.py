@@ -69,7 +69,6 @@ def add_parser(verbs: Any) -> None:
         "fusion node makes for detectors (rows `detection`). With labels it prints recall and mAP, "
         "without them counts and confidences.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_example_options(parser)
     _add_detector_options(parser)

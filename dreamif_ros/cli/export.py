@@ -42,7 +42,6 @@ def add_parser(verbs: Any) -> None:
         description="Write a network for other engines, then run the file and torch on the same "
         "pairs. Fails if they differ by more than one gray level or 0.001 of dominance.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--format", choices=FORMATS, required=True, help="format of the file")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="file to write")

@@ -54,7 +54,6 @@ def add_parser(verbs: Any) -> None:
         "of frames are numbered from 000000. With --degrade, 16-bit infrared is scaled to 8 bits "
         "before it is degraded.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--ir",

@@ -23,7 +23,6 @@ def add_parser(verbs: Any) -> None:
         description="Convert a checkpoint of the authors' released code to weights of variant "
         f"{VARIANT}. No code in the file is run; a file with other tensors is refused.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("checkpoint", type=Path, help=".pth that the release's train.py saved")
     parser.add_argument(

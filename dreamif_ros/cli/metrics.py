@@ -47,7 +47,6 @@ def add_parser(verbs: Any) -> None:
         description="Metrics of fused 8-bit images against their sources, mean and 95 % interval. "
         "Files are paired by name; colour images are compared by their luma (BT.601).",
         epilog=EXAMPLES + _metric_list() + NOTES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     for option, what in (("--ir", "infrared"), ("--vi", "visible"), ("--fused", "fused")):
         parser.add_argument(

@@ -39,7 +39,6 @@ def add_parser(verbs: Any) -> None:
         "and matrix products, half of the operations that torch counts), and the weights in the "
         "package. Counted from the shapes: nothing is computed.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_variants_option(parser, "all")
     parser.add_argument(

@@ -39,7 +39,6 @@ def add_parser(verbs: Any) -> None:
         "<variant>.safetensors and <variant>.json (how it was trained) to --out; a second call "
         "resumes where the first stopped.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--config", type=Path, required=True, help="YAML file, such as config/train/nano.yaml"

@@ -37,7 +37,6 @@ def add_parser(verbs: Any) -> None:
         "mode and the cameras' health, until Ctrl-C. It subscribes to a topic only while a "
         "browser shows it.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_topic_options(parser)
     _add_page_options(parser)
