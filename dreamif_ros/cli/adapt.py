@@ -5,11 +5,8 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-from tqdm import tqdm
 
 from dreamif_model import ConfigError
 from dreamif_model.cameras import Both
@@ -42,6 +39,7 @@ from dreamif_ros.cli.options import (
     check_outputs,
     make_folder,
 )
+from dreamif_ros.cli.progress import progress
 from dreamif_ros.cli.table import text_table
 from dreamif_ros.evaluation.fleet import name_bags
 
@@ -136,7 +134,7 @@ def run(options: argparse.Namespace) -> int:
         options.pairs,
     )
     _check_outputs(options)
-    with written_pairs(footage, options.out, options.keep_pairs, _progress) as sets:
+    with written_pairs(footage, options.out, options.keep_pairs, progress) as sets:
         for one in sets:
             _print(one)
         weights, figures = adapt(
@@ -190,7 +188,3 @@ def _table(figures: Figures) -> str:
         for name, means in weights.items()
     ]
     return text_table(["held-out pairs", *COLUMNS], rows)
-
-
-def _progress(items: Iterator[Any], what: str, count: int | None) -> Iterator[Any]:
-    return iter(tqdm(items, total=count, unit=what, disable=None))

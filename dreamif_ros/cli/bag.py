@@ -7,14 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from dreamif_model.cameras import Both
 from dreamif_model.errors import ConfigError
 from dreamif_ros.bag.image_sources import SPLITS, ImageSource, open_data_set, open_images
 from dreamif_ros.bag.make import make_bag
 from dreamif_ros.cli.bag_evaluate import add_evaluate
 from dreamif_ros.cli.bag_info import add_info
+from dreamif_ros.cli.progress import progress
 from dreamif_ros.stamps import to_seconds
 
 MAKE_EXAMPLES = """examples:
@@ -162,9 +161,9 @@ def _add_replay(actions: Any) -> None:
 def run_make(options: argparse.Namespace) -> int:
     """Write the images, with a progress bar."""
     source = _source(options)
-    shown = tqdm(source.shots.visible, total=source.expected, unit="image", disable=None)
+    shown = progress(source.shots.visible, "image", source.expected)
     written = make_bag(
-        replace(source, shots=Both(source.shots.infrared, iter(shown))),
+        replace(source, shots=Both(source.shots.infrared, shown)),
         options.out,
         infrared_offset_s=options.infrared_offset,
         codec=options.compressed,

@@ -5,12 +5,9 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-from tqdm import tqdm
 
 from dreamif_model import ConfigError
 from dreamif_model.device import usable_cores
@@ -27,6 +24,7 @@ from dreamif_ros.cli.camera_options import (
 )
 from dreamif_ros.cli.fuse import add_model_options, add_temporal_options
 from dreamif_ros.cli.options import add_topic_options, check_outputs, make_folder
+from dreamif_ros.cli.progress import progress
 from dreamif_ros.evaluation.evaluate_bag import EvaluationSettings
 from dreamif_ros.evaluation.evaluation_job import EvaluationJob, ModelOptions, evaluate_into
 from dreamif_ros.evaluation.evaluation_results import Evaluation
@@ -179,7 +177,7 @@ def _run_one(options: argparse.Namespace) -> int:
     with unfinished_folder(options.out) as unfinished:
         folder = unfinished / options.out.name
         folder.mkdir()
-        evaluation = evaluate_into(job, folder, _progress)
+        evaluation = evaluate_into(job, folder, progress)
         _move(folder, options.out, unfinished / "replaced")
     if options.json:
         write_whole(options.json, (options.out / METRICS).read_bytes())
@@ -262,10 +260,6 @@ def _command(options: argparse.Namespace, bag: Path) -> str:
         option = f"--{name.replace('_', '-')}"
         words += [option] if value is True else [option, str(value)]
     return shlex.join(words)
-
-
-def _progress(items: Iterator[Any], what: str, count: int | None) -> Iterator[Any]:
-    return iter(tqdm(items, total=count, unit=what, disable=None))
 
 
 def _move(folder: Path, out: Path, replaced: Path) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from dreamif_ros.bag.remote import bag_path
 from dreamif_ros.cli.options import add_force_option, add_topic_options, check_outputs
+from dreamif_ros.cli.progress import progress
 from dreamif_ros.cli.table import text_table
 from dreamif_ros.evaluation.bag_info import BagInfo, CamerasInfo, TopicInfo, inspect_bag
 from dreamif_ros.evaluation.node_advice import advise, commands
@@ -53,16 +53,12 @@ def run_info(options: argparse.Namespace) -> int:
     """Read the bag, print what is in it, and write the JSON file."""
     bag = bag_path(options.bag)
     check_outputs({"--json": options.json}, [bag], force=options.force)
-    info = inspect_bag(bag, options.ir, options.vi, progress=_progress)
+    info = inspect_bag(bag, options.ir, options.vi, progress=partial(progress, unit="message"))
     print("\n".join(_lines(info, advise(info), commands(info))))
     if options.json:
         report = info.content() | {"advice": advise(info), "commands": commands(info)}
         write_json(options.json, report)
     return 0
-
-
-def _progress(messages: Iterable[Any]) -> Iterator[Any]:
-    return iter(tqdm(messages, unit="message", disable=None))
 
 
 def _lines(info: BagInfo, advice: list[str], commands: list[str]) -> Iterator[str]:

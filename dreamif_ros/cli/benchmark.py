@@ -9,8 +9,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from dreamif_model import ConfigError
 from dreamif_model.backends import BACKENDS, available, check_available
 from dreamif_model.benchmark.case import ANCHOR, PEER, Case
@@ -20,6 +18,7 @@ from dreamif_model.device import PRECISIONS, check_device_name, cuda_is_here, ma
 from dreamif_model.variants import AVERAGE
 from dreamif_ros.cli.model_options import add_device_option, add_variants_option
 from dreamif_ros.cli.options import add_force_option, check_outputs
+from dreamif_ros.cli.progress import progress
 from dreamif_ros.cli.table import markdown_table, parse_size, text_table
 from dreamif_ros.json_file import write_json
 
@@ -127,7 +126,7 @@ def run(options: argparse.Namespace) -> int:
         return _run_live(options, table)
     cases = list(_cases(options))
     peak = measure_peak(options.threads)
-    figures = [measure_apart(case) for case in tqdm(cases, unit="case", disable=None)]
+    figures = [measure_apart(case) for case in progress(cases, "case")]
     anchor = next((row for row in figures if row.method == ANCHOR), figures[0])
     machine = describe_machine(figures[0].device, figures[0].threads)
     print(", ".join(f"{name} {value}" for name, value in machine.items()))

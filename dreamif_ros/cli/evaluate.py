@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tqdm import tqdm
 
 from dreamif_model import ConfigError, FusionPipeline, paper
 from dreamif_model.comparison import (
@@ -44,6 +43,7 @@ from dreamif_ros.cli.options import (
     check_outputs,
     make_folder,
 )
+from dreamif_ros.cli.progress import progress
 from dreamif_ros.json_file import write_json
 from dreamif_ros.pictures import contact_sheet
 
@@ -303,8 +303,7 @@ def _evaluate(
     shown = {pair.stem for pair in pairs[:: max(1, -(-len(pairs) // SHEET_ROWS))]}
     sheets: dict[str, list[dict[str, Any]]] = {}
     results = []
-    shown_pairs = tqdm(pairs, unit="pair", disable=None)
-    for result in compare(shown_pairs, methods, conditions, options.seed, lpips):
+    for result in compare(progress(pairs, "pair"), methods, conditions, options.seed, lpips):
         if options.out and result.pair in shown:
             sheets.setdefault(result.condition, []).append(result.images)
         results.append(PairScores(result.condition, result.pair, {}, result.scores))

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from dreamif_model import ConfigError, FusionPipeline
 from dreamif_model.image_files import write_image
 from dreamif_model.model_files.checkpoints import variant_of
@@ -24,6 +22,7 @@ from dreamif_ros.cli.model_options import (
     split_label,
 )
 from dreamif_ros.cli.options import add_force_option, check_outputs
+from dreamif_ros.cli.progress import progress
 from dreamif_ros.cli.table import markdown_table, text_table
 from dreamif_ros.detection.dataset import write_datasets
 from dreamif_ros.detection.detector import Detector, DetectorConfig
@@ -157,7 +156,7 @@ def run(options: argparse.Namespace) -> int:
         if others:
             print(f"not judged: {', '.join(others)}")
     fusions, aligner = _fusions(options)
-    bar = tqdm(source.examples, total=source.count, unit="example", disable=None)
+    bar = progress(source.examples, "example", source.count)
     results = Results(source.count // 2, detector.names, options.confidence)
     judged = detect_all(bar, conditions, fusions, aligner, detector, options.seed, options.sure)
     for found in judged:
@@ -248,7 +247,7 @@ def _write(source: Examples, options: argparse.Namespace) -> int:
             f"--class {' '.join(unknown)}: the labels have {some_names(source.classes)}"
         )
     fusions, aligner = _fusions(options)
-    bar = tqdm(source.examples, total=source.count, unit="example", disable=None)
+    bar = progress(source.examples, "example", source.count)
     folders = write_datasets(options.write_dataset, bar, names, fusions, aligner)
     for folder in folders:
         print(f"yolo detect train data={folder}/data.yaml model=yolo11n.yaml")

@@ -6,8 +6,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from dreamif_model import ConfigError, FusionPipeline
 from dreamif_model.backends import BACKENDS
 from dreamif_model.cameras import Camera
@@ -34,6 +32,7 @@ from dreamif_ros.cli.model_options import (
     add_weights_option,
 )
 from dreamif_ros.cli.options import add_force_option, check_files, make_folder
+from dreamif_ros.cli.progress import progress
 
 EXAMPLES = """examples:
   dreamif fuse --ir thermal.png --vi color.png --out fused
@@ -246,13 +245,8 @@ def _fuse_all(
 ) -> None:
     generator = spec.generator(seed)
     counts_to_gray = ThermalNormalizer(thermal_config(options))
-    pairs = tqdm(
-        zip(inputs.names, inputs.pairs, strict=True),
-        total=len(inputs.names),
-        unit="pair",
-        disable=None,
-    )
-    for name, (infrared, visible) in pairs:
+    pairs = zip(inputs.names, inputs.pairs, strict=True)
+    for name, (infrared, visible) in progress(pairs, "pair", len(inputs.names)):
         if spec.infrared:  # strengths are in gray levels: counts become gray first
             infrared = spec.apply(counts_to_gray.normalize(infrared), Camera.INFRARED, generator)
         visible = spec.apply(visible, Camera.VISIBLE, generator)

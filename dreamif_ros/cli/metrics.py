@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from dreamif_model import ConfigError
 from dreamif_model.metrics import METRICS
@@ -23,6 +22,7 @@ from dreamif_model.metrics.scoring import (
     score_all,
 )
 from dreamif_ros.cli.options import add_force_option, add_lpips_option, check_outputs
+from dreamif_ros.cli.progress import progress
 from dreamif_ros.json_file import write_json
 
 EXAMPLES = """examples:
@@ -78,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
     _check(options)
     triples = find_triples(options.fused, options.ir, options.vi)
     scored = score_all(triples, options.jobs, options.lpips)
-    rows = list(tqdm(scored, total=len(triples), unit="image", disable=None))
+    rows = list(progress(scored, "image", len(triples)))
     columns = {name: [row[name] for row in rows] for name in rows[0]}
     means = {name: float(np.mean(values)) for name, values in columns.items()}
     intervals = mean_intervals(columns)
@@ -108,7 +108,7 @@ def _check(options: argparse.Namespace) -> None:
 
 def _flicker(triples: Sequence[Triple], still: float) -> Flicker:
     frames = (read_triple(triple) for triple in triples)
-    return flicker(tqdm(frames, total=len(triples), unit="frame", disable=None), still)
+    return flicker(progress(frames, "frame", len(triples)), still)
 
 
 def _table(
