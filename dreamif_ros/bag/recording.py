@@ -106,7 +106,7 @@ class Recording:
             stop_s: leave out messages recorded then or later, in seconds since ``start_ns``.
         """
         end_ns = LAST_NS + 1 if stop_s is None else self._time_ns(stop_s)
-        names = frozenset((topic.name, topic.type_name) for topic in topics)
+        names = frozenset(topic.key for topic in topics)
         wanted = Selection(names, self._time_ns(start_s), end_ns)
         read = Counter[tuple[str, str]]()
         for message in _in_order_of_time(self._blocks, wanted):
@@ -115,7 +115,7 @@ class Recording:
                 if not message.data:
                     self.say(f"{self.path.name} has damaged messages, which are left out")
                     continue
-            read[message.topic, message.type_name] += 1
+            read[message.key] += 1
             yield message
         if start_s <= 0 and stop_s is None:
             self._say_unread(names, read)

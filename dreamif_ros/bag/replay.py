@@ -134,9 +134,7 @@ class _Player:
         max_gap_s: float,
     ) -> None:
         self._node, self._rate, self._stop, self._max_gap_s = node, rate, stop, max_gap_s
-        self._publishers = {
-            (topic.name, topic.type_name): _create_publisher(node, topic) for topic in topics
-        }
+        self._publishers = {topic.key: _create_publisher(node, topic) for topic in topics}
         self._clock = _Clock(node) if clock else None
         self._period_s = 1.0
         self.published = dict.fromkeys((topic.name for topic in topics), 0)
@@ -173,7 +171,7 @@ class _Player:
             self._wait(begin + to_seconds(played_ns) / self._rate, message.timestamp_ns)
             if self._stop:
                 return False
-            self._publishers[message.topic, message.type_name].publish(message.data)
+            self._publishers[message.key].publish(message.data)
             self.published[message.topic] += 1
         if steps:
             self._period_s = to_seconds(played_ns) / steps

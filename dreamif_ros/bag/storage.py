@@ -36,6 +36,11 @@ class Topic(NamedTuple):
     type_name: str  # package/msg/Name
     latched: bool = False  # recorded transient local: late subscribers get the last messages
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """Name and type: a bag may hold messages of two types under one name."""
+        return self.name, self.type_name
+
 
 class BagMessage(NamedTuple):
     """A recorded message, still serialized."""
@@ -44,6 +49,11 @@ class BagMessage(NamedTuple):
     type_name: str
     timestamp_ns: int  # when it was recorded
     data: bytes  # CDR
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """That of its topic."""
+        return self.topic, self.type_name
 
 
 class Selection(NamedTuple):

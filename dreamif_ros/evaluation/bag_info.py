@@ -12,7 +12,7 @@ from dreamif_ros.bag.camera_topics import IMAGE_TYPES
 from dreamif_ros.bag.recorded_pairs import PairingOptions, camera_topics
 from dreamif_ros.bag.recording import Recording
 from dreamif_ros.bag.remote import bag_files
-from dreamif_ros.bag.storage import BagError, BagMessage, Topic
+from dreamif_ros.bag.storage import BagError, BagMessage
 from dreamif_ros.evaluation.evaluation_results import CameraRecord, PairingSummary, Recorded
 from dreamif_ros.evaluation.survey import CamerasSurvey, ImageSurvey, TopicSurvey
 
@@ -134,7 +134,7 @@ def _inspect(recording: Recording, named: Both[str | None], progress: ShowProgre
             raise
         no_cameras = str(error)
     surveys = _read(recording, cameras, progress)
-    topics = {_key(s.topic): _topic_info(s, recording) for s in surveys}
+    topics = {s.topic.key: _topic_info(s, recording) for s in surveys}
     storage, compression = recording.storage()
     return BagInfo(
         str(recording.path),
@@ -159,9 +159,9 @@ def _read(
     for topic in recording.topics:
         kind = ImageSurvey if topic.type_name in IMAGE_TYPES else TopicSurvey
         own = cameras and cameras.of(topic)
-        surveys.setdefault(_key(topic), own or kind(topic, recording.start_ns))
+        surveys.setdefault(topic.key, own or kind(topic, recording.start_ns))
     for message in progress(recording.messages(recording.topics)):
-        survey = surveys[message.topic, message.type_name]
+        survey = surveys[message.key]
         if cameras and cameras.of(survey.topic):
             cameras.add(message)
         else:
@@ -209,8 +209,8 @@ def _images_info(survey: ImageSurvey) -> ImagesInfo:
 def _cameras_info(survey: CamerasSurvey, topics: dict[tuple[str, str], TopicInfo]) -> CamerasInfo:
     found, both = survey.recorded(), survey.cameras
     return CamerasInfo(
-        infrared=topics[_key(both.infrared.topic)],
-        visible=topics[_key(both.visible.topic)],
+        infrared=topics[both.infrared.topic.key],
+        visible=topics[both.visible.topic.key],
         refusals=both.map(lambda camera: camera.node_refusal),
         kinds=both.map(lambda camera: camera.kind),
         remarks=both.infrared.remarks,
@@ -219,7 +219,3 @@ def _cameras_info(survey: CamerasSurvey, topics: dict[tuple[str, str], TopicInfo
         pairing_with_offset=found.pairing_with_offset,
         recorded=found.cameras,
     )
-
-
-def _key(topic: Topic) -> tuple[str, str]:
-    return topic.name, topic.type_name

@@ -294,17 +294,17 @@ class CamerasSurvey:
         self.tally = PairTally(options)
         self.events: Counter[tuple[str, int]] = Counter()
         self._options, self._start_ns = options, start_ns
-        self._by_topic = {_key(topic): self.cameras[camera] for camera, topic in topics.items()}
+        self._by_topic = {topic.key: self.cameras[camera] for camera, topic in topics.items()}
         self._second = 0
 
     def of(self, topic: Topic) -> ImageSurvey | None:
         """What is found of a topic; None where it is of neither camera."""
-        return self._by_topic.get(_key(topic))
+        return self._by_topic.get(topic.key)
 
     def add(self, message: BagMessage) -> None:
         """Take the next message of one of the cameras."""
         self._second = self.second_of(message.timestamp_ns)
-        image = self._by_topic[message.topic, message.type_name].add_image(message)
+        image = self._by_topic[message.key].add_image(message)
         if image is None:
             return
         self.events[image.camera.value, self._second] += 1
@@ -434,10 +434,6 @@ def pair_all(images: Iterable[RecordedImage], options: PairingOptions) -> Pairin
         tally.add(image)
     tally.finish()
     return tally.summary()
-
-
-def _key(topic: Topic) -> tuple[str, str]:
-    return topic.name, topic.type_name
 
 
 def _distances(times_ns: Iterable[int]) -> list[int]:
