@@ -59,10 +59,6 @@ class Written:
         """Mean images per second, 0 below two images."""
         return (self.count - 1) / to_seconds(self.last_ns) if self.last_ns else 0.0
 
-    def add(self, time_ns: int) -> None:
-        """Count one image."""
-        self.count, self.last_ns = self.count + 1, time_ns
-
 
 def make_bag(
     source: ImageSource,
