@@ -14,6 +14,7 @@ from dreamif_ros.evaluation.evaluation_results import Evaluation, MeanInterval
 from dreamif_ros.evaluation.report.numbers import milliseconds, number, plain, plain_list
 
 INFRARED, VISIBLE, FUSED, FAINT = "--infrared", "--visible", "--fused", "--faint"
+_WHISKER = {"color": FAINT, "thickness": 1.5, "width": 0}  # of an error bar
 OF_METHOD = {"fused": FUSED, "average": "--average", "max": "--max"}
 
 Trace = dict[str, Any]
@@ -96,7 +97,7 @@ def latency_bars(evaluation: Evaluation) -> Chart:
     texts = [f"{milliseconds(medians[stage])}, p99 {milliseconds(p99[stage])}" for stage in medians]
     trace = _bars(medians, ["--average"] * len(medians), [])
     reach = [plain(p99[stage] - middle) for stage, middle in medians.items()]
-    trace["error_x"] = {"type": "data", "symmetric": False, "array": reach} | _whisker()
+    trace["error_x"] = {"type": "data", "symmetric": False, "array": reach} | _WHISKER
     labels = {
         "type": "scatter",
         "x": plain_list(list(p99.values())),
@@ -142,8 +143,4 @@ def _errors(interval: MeanInterval) -> dict[str, Any]:
         "symmetric": False,
         "array": [plain(above)],
         "arrayminus": [plain(below)],
-    } | _whisker()
-
-
-def _whisker() -> dict[str, Any]:
-    return {"color": FAINT, "thickness": 1.5, "width": 0}
+    } | _WHISKER

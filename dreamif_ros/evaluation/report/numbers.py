@@ -67,10 +67,3 @@ def plain(value: float | None) -> float | None:
 def plain_list(values: list[float | None]) -> list[float | None]:
     """:func:`plain` of each."""
     return [plain(value) for value in values]
-
-
-def median(values: list[float]) -> float:
-    """The median of one or more values."""
-    ordered = sorted(values)
-    middle = len(ordered) // 2
-    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

@@ -122,8 +122,6 @@ def setting_rows(settings: dict[str, Any]) -> list[tuple[str, str]]:
 def command(evaluation: Evaluation) -> str:
     """The command line for the same report: settings["command"], or else one with the defaults."""
     told = evaluation.settings.get("command")
-    if isinstance(told, list | tuple):
-        return shlex.join(str(part) for part in told)
     return str(told) if told else f"dreamif bag evaluate {shlex.quote(evaluation.bag)}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from statistics import median
 from typing import Any
 
 from dreamif_ros.evaluation.evaluation_results import Evaluation, FrameRow, Spell
@@ -18,7 +19,6 @@ from dreamif_ros.evaluation.report.charts import (
 )
 from dreamif_ros.evaluation.report.numbers import (
     count,
-    median,
     milliseconds,
     number,
     plain,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import median
 
 from dreamif_model.cameras import Camera
 from dreamif_model.temporal.noise import NOISY
 from dreamif_ros.evaluation.evaluation_results import CameraRecord, Evaluation
 from dreamif_ros.evaluation.report.numbers import (
     count,
-    median,
     milliseconds,
     number,
     percent,
@@ -118,11 +118,6 @@ def homography_sentence(evaluation: Evaluation) -> str:
             f"{number(found.score_after, 2)}"
         )
     return "".join(parts) + "."
-
-
-def metrics_missing() -> str:
-    """Why there is no table of metrics."""
-    return "No frame was measured, so there are no metrics to compare."
 
 
 def flicker_sentence(evaluation: Evaluation) -> str:

@@ -146,5 +146,3 @@ def test_noise_in_words():
 def test_how_to_make_it_again():
     assert command(evaluation()).startswith("dreamif bag evaluate /data/recordings/night_drive_03")
     assert command(no_pairs(bag="my bag")) == "dreamif bag evaluate 'my bag'"
-    told = {"command": ["dreamif", "bag", "evaluate", "my bag"]}
-    assert command(evaluation(settings=told)) == "dreamif bag evaluate 'my bag'"
