@@ -6,7 +6,7 @@ Pixel coordinates have the centre of the first pixel at (0, 0).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,13 +60,8 @@ class Pinhole:
         """Return the same view with `factor` times as many pixels along each side."""
         offset = (factor - 1) / 2
         zoom = np.array([[factor, 0, offset], [0, factor, offset], [0, 0, 1]], dtype=np.float64)
-        return Pinhole(
-            self.width * factor,
-            self.height * factor,
-            zoom @ self.intrinsic,
-            self.rotation,
-            self.position,
-        )
+        width, height = self.width * factor, self.height * factor
+        return replace(self, width=width, height=height, intrinsic=zoom @ self.intrinsic)
 
 
 def visible_camera(size: tuple[int, int]) -> Pinhole:
