@@ -6,13 +6,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from dreamif_model import ConfigError
 from dreamif_model.cameras import Both
 from dreamif_model.device import keep_freed_memory
 from dreamif_model.image_files import write_image
-from dreamif_model.registration.alignment import alignment_score, edge_strength
+from dreamif_model.registration.alignment import alignment_score
 from dreamif_model.registration.board import LAYOUT, Board
 from dreamif_model.registration.calibration_file import write_calibration
 from dreamif_model.registration.estimate import MAX_PAIRS
@@ -26,7 +24,14 @@ from dreamif_ros.evaluation.calibrated import (
     from_board,
     from_edges,
 )
-from dreamif_ros.evaluation.footage import TOPIC_OPTIONS, Footage, GrayShares, read_bag, read_files
+from dreamif_ros.evaluation.footage import (
+    TOPIC_OPTIONS,
+    Footage,
+    GrayShares,
+    edge_picture,
+    read_bag,
+    read_files,
+)
 from dreamif_ros.json_file import write_json
 from dreamif_ros.pictures import contact_sheet
 
@@ -135,14 +140,8 @@ def _footage(options: argparse.Namespace) -> Footage:
 
 
 def _write_picture(path: Path, visible: GrayShares, before: GrayShares, after: GrayShares) -> None:
-    halves = [
-        np.rint(255 * np.stack((edge_strength(i), *2 * (edge_strength(visible),)), axis=-1))
-        for i in (before, after)
-    ]
-    sheet = contact_sheet(
-        ("before", "after"), [[half.astype(np.uint8) for half in halves]], PICTURE_WIDTH
-    )
-    write_image(path, sheet)
+    halves = [edge_picture(infrared, visible) for infrared in (before, after)]
+    write_image(path, contact_sheet(("before", "after"), [halves], PICTURE_WIDTH))
 
 
 def _report(footage: Footage, found: Calibrated, scores: tuple[float, float]) -> dict[str, Any]:

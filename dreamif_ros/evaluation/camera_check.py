@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from dreamif_model import Calibration, DreamIFError
 from dreamif_model.cameras import Both, Camera
-from dreamif_model.registration.alignment import alignment_score, edge_strength
+from dreamif_model.registration.alignment import alignment_score
 from dreamif_model.registration.clock_offset import STEP_S
 from dreamif_model.registration.estimate import align
 from dreamif_model.registration.geometry import Homography
@@ -19,7 +19,7 @@ from dreamif_ros.bag.camera_topics import info_topic
 from dreamif_ros.bag.recording import Recording
 from dreamif_ros.bag.storage import BagError, Topic
 from dreamif_ros.evaluation.evaluation_results import AlignmentFound, ClockOffsetFound
-from dreamif_ros.evaluation.footage import Footage, GrayShares, read_footage
+from dreamif_ros.evaluation.footage import Footage, GrayShares, edge_picture, read_footage
 from dreamif_ros.fusion.camera_infos import CameraInfos
 
 MIN_UNCERTAINTY_S = STEP_S / 2  # the estimate is sampled in these steps
@@ -27,7 +27,7 @@ MIN_UNCERTAINTY_S = STEP_S / 2  # the estimate is sampled in these steps
 
 @dataclass(frozen=True)
 class CameraCheck:
-    """What was found, and pictures (H, W, 3) RGB of the edges: infrared red, visible cyan."""
+    """What was found, and pictures of the edges, see :func:`edge_picture`."""
 
     clock_offset: ClockOffsetFound
     alignment: AlignmentFound
@@ -64,17 +64,15 @@ def check_cameras(
     try:
         footage = read_footage(recording, topics, start_s)
     except DreamIFError as error:
-        return CameraCheck(
-            ClockOffsetFound(None, None, str(error)),
-            AlignmentFound(None, None, None, None, str(error)),
-        )
+        reason = str(error)
+        return CameraCheck(ClockOffsetFound(reason=reason), AlignmentFound(reason=reason))
     return _aligned(footage, calibration, _offset(footage))
 
 
 def _offset(footage: Footage) -> ClockOffsetFound:
     found = footage.clock_offset
     if found is None:
-        return ClockOffsetFound(None, None, footage.no_offset)
+        return ClockOffsetFound(reason=footage.no_offset)
     return ClockOffsetFound(found.seconds, max(found.residual_s, MIN_UNCERTAINTY_S))
 
 
@@ -93,36 +91,36 @@ def _aligned(
             _shift(calibration, found),
         )
     except DreamIFError as error:
-        return CameraCheck(offset, AlignmentFound(None, before, None, None, str(error)))
+        return CameraCheck(offset, AlignmentFound(score_before=before, reason=str(error)))
     infrared, visible = footage.images.map(lambda images: images[0])
     pictures = {
-        name: _edges(_laid(infrared, visible, how)[0], visible)
+        name: edge_picture(_laid(infrared, visible, _registrar(how))[0], visible)
         for name, how in (("before", calibration), ("after", found))
     }
     return CameraCheck(offset, alignment, pictures)
 
 
 def _laid(
-    infrared: GrayShares, visible: GrayShares, calibration: Calibration | None
+    infrared: GrayShares, visible: GrayShares, registrar: Registrar | None
 ) -> tuple[GrayShares, NDArray[np.float32] | None]:
     """Infrared (H, W) on the visible pixels, and the coverage where there is a calibration."""
-    if calibration is None:
+    if registrar is None:
         return resize(infrared, visible.shape), None
-    warp = Registrar(calibration).warp(infrared.shape, visible.shape)
+    warp = registrar.warp(infrared.shape, visible.shape)
     return warp(infrared), warp.coverage
 
 
 def _score(footage: Footage, calibration: Calibration | None) -> float:
     """Mean agreement of the edges, in [-1, 1]."""
-    scores = []
-    registrar = None if calibration is None else Registrar(calibration)
+    scores, registrar = [], _registrar(calibration)
     for infrared, visible in zip(*footage.images, strict=True):
-        if registrar is None:
-            scores.append(alignment_score(resize(infrared, visible.shape), visible))
-        else:
-            warp = registrar.warp(infrared.shape, visible.shape)
-            scores.append(alignment_score(warp(infrared), visible, warp.coverage))
+        laid, coverage = _laid(infrared, visible, registrar)
+        scores.append(alignment_score(laid, visible, coverage))
     return float(np.mean(scores))
+
+
+def _registrar(calibration: Calibration | None) -> Registrar | None:
+    return None if calibration is None else Registrar(calibration)
 
 
 def _shift(calibration: Calibration | None, found: Calibration) -> float | None:
@@ -139,9 +137,3 @@ def _shift(calibration: Calibration | None, found: Calibration) -> float | None:
     distances = np.linalg.norm(moved - corners, axis=1)
     known = distances[np.isfinite(distances)]
     return float(known.mean()) if known.size else None
-
-
-def _edges(infrared: GrayShares, visible: GrayShares) -> NDArray[np.uint8]:
-    edges = edge_strength(visible)
-    stacked = np.stack((edge_strength(infrared), edges, edges), axis=-1)
-    return np.rint(255 * stacked).astype(np.uint8)

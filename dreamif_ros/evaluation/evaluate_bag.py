@@ -35,7 +35,6 @@ from dreamif_ros.evaluation.evaluation_results import (
     ClockOffsetFound,
     Evaluation,
     FrameRow,
-    Recorded,
 )
 from dreamif_ros.evaluation.film import small_jpeg
 from dreamif_ros.evaluation.fused_bag import FusedBag
@@ -143,7 +142,7 @@ def evaluate_bag(
         found = run.result(check, frames)
         found = replace(found, video=video, fused_bag=fused_bag)
         warnings = advise_on_evaluation(
-            found, run.recorded(), frames, run.cameras.clock_offset_s, settings.pairing
+            found, run.survey.recorded(), frames, run.cameras.clock_offset_s, settings.pairing
         )
         return replace(found, warnings=tuple(warnings))
 
@@ -168,7 +167,7 @@ class _BagRun:
             open_cameras(bag, named, settings.pairing, settings.calibration)
         )
         self._recording, self._topics = self.cameras.recording, self.cameras.chosen.topics
-        self._survey = self._look()
+        self.survey = self._look()
 
     def _look(self) -> CamerasSurvey:
         """Read every message once."""
@@ -203,10 +202,7 @@ class _BagRun:
     def check(self) -> CameraCheck:
         """How well the cameras agree."""
         if not self._settings.check:
-            return CameraCheck(
-                ClockOffsetFound(None, None, NO_CHECK),
-                AlignmentFound(None, None, None, None, NO_CHECK),
-            )
+            return CameraCheck(ClockOffsetFound(reason=NO_CHECK), AlignmentFound(reason=NO_CHECK))
         return check_cameras(
             self._recording, self._topics, self.cameras.calibration, self._settings.start_s
         )
@@ -232,7 +228,7 @@ class _BagRun:
     def fuse(self, sinks: Sinks) -> FramesFound:
         """Fuse all pairs, or every Nth."""
         settings = self._settings
-        count = math.ceil(self._survey.tally.pairs / settings.every)
+        count = math.ceil(self.survey.tally.pairs / settings.every)
         frames = FramePass(
             self._pipeline,
             self.cameras.calibration,
@@ -248,7 +244,7 @@ class _BagRun:
         pairs = self.cameras.pairs(settings.start_s, settings.stop_s)
         chosen = islice(pairs, 0, None, settings.every)
         for index, pair in enumerate(self._progress(chosen, "pair", count)):
-            frames.add(index, pair, self._survey, info)
+            frames.add(index, pair, self.survey, info)
         return frames.finish()
 
     def _camera_info(self) -> Any | None:
@@ -262,20 +258,16 @@ class _BagRun:
             return None
 
     def _fused_hz(self) -> float:
-        rates = [camera.rate_hz for camera in self._survey.cameras if camera.rate_hz]
+        rates = [camera.rate_hz for camera in self.survey.cameras if camera.rate_hz]
         return min(rates, default=0.0) / self._settings.every
-
-    def recorded(self) -> Recorded:
-        """What both cameras recorded."""
-        return self._survey.recorded()
 
     def result(self, check: CameraCheck, frames: FramesFound) -> Evaluation:
         """All of it, without warnings."""
         infrared, visible = (
             replace(found.record(), sizes_changed=frames.sizes_changed[camera])
-            for camera, found in self._survey.cameras.items()
+            for camera, found in self.survey.cameras.items()
         )
-        rows, found = frames.rows, self._survey
+        rows, found = frames.rows, self.survey
         drops = {reason: count for reason, count in found.tally.unpaired.items() if count}
         return Evaluation(
             bag=absolute_bag(self._recording.path).name,

@@ -124,8 +124,8 @@ class MeanInterval:
 class ClockOffsetFound:
     """The difference of the cameras' clocks, from the motion in both pictures."""
 
-    seconds: float | None  # to add to infrared stamps; None where it cannot be told
-    uncertainty_s: float | None
+    seconds: float | None = None  # to add to infrared stamps; None where it cannot be told
+    uncertainty_s: float | None = None
     reason: str = ""  # why it cannot be told
 
 
@@ -133,10 +133,10 @@ class ClockOffsetFound:
 class AlignmentFound:
     """Where infrared lies in the visible image, estimated from the pictures."""
 
-    homography: tuple[tuple[float, ...], ...] | None  # 3×3, infrared to visible pixels, or None
-    score_before: float | None  # of the edges in [-1, 1], as the evaluation fused them
-    score_after: float | None  # with the estimated homography
-    shift_px: float | None  # mean distance that the corners move, in visible pixels
+    homography: tuple[tuple[float, ...], ...] | None = None  # 3×3, infrared to visible pixels
+    score_before: float | None = None  # of the edges in [-1, 1], as the evaluation fused them
+    score_after: float | None = None  # with the estimated homography
+    shift_px: float | None = None  # mean distance that the corners move, in visible pixels
     reason: str = ""  # why it cannot be told
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from dreamif_model.cameras import Both, Camera
 from dreamif_model.errors import CalibrationError, ImageError
 from dreamif_model.image_files import find_pairs, read_gray
+from dreamif_model.registration.alignment import edge_strength
 from dreamif_model.registration.clock_offset import Activity, ClockOffset, clock_offset
 from dreamif_model.registration.estimate import MAX_PAIRS, align, evenly
 from dreamif_model.registration.geometry import Homography
@@ -130,6 +131,13 @@ def visible_luma(image: NDArray[np.generic]) -> GrayShares:
         raise ImageError(f"the visible image is {image.dtype}, expected 8 bit")
     gray = image if image.ndim == 2 else image @ np.array((0.299, 0.587, 0.114), np.float32)
     return gray.astype(np.float32) / np.float32(255)
+
+
+def edge_picture(infrared: GrayShares, visible: GrayShares) -> NDArray[np.uint8]:
+    """(H, W, 3) RGB of the edges of two images on the same pixels: infrared red, visible cyan."""
+    edges = edge_strength(visible)
+    stacked = np.stack((edge_strength(infrared), edges, edges), axis=-1)
+    return np.rint(255 * stacked).astype(np.uint8)
 
 
 _TO_SHARES = Both(thermal_gray, visible_luma)
