@@ -116,7 +116,7 @@ def decode_infrared(message: ImageMessage, max_megapixels: float = math.inf) -> 
     return gray
 
 
-DECODERS: Both[Callable[[ImageMessage], NDArray[Any]]] = Both(decode_infrared, decode_visible)
+DECODERS: Both[Callable[..., NDArray[Any]]] = Both(decode_infrared, decode_visible)
 
 
 def stamp_ns(message: ImageMessage) -> int:

@@ -53,7 +53,6 @@ from dreamif_ros.node.transport import FollowingSubscription, subscribe_images
 from dreamif_ros.node.worker import NewestWorker
 from dreamif_ros.stamps import from_seconds, split_ns, to_ns, to_seconds
 
-_DECODE = Both(codec.decode_infrared, codec.decode_visible)
 _COLOURS = ("rgb", "bgr", "bayer", "yuv", "uyvy", "yuyv", "nv12", "nv21", "nv24", "8UC3", "8UC4")
 _NUMBERS = re.compile(r"[\d.]+")
 _COUNTS = ("mono16", "16UC1", "16SC1", "32FC1")
@@ -224,7 +223,7 @@ class FusionStream:
 
     def _compare_encodings(self, camera: Camera, message: codec.ImageMessage) -> None:
         """Say it if each camera sends what the other should."""
-        encoding = str(message.format if hasattr(message, "format") else message.encoding)
+        encoding = codec.encoding_of(message)
         if encoding == self._encodings[camera]:
             return
         self._encodings[camera] = encoding
@@ -303,7 +302,7 @@ class FusionStream:
         if frame is None:
             return None
         try:
-            image = _DECODE[camera](frame.message, self._settings.max_megapixels)
+            image = codec.DECODERS[camera](frame.message, self._settings.max_megapixels)
         except ImageError as error:
             self._refuse(camera, str(error))
             return None
