@@ -45,20 +45,8 @@ def _detection_image(result: FusionResult) -> NDArray[Any] | None:
     return result.detection_image
 
 
-def _dominance_infrared(result: FusionResult) -> NDArray[Any]:
-    return result.dominance_infrared
-
-
-def _dominance_visible(result: FusionResult) -> NDArray[Any]:
-    return result.dominance_visible
-
-
 def _overlay(result: FusionResult) -> NDArray[Any]:
     return dominance_overlay(result.fused, result.dominance_infrared, result.dominance_visible)
-
-
-def _registered(result: FusionResult) -> NDArray[Any] | None:
-    return result.measured() if result.measured else None
 
 
 _IMAGES: dict[str, tuple[Draw, str]] = {  # by topic: the image and its encoding
@@ -66,11 +54,11 @@ _IMAGES: dict[str, tuple[Draw, str]] = {  # by topic: the image and its encoding
     f"{TOPIC}/compressed": (_fused, JPEG),
     DETECTION_TOPIC: (_detection_image, "rgb8"),
     f"{DETECTION_TOPIC}/compressed": (_detection_image, JPEG),
-    "dominance/infrared": (_dominance_infrared, "32FC1"),
-    "dominance/visible": (_dominance_visible, "32FC1"),
+    "dominance/infrared": (lambda result: result.dominance_infrared, "32FC1"),
+    "dominance/visible": (lambda result: result.dominance_visible, "32FC1"),
     "dominance/overlay": (_overlay, "bgr8"),
     "dominance/overlay/compressed": (_overlay, JPEG),
-    "infrared/registered": (_registered, OWN),
+    "infrared/registered": (lambda result: result.measured() if result.measured else None, OWN),
 }
 
 
