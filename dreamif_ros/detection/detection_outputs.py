@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
 from std_msgs.msg import Header
 
-from dreamif_ros.codec.ros_messages import ROS_MESSAGES
+from dreamif_ros.codec.message_builder import DETECTIONS
+from dreamif_ros.codec.ros_messages import ROS_MESSAGES, installed_class
 from dreamif_ros.detection.detector import Detections
 from dreamif_ros.detection.temperatures import OUTPUT
-from dreamif_ros.detection.vision_messages import message_type
 from dreamif_ros.node.publishing import JPEG, advertise, advertise_image, image_message
 
 _IMAGES = {"detections/image": "rgb8", "detections/image/compressed": JPEG}
@@ -31,7 +31,7 @@ class DetectionOutputs:
         self, node: LifecycleNode, names: Mapping[int, str], temperatures: bool = False
     ) -> None:
         self._node, self._names = node, names
-        kind = message_type()
+        kind = installed_class(DETECTIONS)
         self._detections = advertise(node, kind, "detections") if kind else None
         self.temperatures = advertise(node, DiagnosticArray, OUTPUT) if temperatures else None
         self._images = {

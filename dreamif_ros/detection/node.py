@@ -15,18 +15,23 @@ from std_msgs.msg import Header
 from dreamif_model import ConfigError
 from dreamif_model.arrays import RgbImage
 from dreamif_model.device import free_memory, settle_memory
+from dreamif_ros.codec.message_builder import DETECTIONS
+from dreamif_ros.codec.ros_messages import installed_class
 from dreamif_ros.detection.detection_outputs import DetectionOutputs
 from dreamif_ros.detection.detection_stream import DetectionStream
 from dreamif_ros.detection.detector import Detector
 from dreamif_ros.detection.diagnostics import detector_diagnostics
 from dreamif_ros.detection.parameters import DetectorSettings
-from dreamif_ros.detection.vision_messages import MISSING, message_type
 from dreamif_ros.node.managed_node import ManagedNode
 from dreamif_ros.node.runtime import run_nodes
 
 FOLLOW_PERIOD_S = 0.5
 SILENCE_PERIOD_S = 3.0  # between two log lines about a silent input
 CLASS_NAMES = "class_names"  # read-only parameter: the model's classes, by number
+NO_VISION_MSGS = (
+    "vision_msgs is not installed, detections are not published (detections/image is): `make "
+    "vision_msgs`, or the package vision_msgs of your ROS distribution"
+)
 
 
 class DetectorNode(ManagedNode[DetectorSettings]):
@@ -78,8 +83,8 @@ class DetectorNode(ManagedNode[DetectorSettings]):
         settle_memory()
         what = f"{len(names)} classes with {settings.model} on {self._detector.device}"
         self.get_logger().info(f"detecting {what}")
-        if not message_type():
-            self.get_logger().warning(MISSING)
+        if not installed_class(DETECTIONS):
+            self.get_logger().warning(NO_VISION_MSGS)
 
     def activate(self) -> None:
         """Subscribe to the images, or take those of the fusion node in this process."""

@@ -252,7 +252,7 @@ def test_only_some_modules_of_the_detection_know_ros():
         f"dreamif_ros.detection.{name}"
         for name in (
             *("detection_outputs", "detection_stream", "diagnostics"),
-            *("node", "temperatures", "vision_messages"),
+            *("node", "temperatures"),
         )
     }
 

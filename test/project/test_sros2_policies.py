@@ -14,9 +14,9 @@ import rclpy
 from helpers import ROOT
 
 from dreamif_ros.cli.view import TOPICS
+from dreamif_ros.codec.ros_messages import installed_class
 from dreamif_ros.detection import node as detection
 from dreamif_ros.detection import pipeline_node as pipeline
-from dreamif_ros.detection.vision_messages import message_type
 from dreamif_ros.fusion import node as fusion
 from dreamif_ros.simulation import node as simulation
 from dreamif_ros.view.node import spinning_node
@@ -75,7 +75,8 @@ def settled_rights(node):
 def granted(enclave):
     """{node: rights} of an enclave, with relative names resolved as sros2 does it."""
     (found,) = ElementTree.parse(FILE).iterfind(f"enclaves/enclave[@path='/{enclave}']")
-    lacking = set() if message_type() else {DETECTIONS}  # not published without vision_msgs
+    has_vision_msgs = installed_class("vision_msgs/msg/Detection2DArray")
+    lacking = set() if has_vision_msgs else {DETECTIONS}  # which needs them
     return {p.get("node"): set(expressions(p)) - lacking for p in found.iter("profile")}
 
 
