@@ -12,22 +12,19 @@ from __future__ import annotations
 
 import argparse
 import os
-import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import cv2
 import numpy as np
-import rclpy
-from node import CAMERA_HZ, PROCESSES, SIZE, WARM_UP_S, cpu_seconds, listening, parameters, running
+from node import CAMERA_HZ, PROCESSES, SIZE, WARM_UP_S, Listener, parameters, ros, running
 from vision_msgs.msg import Detection2DArray
 
 from dreamif_model import FusionPipeline
 from dreamif_model.device import machine_name
 from dreamif_ros.detection.detector import Detector
 from dreamif_ros.detection.detector_config import DetectorConfig
-from dreamif_ros.node.transport import choose_dds_settings
 from dreamif_ros.scene import Scene, SceneConfig
 
 DETECTIONS = "detections"
@@ -58,13 +55,8 @@ def main() -> None:
         f"{options.backend} in {options.precision} on {options.device}, {options.model.name}"
     )
     print_loop(options)
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ.setdefault("ROS_DOMAIN_ID", "83")
-        os.environ["ROS_LOG_DIR"] = folder
-        choose_dds_settings()
-        rclpy.init()
+    with ros("83"):
         print_nodes(options)
-        rclpy.try_shutdown()
 
 
 def print_loop(options: argparse.Namespace) -> None:
@@ -125,17 +117,13 @@ def measure_nodes(name: str, options: argparse.Namespace) -> tuple[np.ndarray, f
         "detector": {"model": options.model.absolute(), "device": options.device},
     }
     with ExitStack() as stack:
-        listener = stack.enter_context(listening({DETECTIONS: Detection2DArray}))
+        listener = stack.enter_context(closing(Listener({DETECTIONS: Detection2DArray})))
         nodes = []
         for module, kinds in NODES[name]:
             given = {key: value for kind in kinds for key, value in values[kind].items()}
             nodes.append(stack.enter_context(running("-m", module, *parameters(given))))
         stack.enter_context(running(PROCESSES, "cameras", str(CAMERA_HZ), "0"))
-        listener.wait_for(DETECTIONS)
-        listener.listen(WARM_UP_S)
-        before = sum(map(cpu_seconds, nodes))
-        listener.listen(options.seconds)
-        spent_s = sum(map(cpu_seconds, nodes)) - before
+        spent_s = sum(listener.cpu_spent_s(nodes, options.seconds))
     ages = np.array(listener.ages_ms[DETECTIONS])
     return ages, 1e3 * spent_s / len(ages)
 

@@ -236,6 +236,19 @@ def misses(outcomes: list[Outcome]) -> list[str]:
     return never + lost
 
 
+def print_outcomes(outcomes: list[Outcome]) -> None:
+    anew = sum(outcome.started_anew for outcome in outcomes)
+    print(as_markdown(outcomes))
+    print(f"{len(outcomes)} faults; the node's process started anew after {anew} of them")
+
+
+def print_misses(misses: list[str]) -> int:
+    """Print every failure; the exit status: 1 if there is one."""
+    for miss in misses:
+        print(f"MISSED: {miss}")
+    return int(bool(misses))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--only", choices=FAULTS, metavar="FAULT", help=", ".join(FAULTS))
@@ -249,12 +262,8 @@ def main() -> int:
             for _ in range(options.times):
                 outcomes.append(faults.inject(name, random.choice(list(Camera))))
                 print(outcomes[-1], file=sys.stderr, flush=True)
-    print(as_markdown(outcomes))
-    anew = sum(outcome.started_anew for outcome in outcomes)
-    print(f"{len(outcomes)} faults; the node's process started anew after {anew} of them")
-    for miss in misses(outcomes):
-        print(f"MISSED: {miss}")
-    return 1 if misses(outcomes) else 0
+    print_outcomes(outcomes)
+    return print_misses(misses(outcomes))
 
 
 if __name__ == "__main__":

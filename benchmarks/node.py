@@ -23,8 +23,8 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,7 @@ class Listener:
     def __init__(self, topics: dict[str, type[Any]]) -> None:
         settle_memory()  # a full collection takes 90 ms, which would count as age
         self.ages_ms: dict[str, list[float]] = defaultdict(list)
-        self._node = Node("benchmark_listener")
+        self._topics, self._node = tuple(topics), Node("benchmark_listener")
         for topic, kind in topics.items():
             self._subscribe(topic, kind)
         self._executor = SingleThreadedExecutor()
@@ -91,6 +91,14 @@ class Listener:
             if time.monotonic() > end:
                 raise RuntimeError(f"nothing on {' or '.join(topics)} within {START_S:.0f} s")
             self._executor.spin_once(timeout_sec=0.1)
+
+    def cpu_spent_s(self, nodes: Iterable[subprocess.Popen[bytes]], seconds: float) -> list[float]:
+        """CPU time of each node's process while this records, after a frame on each topic."""
+        self.wait_for(*self._topics)
+        self.listen(WARM_UP_S)
+        before = [cpu_seconds(node) for node in nodes]
+        self.listen(seconds)
+        return [cpu_seconds(node) - s for node, s in zip(nodes, before, strict=True)]
 
     def close(self) -> None:
         self._executor.shutdown()
@@ -116,18 +124,13 @@ def main() -> None:
         f"{platform.python_version()}, OpenCV {cv2.__version__}; load "
         f"{os.getloadavg()[0]:.1f} at the start"
     )
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ.setdefault("ROS_DOMAIN_ID", "82")
-        os.environ["ROS_LOG_DIR"] = folder
-        choose_dds_settings()
-        rclpy.init()
-        calibration = Path(folder) / "calibration.yaml"
+    with ros("82") as folder:
+        calibration = folder / "calibration.yaml"
         write_calibration(Calibration(Homography(plain_node.HOMOGRAPHY), SIZE, SIZE), calibration)
         parts = {"stages": print_stages, "whole": print_whole, "latency": print_latency}
         for name, part in parts.items():
             if options.only in (None, name):
                 part(options.seconds, calibration)
-        rclpy.try_shutdown()
 
 
 def print_stages(seconds: float, calibration: Path) -> None:
@@ -165,18 +168,14 @@ def print_whole(seconds: float, calibration: Path) -> None:
         for how in plain_node.NORMALIZE
     }
     with ExitStack() as stack:
-        listener = stack.enter_context(listening(dict.fromkeys(commands, Image)))
+        listener = stack.enter_context(closing(Listener(dict.fromkeys(commands, Image))))
         nodes = {t: stack.enter_context(running(*words)) for t, words in commands.items()}
         stack.enter_context(running(PROCESSES, "cameras", str(CAMERA_HZ), "0"))
-        listener.wait_for(*nodes)
-        listener.listen(WARM_UP_S)
-        before = {topic: cpu_seconds(node) for topic, node in nodes.items()}
-        listener.listen(seconds)
-        spent = {topic: cpu_seconds(node) - before[topic] for topic, node in nodes.items()}
+        spent_s = listener.cpu_spent_s(nodes.values(), seconds)
     pairs = {topic: len(listener.ages_ms[topic]) for topic in nodes}
     print("\nCPU ms per fused pair of whole processes with their models, over the same frames\n")
     print("| | pairs | CPU ms | fusion node : it |\n| --- | ---: | ---: | ---: |")
-    cost = {topic: 1e3 * spent[topic] / pairs[topic] for topic in nodes}
+    cost = {topic: 1e3 * s / pairs[topic] for topic, s in zip(nodes, spent_s, strict=True)}
     names = ("fusion node", *(f"plain node, {how}" for how in plain_node.NORMALIZE))
     for name, topic in zip(names, nodes, strict=True):
         print(f"| {name} | {pairs[topic]} | {cost[topic]:.2f} | {cost[FUSED] / cost[topic]:.2f} |")
@@ -192,7 +191,7 @@ def print_latency(seconds: float, calibration: Path) -> None:
     print("| ---: | ---: | ---: | ---: | ---: | ---: |")
     for delay_s in (0.0, 0.003, period_s / 2):
         with ExitStack() as stack:
-            listener = stack.enter_context(listening({FUSED: Image}))
+            listener = stack.enter_context(closing(Listener({FUSED: Image})))
             stack.enter_context(
                 running(PROCESSES, "slow", str(MODEL_S), *fusion_arguments(calibration))
             )
@@ -213,7 +212,7 @@ def measure(
     """Run a node that measures itself; its samples after the warm-up."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         samples = Path(folder) / "samples.json"
-        listener = stack.enter_context(listening(topics))
+        listener = stack.enter_context(closing(Listener(topics)))
         node = stack.enter_context(running(PROCESSES, "measured", kind, str(samples), *arguments))
         stack.enter_context(running(PROCESSES, "cameras", str(CAMERA_HZ), "0"))
         listener.wait_for(*(topic for topic in topics if topic.endswith("image_raw")))
@@ -243,12 +242,15 @@ def parameters(values: dict[str, Any]) -> list[str]:
 
 
 @contextmanager
-def listening(topics: dict[str, type[Any]]) -> Iterator[Listener]:
-    listener = Listener(topics)
-    try:
-        yield listener
-    finally:
-        listener.close()
+def ros(domain: str) -> Iterator[Path]:
+    """ROS for the block, in a domain of its own if none is set; the folder of its logs."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ.setdefault("ROS_DOMAIN_ID", domain)
+        os.environ["ROS_LOG_DIR"] = folder
+        choose_dds_settings()
+        rclpy.init()
+        yield Path(folder)
+        rclpy.try_shutdown()
 
 
 @contextmanager

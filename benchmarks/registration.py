@@ -19,7 +19,7 @@ from dreamif_model.arrays import Matrix
 from dreamif_model.errors import CalibrationError
 from dreamif_model.image_files import PairPaths, find_pairs, read_gray
 from dreamif_model.registration.estimate import Alignment, align
-from dreamif_model.registration.geometry import CameraPair, Intrinsics
+from dreamif_model.registration.geometry import CameraPair, Intrinsics, image_corners, transform
 from dreamif_model.registration.warp import Calibration, Registrar
 from dreamif_ros.evaluation.footage import GrayShares, thermal_gray, visible_luma
 from dreamif_ros.scene import Scene, SceneConfig
@@ -157,9 +157,7 @@ def random_transform(size: tuple[int, int], rng: np.random.Generator, part: floa
 
 def corner_error(found: Matrix, truth: Matrix, size: tuple[int, int]) -> float:
     """Mean distance of the infrared image's corners, in visible pixels."""
-    right, bottom = size[0] - 1, size[1] - 1
-    corners = np.array([[[0, 0], [right, 0], [right, bottom], [0, bottom]]], np.float64)
-    moved = [cv2.perspectiveTransform(corners, matrix)[0] for matrix in (found, truth)]
+    moved = [transform(matrix, image_corners(size)) for matrix in (found, truth)]
     return float(np.linalg.norm(moved[0] - moved[1], axis=1).mean())
 
 

@@ -33,7 +33,7 @@ from random import Random
 from typing import Any
 
 import faults
-from faults import FAULTS, SIZE, Faults, Outcome, as_markdown
+from faults import FAULTS, SIZE, Faults, Outcome, print_misses, print_outcomes
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "test"))
@@ -273,21 +273,12 @@ def main() -> int:
         else:
             endurance = endure(options.seconds, Path(folder), options.faults, options.model)
             soak, misses = endurance.soak, endurance.misses()
-            _report(endurance, options.picture)
+            print_outcomes([outcome for _, outcome in endurance.outcomes])
+            if options.picture:
+                draw(endurance, options.picture)
     print(f"resident memory grew by {soak.growth_mb:.1f} MB (must be below {GROWTH_MB:g} MB)")
     print(", ".join(f"{count} {key}" for key, count in soak.counts.items() if count))
-    for miss in misses:
-        print(f"MISSED: {miss}")
-    return 1 if misses else 0
-
-
-def _report(endurance: Endurance, picture: Path | None) -> None:
-    outcomes = [outcome for _, outcome in endurance.outcomes]
-    anew = sum(outcome.started_anew for outcome in outcomes)
-    print(as_markdown(outcomes))
-    print(f"{len(outcomes)} faults; the node's process started anew after {anew} of them")
-    if picture:
-        draw(endurance, picture)
+    return print_misses(misses)
 
 
 if __name__ == "__main__":

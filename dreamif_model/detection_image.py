@@ -18,7 +18,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from dreamif_model.arrays import ByteImage, FloatImage, GrayImage
+from dreamif_model.arrays import FloatImage, GrayImage, as_bytes
 
 INFRARED_SHARE = 0.4
 BLACK, WHITE = 0.2, 99.8  # percentiles of the brightness that become black and white
@@ -43,10 +43,10 @@ def detection_luma(
     Returns:
         (H, W), where hot things are darker than what is around them.
     """
-    both = _cv(cv2.addWeighted(visible, 1 - INFRARED_SHARE, infrared, INFRARED_SHARE, 0))
-    hotter = _cv(cv2.subtract(infrared, surroundings(infrared)))  # 0 where it is colder
+    both = as_bytes(cv2.addWeighted(visible, 1 - INFRARED_SHARE, infrared, INFRARED_SHARE, 0))
+    hotter = as_bytes(cv2.subtract(infrared, surroundings(infrared)))  # 0 where it is colder
     if coverage is not None:
-        hotter = _cv(cv2.multiply(hotter, coverage, dtype=cv2.CV_8U))
+        hotter = as_bytes(cv2.multiply(hotter, coverage, dtype=cv2.CV_8U))
     low, high = np.percentile(both[::SAMPLE, ::SAMPLE], (BLACK, WHITE))
     levels = np.arange(256, dtype=np.float32)
     stretched = np.clip((levels - low) / max(high - low, MIN_SPAN), 0, 1)
@@ -56,7 +56,7 @@ def detection_luma(
     first, second = (
         cv2.LUT(image, table) for image, table in zip((both, hotter), tables, strict=True)
     )
-    return _cv(cv2.multiply(first, second, dtype=cv2.CV_8U))
+    return as_bytes(cv2.multiply(first, second, dtype=cv2.CV_8U))
 
 
 def surroundings(image: GrayImage) -> GrayImage:
@@ -65,10 +65,4 @@ def surroundings(image: GrayImage) -> GrayImage:
     size = COARSE_WIDTH, max(1, round(height * COARSE_WIDTH / width))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     blurred = cv2.GaussianBlur(small, (0, 0), SIGMA * COARSE_WIDTH)
-    return _cv(cv2.resize(blurred, (width, height)))
-
-
-def _cv(image: object) -> ByteImage:
-    """Tell mypy that OpenCV returned uint8."""
-    assert isinstance(image, np.ndarray)
-    return image
+    return as_bytes(cv2.resize(blurred, (width, height)))

@@ -18,7 +18,16 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from dreamif_model.arrays import ByteImage, FloatImage, FloatPair, GrayImage, RgbImage
+from dreamif_model.arrays import (
+    ByteImage,
+    FloatImage,
+    FloatPair,
+    GrayImage,
+    RgbImage,
+    as_bytes,
+    padded,
+    with_luma,
+)
 from dreamif_model.backends import Layers, make_backend
 from dreamif_model.cameras import Both
 from dreamif_model.detection_image import detection_luma
@@ -109,18 +118,18 @@ class FusionEngine:
             noise: σ of both images' noise in gray levels, by block of 4×4 pixels, if it is known.
         """
         started = time.perf_counter()
-        luma = visible if visible.ndim == 2 else _cv(cv2.cvtColor(visible, cv2.COLOR_RGB2GRAY))
+        luma = visible if visible.ndim == 2 else as_bytes(cv2.cvtColor(visible, cv2.COLOR_RGB2GRAY))
         if coverage is not None:
             infrared = _blend(infrared, luma, coverage)
         shown = luma if self.backend.luma else _rgb(visible)
         multiple = self.backend.size_multiple
-        padded = _pad(infrared, multiple), _pad(shown, multiple)
+        inputs = padded(infrared, multiple), padded(shown, multiple)
         prepared = time.perf_counter()
-        layers = self.backend.fuse(*padded, detection_image, noise)
+        layers = self.backend.fuse(*inputs, detection_image, noise)
         inferred = time.perf_counter()
         fused = _finish(layers, visible, luma)
         dominance = self.smoother.smooth(layers.dominance, infrared, luma)
-        maps = _enlarge(dominance, padded[0].shape, luma.shape)
+        maps = _enlarge(dominance, inputs[0].shape, luma.shape)
         picture = None
         if detection_image:
             picture = _detection_image(layers, visible, luma, infrared, coverage)
@@ -160,7 +169,7 @@ def _color(
     height, width = luma.shape
     if visible.ndim == 2:
         return _rgb(fused)
-    colored = _carry_chroma(visible, luma, fused)
+    colored = with_luma(visible, luma, fused)
     if removed is None:
         return colored
     size = max(1, width // CHROMA_WINDOW), max(1, height // CHROMA_WINDOW)
@@ -169,50 +178,28 @@ def _color(
     if weight.max() < NO_NOISE:
         return colored
     # The same again, with the colours of a coarse copy of the visible image.
-    coarse = _cv(cv2.resize(visible, size, interpolation=cv2.INTER_AREA))
-    coarse_luma = _cv(cv2.resize(luma, size, interpolation=cv2.INTER_AREA))
-    smooth = _carry_chroma(_enlarged(coarse, luma), _enlarged(coarse_luma, luma), fused)
+    coarse = as_bytes(cv2.resize(visible, size, interpolation=cv2.INTER_AREA))
+    coarse_luma = as_bytes(cv2.resize(luma, size, interpolation=cv2.INTER_AREA))
+    smooth = with_luma(_enlarged(coarse, luma), _enlarged(coarse_luma, luma), fused)
     return _blend(smooth, colored, cv2.resize(weight, (width, height)))
-
-
-def _carry_chroma(visible: ByteImage, luma: GrayImage, fused: ByteImage) -> ByteImage:
-    """RGB + (fused − luma), saturated; one of the two differences is 0 at every pixel."""
-    brighter = cv2.cvtColor(cv2.subtract(fused, luma), cv2.COLOR_GRAY2RGB)
-    darker = cv2.cvtColor(cv2.subtract(luma, fused), cv2.COLOR_GRAY2RGB)
-    raised = cv2.add(visible, brighter, brighter)
-    return _cv(cv2.subtract(raised, darker, raised))
 
 
 def _blend(first: ByteImage, second: ByteImage, share: FloatImage) -> ByteImage:
     """Share · first + (1 − share) · second, rounded."""
-    return _cv(cv2.blendLinear(first, second, share, 1 - share))
+    return as_bytes(cv2.blendLinear(first, second, share, 1 - share))
 
 
 def _enlarged(image: ByteImage, like: ByteImage) -> ByteImage:
-    return _cv(cv2.resize(image, (like.shape[1], like.shape[0])))
+    return as_bytes(cv2.resize(image, (like.shape[1], like.shape[0])))
 
 
-def _enlarge(maps: FloatPair, padded: tuple[int, ...], shape: tuple[int, ...]) -> FloatPair:
+def _enlarge(maps: FloatPair, full: tuple[int, ...], shape: tuple[int, ...]) -> FloatPair:
     """Enlarge maps (2, h, w) of the padded images bilinearly, and crop them to (2, H, W)."""
-    found = np.empty((2, *padded), np.float32)
+    found = np.empty((2, *full), np.float32)
     for coarse, fine in zip(maps, found, strict=True):
-        cv2.resize(coarse, (padded[1], padded[0]), dst=fine)
+        cv2.resize(coarse, (full[1], full[0]), dst=fine)
     return np.ascontiguousarray(found[:, : shape[0], : shape[1]])
 
 
-def _pad(image: ByteImage, multiple: int) -> ByteImage:
-    """Repeat the last row and column until the sides are multiples."""
-    below, right = -image.shape[0] % multiple, -image.shape[1] % multiple
-    if not below and not right:
-        return image
-    return _cv(cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REPLICATE))
-
-
 def _rgb(image: ByteImage) -> ByteImage:
-    return image if image.ndim == 3 else _cv(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB))
-
-
-def _cv(image: object) -> ByteImage:
-    """Tell mypy that OpenCV returned uint8; its stubs only say that it is an array."""
-    assert isinstance(image, np.ndarray)
-    return image
+    return image if image.ndim == 3 else as_bytes(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from dreamif_model.errors import ConfigError
 
@@ -137,9 +138,5 @@ def network_config(variant: str, without: Collection[str] = ()) -> NetworkConfig
         raise ConfigError(
             f"unknown network variant {variant!r}: choose one of {', '.join(NETWORKS)}"
         ) from None
-    return replace(
-        config,
-        relative_dominance=config.relative_dominance and "relative_dominance" not in without,
-        cross_enhancement=config.cross_enhancement and "cross_enhancement" not in without,
-        self_enhancement=config.self_enhancement and "self_enhancement" not in without,
-    )
+    off: dict[str, Any] = {name: False for name in SWITCHES if name in without}
+    return replace(config, **off)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import logging
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 
 from dreamif_model.backends.interface import Backend, Layers
@@ -108,7 +109,7 @@ def make_backend(source: ModelSource, backend: str, device: str, precision: str)
 
 def available(device: str) -> list[tuple[str, str]]:
     """Backends and precisions that can run here on ``auto``, ``cpu`` or ``cuda[:N]``."""
-    cuda = device.startswith("cuda") or (device == "auto" and cuda_is_here())
+    cuda = _takes_cuda(device)
     bf16 = cuda or cpu_has_bf16()
     return [
         (name, precision)
@@ -136,7 +137,7 @@ def choose_backend(backend: str, device: str, source: ModelSource) -> str:
     suffix = source.weights.suffix.lower() if source.weights else ""
     if suffix in _ONLY_BACKENDS:
         return _ONLY_BACKENDS[suffix]
-    on_cuda = device.startswith("cuda") or (device == "auto" and cuda_is_here())
+    on_cuda = _takes_cuda(device)
     has_openvino = find_spec("openvino") is not None
     if suffix == ".onnx" and (on_cuda or not has_openvino):
         return "onnxruntime"
@@ -147,14 +148,13 @@ def choose_backend(backend: str, device: str, source: ModelSource) -> str:
     return "torch"
 
 
+def _takes_cuda(device: str) -> bool:
+    return device.startswith("cuda") or (device == "auto" and cuda_is_here())
+
+
+@cache
 def _warn_of_missing_openvino() -> None:
-    global _warned
-    if not _warned:
-        _LOG.warning(
-            "OpenVINO is not installed, so torch runs the network, which is slower on a CPU: "
-            "pip install openvino"
-        )
-        _warned = True
-
-
-_warned = False
+    _LOG.warning(
+        "OpenVINO is not installed, so torch runs the network, which is slower on a CPU: "
+        "pip install openvino"
+    )

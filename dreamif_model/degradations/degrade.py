@@ -185,22 +185,18 @@ def degrade_randomly(
     *,
     camera: Camera | None = None,
     kinds: Sequence[str] | None = None,
-    max_count: int = 3,
 ) -> Tensor:
     """Degrade an image at random, with ``probability``; else return the image itself.
 
-    It gets one degradation in 60 %, two in 30 % and three in 10 % of the cases, but at most
-    ``max_count``. They are all different, in the order of the table, of random strength. They are
-    drawn from the kinds that ``camera`` shows and that ``kinds`` names; where there are none, the
-    image stays as it is.
+    It gets one degradation in 60 %, two in 30 % and three in 10 % of the cases. They are all
+    different, in the order of the table, of random strength. They are drawn from the kinds that
+    ``camera`` shows and that ``kinds`` names; where there are none, the image stays as it is.
     """
-    if max_count < 1:
-        raise ConfigError(f"max_count is {max_count}, expected 1 or more")
     chance, number = torch.rand(2, generator=generator).tolist()
     names = _drawable(camera, kinds)
     if chance >= probability or not names:
         return image
-    count = min(1 + (number > 0.6) + (number > 0.9), max_count, len(names))
+    count = min(1 + (number > 0.6) + (number > 0.9), len(names))
     shares = torch.tensor([DEGRADATIONS[name].share for name in names], dtype=torch.float32)
     drawn = torch.multinomial(shares, count, generator=generator).sort().values.tolist()
     for index, position in zip(drawn, torch.rand(count, generator=generator).tolist(), strict=True):

@@ -72,26 +72,18 @@ class Lpips:
         torch.set_num_threads(1)
 
     def score(self, fused: AnyGray, infrared: AnyGray, visible: AnyGray) -> float:
-        """(d(F, I) + d(F, V)) / 2; ≥ 0, lower is better."""
-        return float(np.mean(self._distances(fused, infrared, visible)))
-
-    def distance(self, a: AnyGray, b: AnyGray) -> float:
-        """The distance of two gray images (H, W) in [0, 255]; ≥ 0.
+        """(d(F, I) + d(F, V)) / 2 of gray images (H, W) in [0, 255]; ≥ 0, lower is better.
 
         AlexNet sees them as three equal channels in [-1, 1]. d = Σ over its five layers of the mean
         over pixels of w · (x̂_a - x̂_b)², where x̂ are the outputs after ReLU, scaled to length 1 at
         each pixel, and w ≥ 0 is a weight for each channel.
         """
-        return self._distances(a, b)[0]
-
-    def _distances(self, first: AnyGray, *others: AnyGray) -> list[float]:
-        """The distances of the first gray image to each other one."""
-        levels = planes(first, *others, min_side=MIN_SIDE)
+        levels = planes(fused, infrared, visible, min_side=MIN_SIDE)
         gray = torch.stack([torch.from_numpy(image).float() for image in levels])
-        return self.distances(gray[:, None].expand(-1, 3, -1, -1) / 127.5 - 1)
+        return float(np.mean(self._distances(gray[:, None].expand(-1, 3, -1, -1) / 127.5 - 1)))
 
     @torch.inference_mode()
-    def distances(self, x: Tensor) -> list[float]:
+    def _distances(self, x: Tensor) -> list[float]:
         """The distances of the first image of (B, 3, H, W), RGB in [-1, 1], to each other one."""
         x = (x - x.new_tensor(SHIFT).view(3, 1, 1)) / x.new_tensor(SCALE).view(3, 1, 1)
         total = x.new_zeros(len(x) - 1)

@@ -143,20 +143,13 @@ def _score_in_worker(triple: Triple) -> Scores:
     return score_triple(triple, _worker_lpips)
 
 
-def mean_interval(
-    values: Sequence[float], resamples: int = RESAMPLES, seed: int = 0
-) -> tuple[float, float] | None:
-    """95 % interval of the mean: percentile bootstrap (Efron 1979) over the images.
-
-    None if there is one value only, or if one is not finite.
-    """
-    return mean_intervals({"": values}, resamples, seed)[""]
-
-
 def mean_intervals(
     columns: Mapping[str, Sequence[float]], resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, tuple[float, float] | None]:
-    """:func:`mean_interval` of each column; all columns have one length."""
+    """95 % interval of each column's mean: percentile bootstrap (Efron 1979) over the images.
+
+    All columns have one length. None if there is one image only, or if a value is not finite.
+    """
     finite = [name for name, values in columns.items() if np.isfinite(values).all()]
     data = np.array([columns[name] for name in finite], dtype=np.float64).T  # (images, columns)
     if len(data) < 2:

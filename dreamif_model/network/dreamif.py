@@ -86,11 +86,10 @@ class DreamIF(nn.Module):
         refined = self.refinement(infrared_features + visible_features)
         fused = F.pixel_shuffle(self.output(refined), self.config.stem)
         if self.restore is None:
-            return NetworkOutput(fused, dominance, None, features)
+            return NetworkOutput(fused, dominance, None)
         removed = F.pixel_shuffle(self.restore(features), self.config.stem)
         restored = sources + removed
-        fused = fused + self._weighted(restored, dominance)
-        return NetworkOutput(fused, dominance, restored, features)
+        return NetworkOutput(fused + self._weighted(restored, dominance), dominance, restored)
 
     def _encode(self, sources: Tensor) -> list[Tensor]:
         """Features of the four levels, fine to coarse."""

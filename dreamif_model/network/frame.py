@@ -42,7 +42,7 @@ class FrameNetwork(nn.Module):
         noise = None
         if network.config.noise_map:
             noise = phases[:, 2 * pixels :].float() / (255 * NOISE_STEPS)
-        fused, restored, logits, _ = network.forward_phases(x, noise)
+        fused, restored, logits = network.forward_phases(x, noise)
         removed = (restored[:, pixels:] - x[:, pixels:]).abs().mean(1, keepdim=True)
         dominance = logits[-1].sigmoid() if logits else _half(x)
         return _levels(fused), dominance.float(), removed.float(), _levels(restored)

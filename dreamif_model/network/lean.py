@@ -313,21 +313,18 @@ class LeanDreamIF(nn.Module):
         """
         stem = self.config.stem
         sources = F.pixel_unshuffle(torch.cat((infrared, visible), dim=1), stem) - 0.5
-        output = self.forward_phases(sources, noise)
-        fused, restored, logits, features = output
-        maps = [logit.sigmoid() for logit in logits]
+        fused, restored, logits = self.forward_phases(sources, noise)
         restored = F.pixel_shuffle(restored, stem) + 0.5  # (B, 2, H, W)
         return NetworkOutput(
             F.pixel_shuffle(fused, stem) + 0.5,
-            maps,
+            [logit.sigmoid() for logit in logits],
             torch.cat(restored.split(1, dim=1)),
-            torch.cat(features.chunk(2, dim=1)),
         )
 
     def forward_phases(
         self, phases: Tensor, noise: Tensor | None = None
-    ) -> tuple[Tensor, Tensor, list[Tensor], Tensor]:
-        """Phases (B, 2·16, h, w) in [−½, ½] to fused and restored phases, logits and features.
+    ) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Phases (B, 2·16, h, w) in [−½, ½] to fused and restored phases, and logits.
 
         noise: (B, 2, h, w). Fused is (B, 16, h, w), restored (B, 2·16, h, w). The logits of
         dominance are (B, 2, h', w') for each level from coarse to fine.
@@ -338,7 +335,7 @@ class LeanDreamIF(nn.Module):
         infrared, visible = restored.chunk(2, dim=1)
         share = self.enlarge(logits[-1][:, :1]).sigmoid() if logits else 0.5
         fused = visible + share * (infrared - visible) + residual
-        return fused, restored, logits, features
+        return fused, restored, logits
 
     def _encode(self, phases: Tensor, noise: Tensor | None) -> list[Tensor]:
         """Features of the levels, fine to coarse."""

@@ -14,12 +14,10 @@ class NetworkOutput:
     fused: Tensor  # (B, 1 or 3, H, W)
     dominance: list[Tensor]  # per decoder level, coarse to fine: (B, 2, h, w), infrared first
     restored: Tensor | None  # (2B, 1 or 3, H, W), infrared first; with source_residual only
-    features: Tensor  # (2B, C, h, w), of the finest decoder level, infrared first
 
     def float(self) -> NetworkOutput:
         return NetworkOutput(
             self.fused.float(),
             [maps.float() for maps in self.dominance],
             None if self.restored is None else self.restored.float(),
-            self.features.float(),
         )

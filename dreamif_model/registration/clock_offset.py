@@ -6,7 +6,6 @@ At the right offset the signals of both cameras agree best.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -170,11 +169,3 @@ def _pearson(first: Signal, second: Signal) -> float:
     first, second = first - first.mean(axis=0), second - second.mean(axis=0)
     energy = float((first**2).sum() * (second**2).sum())
     return float((first * second).sum()) / energy**0.5 if energy > 0 else 0.0
-
-
-def activity_of(stamps_s: Sequence[float], images: Sequence[NDArray[np.generic]]) -> Activity:
-    """The activity of frames (H, W) at their stamps."""
-    activity = Activity()
-    for stamp, image in zip(stamps_s, images, strict=True):
-        activity.add(stamp, image)
-    return activity

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dreamif_model.arrays import Matrix, Points
+from dreamif_model.arrays import Matrix, Points, Size
 from dreamif_model.errors import ConfigError
 
 DISTORTION_MODELS = {"plumb_bob": (0, 4, 5), "rational_polynomial": (8,)}  # coefficient counts
@@ -30,7 +30,7 @@ class Intrinsics:
     k3 of ``plumb_bob``, followed by k4, k5, k6 of ``rational_polynomial``; empty for none.
     """
 
-    size: tuple[int, int]
+    size: Size
     matrix: Matrix
     distortion: tuple[float, ...] = ()
     distortion_model: str = "plumb_bob"
@@ -156,6 +156,12 @@ class CameraPair:
         return self.infrared.project(seen[:, :2] / depth)
 
 
+def image_corners(size: Size) -> Points:
+    """The centres of an image's corner pixels (4, 2), clockwise from the first pixel."""
+    right, bottom = size[0] - 1, size[1] - 1
+    return np.array([[0, 0], [right, 0], [right, bottom], [0, bottom]], np.float64)
+
+
 def transform(matrix: Matrix, pixels: Points) -> Points:
     """Transform (N, 2) by a homography (3, 3); NaN for points behind the camera."""
     moved = pixels @ matrix[:, :2].T + matrix[:, 2]
@@ -197,7 +203,7 @@ def _has_inverse(matrix: Matrix) -> bool:
     return bool(abs(np.linalg.det(matrix)) >= 1e-12 and np.linalg.cond(matrix) < MAX_CONDITION)
 
 
-def _check_size(size: tuple[int, int]) -> None:
+def _check_size(size: Size) -> None:
     if len(size) != 2 or min(size) < 1:
         raise ConfigError(f"an image size must be (width, height) in pixels, got {size}")
 

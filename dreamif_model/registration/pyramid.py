@@ -21,6 +21,7 @@ from dreamif_model.registration.alignment import (
     gradient_field,
     smooth,
 )
+from dreamif_model.registration.geometry import image_corners
 from dreamif_model.registration.warp import resize
 
 MARGIN = 2  # infrared pixels at the border, which smoothing has changed
@@ -39,11 +40,9 @@ class Pairs:
             )
         self.infrared, self.visible = infrared, visible
         self.infrared_size, self.visible_size = _size(infrared[0]), _size(visible[0])
-        width, height = self.infrared_size
-        right, bottom = width - 1, height - 1
-        self.corners = np.array([[0, 0], [right, 0], [right, bottom], [0, bottom]], np.float64)
+        self.corners = image_corners(self.infrared_size)
         # Visible pixels per infrared pixel if infrared just covers the visible image.
-        self.fit = max(self.visible_size[0] / width, self.visible_size[1] / height)
+        self.fit = max(v / i for v, i in zip(self.visible_size, self.infrared_size, strict=True))
 
 
 class Level:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from dreamif_model.arrays import Matrix, Points, Size
 from dreamif_model.cameras import Camera
 from dreamif_model.errors import ConfigError, ImageError
-from dreamif_model.registration.geometry import CameraPair, Homography, transform
+from dreamif_model.registration.geometry import CameraPair, Homography, image_corners, transform
 
 FEATHER_PX = 16.0  # visible pixels over which infrared fades out before it ends
 ASPECT_TOLERANCE = 0.01
@@ -90,10 +90,9 @@ class Calibration:
     @property
     def _unadjusted(self) -> Matrix:
         """(3, 3), from an adjusted visible pixel to where it was."""
-        right, bottom = self.visible_size[0] - 1, self.visible_size[1] - 1
-        corners = np.array([[0, 0], [right, 0], [right, bottom], [0, bottom]], np.float32)
-        moved = corners + np.asarray(self.adjustment, np.float32)
-        return np.asarray(cv2.getPerspectiveTransform(moved, corners), np.float64)
+        own = image_corners(self.visible_size).astype(np.float32)
+        moved = own + np.asarray(self.adjustment, np.float32)
+        return np.asarray(cv2.getPerspectiveTransform(moved, own), np.float64)
 
     def at(self, distance_m: float) -> Calibration:
         """The same cameras, for a scene at another distance.

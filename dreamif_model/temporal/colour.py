@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from dreamif_model.arrays import FloatImage, GrayImage, Matrix, RgbImage
+from dreamif_model.arrays import FloatImage, GrayImage, Matrix, RgbImage, as_bytes, with_luma
 from dreamif_model.temporal.blocks import rounded, to_pixels
 from dreamif_model.temporal.canvas import Placement, Plane, lay_gain
 from dreamif_model.temporal.noise import ClippedNoise
@@ -57,8 +57,5 @@ class ColourMemory:
 
 def coloured(luma: GrayImage, colour: RgbImage) -> RgbImage:
     """RGB (H, W, 3) of a luma (H, W), with the colour of a smaller image."""
-    wide = cv2.resize(colour, luma.shape[::-1])
-    own = cv2.cvtColor(wide, cv2.COLOR_RGB2GRAY)
-    raised = cv2.add(wide, cv2.cvtColor(cv2.subtract(luma, own), cv2.COLOR_GRAY2RGB))
-    lowered = cv2.subtract(raised, cv2.cvtColor(cv2.subtract(own, luma), cv2.COLOR_GRAY2RGB))
-    return np.asarray(lowered, np.uint8)
+    wide = as_bytes(cv2.resize(colour, luma.shape[::-1]))
+    return with_luma(wide, as_bytes(cv2.cvtColor(wide, cv2.COLOR_RGB2GRAY)), luma)

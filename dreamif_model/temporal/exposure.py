@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from dreamif_model.arrays import FloatImage
 
-USUAL = 1.2  # median deviation in units of noise, above which the camera itself has changed; .67
+# Median deviation in units of noise: 0.67 for noise alone; above this the exposure has changed.
+USUAL = 1.2
 STEPS = 8  # of reweighted least squares
 OUTLIER = 9.0  # squared deviations
 GAINS = 0.25, 4.0

@@ -13,11 +13,9 @@ how strong it is where; for others a Wiener filter removes it.
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeVar, cast
+from typing import NamedTuple
 
-import cv2
-
-from dreamif_model.arrays import ByteImage, FloatImage, GrayImage
+from dreamif_model.arrays import ByteImage, FloatImage, GrayImage, padded
 from dreamif_model.cameras import Both, Camera
 from dreamif_model.temporal.blocks import SIDE
 from dreamif_model.temporal.camera import CameraFilter
@@ -26,7 +24,6 @@ from dreamif_model.temporal.pattern import StripeFilter
 from dreamif_model.temporal.stuck import StuckPixels
 
 MAX_GAP_S = 1.0  # between two frames; after a longer one the scene is another
-Image = TypeVar("Image", GrayImage, ByteImage)
 
 
 class Filtered(NamedTuple):
@@ -96,7 +93,7 @@ class TemporalFilter:
                 second.
         """
         self._begin((visible.shape, infrared.shape), time_s)
-        images = Both(_padded(infrared), _padded(visible))
+        images = Both(padded(infrared, SIDE), padded(visible, SIDE))
         if self._tracker is None:
             self._tracker = MotionTracker(images.infrared.shape)
         noisy = [self._cameras[c].look(images[c], self._tracker.place) for c in Camera]
@@ -130,14 +127,6 @@ class TemporalFilter:
                 camera.move(matrix)
 
 
-def _padded(image: Image) -> Image:
-    """Repeat the last row and column until the sides are multiples of a block's."""
-    below, right = -image.shape[0] % SIDE, -image.shape[1] % SIDE
-    if not below and not right:
-        return image
-    return cast("Image", cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REPLICATE))
-
-
 def _cropped(image: ByteImage, shape: tuple[int, ...]) -> ByteImage:
-    """Cut off what :func:`_padded` added."""
+    """Cut off what :func:`padded` added."""
     return image if image.shape[:2] == shape else image[: shape[0], : shape[1]]

@@ -58,7 +58,7 @@ def change(mean: FloatImage, energy: FloatImage, variance: FloatImage) -> FloatI
 
 
 def _share(part: NDArray[np.bool_], whole: NDArray[np.bool_]) -> float:
-    """1 of nothing."""
+    """Share of the blocks of ``whole`` that are in ``part``; 1 if there are none."""
     size = np.count_nonzero(whole)
     return np.count_nonzero(part) / size if size else 1.0
 

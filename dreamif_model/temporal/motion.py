@@ -146,8 +146,8 @@ class _Sums:
         if lowest * MAX_CONDITION < highest or lowest <= 0:
             return None, cost, math.inf
         inverse = np.linalg.inv(normal)
-        grow, turn, right_, down = np.diag(inverse) * SIDE**2
-        error = math.sqrt(max(grow, turn) * (1 + (shape[0] / shape[1]) ** 2) + max(right_, down))
+        grow, turn, across, down = np.diag(inverse) * SIDE**2
+        error = math.sqrt(max(grow, turn) * (1 + (shape[0] / shape[1]) ** 2) + max(across, down))
         return self._motion(inverse @ right), cost, error
 
     def _jacobian(self, seen: FloatImage) -> FloatImage:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 LOOKS_AT_START = 5  # frames that are looked at first ...
 LOOK_PERIOD = 50  # ... and then one frame of so many
-CERTAIN = 8.0  # times rougher than the low byte is a high byte that is none
+CERTAIN = 8.0  # ratio of roughness above which the rougher byte is certainly the low one
 MIN_VALUES = 48  # of the high byte: a drawn scene of few values tells nothing
 SIDE = 192  # pixels of the middle part that is looked at
 

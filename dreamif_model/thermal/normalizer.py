@@ -14,7 +14,7 @@ from dreamif_model.errors import ImageError
 from dreamif_model.thermal.byte_order import ByteOrderWatch
 from dreamif_model.thermal.gray_range import Range, SteadyRange
 from dreamif_model.thermal.pixel_repair import PixelRepair
-from dreamif_model.thermal.settings import NO_CROP, ThermalConfig
+from dreamif_model.thermal.settings import ThermalConfig
 from dreamif_model.thermal.tone_curve import BINS, ToneCurve
 from dreamif_model.thermal.unmeasured import (
     EDGE_ROWS,
@@ -252,7 +252,7 @@ def _remarks(found: Unmeasured, config: ThermalConfig) -> list[str]:
         where = "first" if found.top else "last"
         both = f" and the last {found.bottom}" if found.top and found.bottom else ""
         crop = [found.top, found.bottom, 0, 0]
-        crop = [a + b for a, b in zip(crop, config.crop or NO_CROP, strict=True)]
+        crop = [a + b for a, b in zip(crop, config.crop, strict=True)]
         remarks.append(
             f"the {where} {rows}{both} {'row is' if rows == 1 and not both else 'rows are'} no "
             f"picture (telemetry): left out; to cut them off set thermal.crop to {crop}"

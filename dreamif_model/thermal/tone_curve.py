@@ -12,7 +12,7 @@ from dreamif_model.thermal.gray_range import Range
 BINS = 64  # of the range
 FULL_SHARE = 0.01  # of the pixels in one bin: it counts as wholly occupied
 MIN_SPANS = 20.0  # times the narrowest range (20 °C of most cameras): a narrower one has no fire
-CLOSED = 2  # empty bins between occupied ones that are no gap: coarse counts leave such
+CLOSED = 2  # as many empty bins between occupied ones count as occupied: coarse counts skip bins
 
 
 class ToneCurve:

@@ -7,18 +7,11 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-import numpy as np
-
 from dreamif_model.arrays import RgbImage, StoredImage
 from dreamif_model.errors import ImageError
 from dreamif_model.image_files import PairPaths, match_files
-from dreamif_model.video_files import (
-    VIDEO_SUFFIXES,
-    VideoReader,
-    as_gray,
-    as_rgb,
-    count_frames,
-)
+from dreamif_model.registration.estimate import evenly
+from dreamif_model.video_files import VIDEO_SUFFIXES, VideoReader, as_gray, as_rgb, count_frames
 
 HELD_OUT = 8  # the last of so many equal parts of a clip is for validation
 JUDGED = 8  # frames of that part, spread evenly: neighbours hardly differ
@@ -64,8 +57,7 @@ def split_clip(frames: Sequence[ClipFrame]) -> tuple[list[ClipFrame], list[ClipF
 
 def judged(frames: Sequence[ClipFrame]) -> list[ClipFrame]:
     """Up to JUDGED of these frames, spread evenly."""
-    places = np.linspace(0, len(frames) - 1, min(JUDGED, len(frames)))
-    return [frames[place] for place in places.round().astype(int)]
+    return evenly(frames, JUDGED)
 
 
 def pair_names(pairs: Sequence[PairPaths]) -> list[str]:

@@ -202,7 +202,8 @@ class _Run:
 
         Infrared (B, 1, S, S), visible (B, 3, S, S) and salience (B, 1, S, S).
         """
-        config, share = self.config, self._share()
+        config = self.config
+        share = config.batch_size // self.world
         length = config.steps * config.batch_size
         dataset = CropDataset(config.data, config.crop, length, config.seed)
         samples = [
@@ -223,9 +224,6 @@ class _Run:
         except DreamIFError as error:  # from a worker it has a traceback before the message
             message = str(error).rpartition(f"{type(error).__name__}: ")[2]
             raise type(error)(message.strip()) from None
-
-    def _share(self) -> int:
-        return self.config.batch_size // self.world
 
     def _train_step(self, infrared: Tensor, visible: Tensor, salience: Tensor) -> dict[str, float]:
         if self.network.config.luma:

@@ -39,7 +39,7 @@ class TestAuto:
     @pytest.fixture
     def no_openvino(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "openvino", None)
-        monkeypatch.setattr(backends, "_warned", True)
+        monkeypatch.setattr(backends, "_warn_of_missing_openvino", lambda: None)
 
     @needs_openvino
     @pytest.mark.usefixtures("no_cuda")
@@ -105,7 +105,7 @@ class TestAuto:
             if ("openvino", "fp32") in HERE:
                 FusionEngine("nano", "cpu")
             monkeypatch.setitem(sys.modules, "openvino", None)
-            monkeypatch.setattr(backends, "_warned", False)
+            backends._warn_of_missing_openvino.cache_clear()
             FusionEngine("nano", "cpu", backend="torch")
             FusionEngine("average", "cpu")
         assert [r for r in caplog.records if r.name == "dreamif_model.backends"] == []

@@ -11,7 +11,7 @@ from dreamif_model.errors import ConfigError, ImageError
 from dreamif_model.image_files import read_gray, write_image
 from dreamif_model.metrics import METRICS, evaluate, scoring
 from dreamif_model.metrics.lpips import _expected
-from dreamif_model.metrics.scoring import find_triples, mean_interval, score_all, score_triple
+from dreamif_model.metrics.scoring import find_triples, mean_intervals, score_all, score_triple
 from dreamif_model.metrics.table import markdown_table
 from dreamif_ros import cli
 
@@ -104,6 +104,10 @@ class TestRefuses:
             path.unlink()
         with pytest.raises(ImageError, match=r"no images .*fused"):
             triples(folder)
+
+
+def mean_interval(values, **options):
+    return mean_intervals({"": values}, **options)[""]
 
 
 class TestInterval:

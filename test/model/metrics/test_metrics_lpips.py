@@ -74,8 +74,8 @@ def test_equals_the_lpips_package(original, files, rng, shape):
         expected = float(original(tensor(a), tensor(b)))
     assert expected > 0.001
     lpips = Lpips(files)
-    assert lpips.distance(a, b) == pytest.approx(expected, rel=1e-4)
-    assert lpips.distance(a, a) == 0
+    assert lpips.score(a, b, b) == pytest.approx(expected, rel=1e-4)
+    assert lpips.score(a, a, a) == 0
     assert lpips.score(a, a, b) == pytest.approx(expected / 2, rel=1e-4)
 
 
@@ -84,7 +84,7 @@ def test_one_safetensors_file(state, files, tmp_path, rng):
         {name: value.contiguous() for name, value in state.items()}, tmp_path / "l.safetensors"
     )
     a, b = rng.integers(0, 256, (2, 40, 40)).astype(np.uint8)
-    assert Lpips([tmp_path / "l.safetensors"]).distance(a, b) == Lpips(files).distance(a, b)
+    assert Lpips([tmp_path / "l.safetensors"]).score(a, b, b) == Lpips(files).score(a, b, b)
 
 
 def test_refuses_what_has_not_all_tensors(files, tmp_path):
@@ -133,4 +133,4 @@ def test_code_in_a_file_is_not_run(tmp_path):
 
 def test_refuses_small_images(files):
     with pytest.raises(ImageError, match="31×31"):
-        Lpips(files).distance(np.zeros((30, 99)), np.zeros((30, 99)))
+        Lpips(files).score(*np.zeros((3, 30, 99)))

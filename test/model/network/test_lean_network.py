@@ -58,7 +58,7 @@ def parameter_names(config):
 
 
 def tensors(output):
-    return [output.fused, output.restored, output.features, *output.dominance]
+    return [output.fused, output.restored, *output.dominance]
 
 
 def built(network):
@@ -80,7 +80,6 @@ def test_shapes(config, shape):
     assert output.fused.shape == (2, 1, height, width)
     assert output.restored.shape == (4, 1, height, width)
     cells = height // config.stem, width // config.stem
-    assert output.features.shape == (4, config.channels[0], *cells)
     assert [tuple(maps.shape) for maps in output.dominance] == [
         (2, 2, cells[0] >> level, cells[1] >> level)
         for level in reversed(range(len(config.channels)))
@@ -150,7 +149,6 @@ def test_swapped_modalities_swap_all_that_is_theirs():
     one, other = network(infrared, visible), network(visible, infrared)
     assert (one.restored - other.restored).abs().max() > 0.1
     assert_close(other.restored, one.restored.flip(0))
-    assert_close(other.features, one.features.flip(0))
     for swapped, maps in zip(other.dominance, one.dominance, strict=True):
         assert_close(swapped, maps.flip(1))
     assert_close(other.fused, one.fused)
@@ -282,10 +280,10 @@ class TestAblation:
         config = replace(config, relative_dominance=False, cross_enhancement=cross)
         network = build(config)
         infrared, visible = images(config)
-        features = network(infrared, visible).features
-        changed = network(infrared, torch.rand_like(visible)).features
-        assert (changed[1] - features[1]).abs().max() > 0.01
-        assert torch.equal(changed[0], features[0]) == (not cross)
+        restored = network(infrared, visible).restored
+        changed = network(infrared, torch.rand_like(visible)).restored
+        assert (changed[1] - restored[1]).abs().max() > 0.01
+        assert torch.equal(changed[0], restored[0]) == (not cross)
 
 
 # Restored sources, and the fused image
@@ -439,7 +437,7 @@ def test_noise_of_a_camera_reaches_both_in_the_same_way():
     plain, told = network(infrared, visible), network(infrared, visible, noise)
     exchanged = network(visible, infrared, noise.flip(1))
     assert not torch.allclose(told.restored, plain.restored, atol=1e-3)
-    assert_close(exchanged.features, told.features.flip(0))
+    assert_close(exchanged.restored, told.restored.flip(0))
     assert_close(network(infrared, visible, 0 * noise).fused, plain.fused)
 
 

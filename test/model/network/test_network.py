@@ -274,7 +274,7 @@ def test_output_in_float32():
     config = COMPACT
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         output = build(config)(*images(config, 32, 32)).float()
-    tensors = [output.fused, output.restored, output.features, *output.dominance]
+    tensors = [output.fused, output.restored, *output.dominance]
     assert {tensor.dtype for tensor in tensors} == {torch.float32}
 
 

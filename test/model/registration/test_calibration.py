@@ -14,7 +14,7 @@ from dreamif_model.errors import CalibrationError, ImageError
 from dreamif_model.image_files import find_pairs, read_gray, read_image, write_image
 from dreamif_model.registration.alignment import alignment_score
 from dreamif_model.registration.calibration_file import read_calibration
-from dreamif_model.registration.clock_offset import activity_of, clock_offset
+from dreamif_model.registration.clock_offset import Activity, clock_offset
 from dreamif_model.registration.estimate import MAX_PAIRS, align
 from dreamif_model.thermal import ThermalNormalizer
 from dreamif_ros import cli
@@ -218,6 +218,13 @@ def walkers(times, seed=0, shape=(60, 80), inverted=False):
             cv2.circle(image, (round(float(x)), round(float(y))), 4, 1.0, -1)
         images.append(1 - image if inverted else image)
     return images
+
+
+def activity_of(stamps_s, images):
+    activity = Activity()
+    for stamp, image in zip(stamps_s, images, strict=True):
+        activity.add(stamp, image)
+    return activity
 
 
 class TestClockOffset:

@@ -205,7 +205,7 @@ def test_total_loss_is_the_weighted_sum(channels):
     torch.manual_seed(0)
     fused, infrared, visible = torch.rand(3, 2, channels, 32, 32)
     restored = torch.rand(4, channels, 32, 32)
-    output = NetworkOutput(fused, [torch.rand(2, 2, 4, 4)], restored, torch.rand(4, 8, 4, 4))
+    output = NetworkOutput(fused, [torch.rand(2, 2, 4, 4)], restored)
     weights = {name: 0.5 + i for i, name in enumerate(DEFAULT_LOSS_WEIGHTS)}
     salience = torch.rand(2, 1, 32, 32)
     total, parts = losses.total_loss(output, infrared, visible, salience, weights)
@@ -219,7 +219,7 @@ def test_total_loss_is_the_weighted_sum(channels):
 @pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
 def test_gradients_are_finite_on_flat_images(value):
     fused = flat(value).requires_grad_()
-    output = NetworkOutput(fused, [], None, fused)
+    output = NetworkOutput(fused, [], None)
     total, _ = losses.total_loss(output, *[flat(value)] * 3, DEFAULT_LOSS_WEIGHTS)
     total.backward()
     assert total.isfinite()
@@ -227,7 +227,7 @@ def test_gradients_are_finite_on_flat_images(value):
 
 
 def output(fused):
-    return NetworkOutput(fused, [], None, fused)
+    return NetworkOutput(fused, [], None)
 
 
 def test_distillation_compares_luma():
