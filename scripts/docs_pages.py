@@ -16,6 +16,7 @@ MOVED = {  # path in the repository: path in the site
     "QUALITY_DECLARATION.md": "quality.md",
     "SECURITY.md": "security.md",
     "dreamif_model/weights/nano.md": "weights/nano.md",
+    "dreamif_model/weights/nano_permissive.md": "weights/nano_permissive.md",
     "dreamif_model/weights/tiny.md": "weights/tiny.md",
 }
 LINK = re.compile(r"\[([^\]]*)\]\(([^)\s#:]+)(#[^)\s]*)?\)")

@@ -52,11 +52,11 @@ SETS = (
     ),
     DataSet("M3SVD", "Tang et al.", "Linfeng-Tang/M3SVD", "MIT", ("m3svd",), permissive=True),
     DataSet(
-        "Simulated street",
+        "Drawn pairs",
         "this project",
-        "scripts/scene_pairs.py",
+        "scripts/drawn_pairs.py",
         "Apache-2.0",
-        ("scene",),
+        ("street", "leaves"),
         permissive=True,
     ),
 )

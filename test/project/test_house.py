@@ -13,7 +13,7 @@ from helpers import ROOT
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from dreamif_model.image_files import read_gray, read_rgb
+from dreamif_model.image_files import find_pairs, read_gray, read_rgb
 from dreamif_model.thermal import ThermalNormalizer
 from dreamif_ros.scene import Scene, SceneConfig
 
@@ -183,13 +183,31 @@ def test_only_the_permissive_configuration_is_free_of_research_data(get_data):
 
 
 @pytest.mark.slow
-def test_scene_pairs_are_those_of_the_simulated_street(tmp_path):
-    assert script("scene_pairs").main([str(tmp_path), "--streets", "1", "--instants", "2"]) == 0
-    scene = Scene(SceneConfig(0, noise=0.0))
-    assert sorted(path.name for path in (tmp_path / "ir").iterdir()) == ["000_00.png", "000_01.png"]
-    np.testing.assert_array_equal(read_rgb(tmp_path / "vi" / "000_01.png"), scene.visible(7.0))
-    gray = read_gray(tmp_path / "ir" / "000_00.png")
+def test_drawn_streets_are_those_of_the_simulation(tmp_path):
+    drawn = script("drawn_pairs")
+    assert drawn.main([str(tmp_path), "--streets", "1", "--instants", "2", "--leaves", "0"]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["street"]
+    folder = tmp_path / "street"
+    assert sorted(path.name for path in (folder / "ir").iterdir()) == ["000_00.png", "000_01.png"]
+    scene = Scene(SceneConfig(drawn.FIRST_STREET, noise=0.0))
+    np.testing.assert_array_equal(read_rgb(folder / "vi" / "000_01.png"), scene.visible(7.0))
+    gray = read_gray(folder / "ir" / "000_00.png")
     np.testing.assert_array_equal(gray, ThermalNormalizer().normalize(scene.infrared(0.0)))
+
+
+def test_drawn_leaves_are_seen_by_both_cameras_or_by_one(tmp_path):
+    drawn = script("drawn_pairs")
+    assert drawn.main([str(tmp_path), "--streets", "0", "--leaves", "2"]) == 0
+    pairs = find_pairs(tmp_path / "leaves" / "ir", tmp_path / "leaves" / "vi")
+    assert [pair.stem for pair in pairs] == ["0000_00", "0001_00"]
+    for pair in pairs:
+        infrared, visible = read_gray(pair.infrared), read_rgb(pair.visible).mean(axis=2)
+        edges = [
+            np.hypot(*np.gradient(np.asarray(image, float))) > 12 for image in (infrared, visible)
+        ]
+        both, either = np.logical_and(*edges).mean(), np.logical_or(*edges).mean()
+        assert either > 0.1  # of the pixels lie on an edge
+        assert 0.1 < both / either < 0.9
 
 
 def test_get_data_counts_pairs(get_data, tmp_path, capsys):
