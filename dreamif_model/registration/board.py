@@ -129,7 +129,10 @@ def find_boards(
     for camera, seen in images.items():
         shapes = sorted({image.shape for image in seen})
         if len(shapes) != 1 or len(shapes[0]) != 2:
-            raise ImageError(f"the {camera} images must be (H, W) of one size, got {shapes}")
+            raise ImageError(
+                f"the {camera} images must be gray, (height, width), and of one size, got "
+                f"{shapes}: give images of one camera in one mode"
+            )
     found = images.map(lambda seen: [board.find(image) for image in seen])
     counts = found.map(lambda seen: sum(points is not None for points in seen))
     pairs = [

@@ -187,7 +187,10 @@ def _intrinsics_content(camera: Intrinsics) -> dict[str, Any]:
 def _load(path: Path) -> dict[str, Any]:
     content = read_yaml(path)
     if not isinstance(content, dict):
-        raise ConfigError(f"{path} holds {type(content).__name__}, expected keys and values")
+        raise ConfigError(
+            f"{path} is no calibration, it has no keys with values: give a file that `dreamif "
+            "calibrate` or ROS's camera_calibration wrote"
+        )
     return content
 
 

@@ -112,7 +112,10 @@ def _chosen(images: Sequence[GrayOrFloat], camera: Camera) -> list[FloatImage]:
         raise CalibrationError(f"there are no {camera} images to calibrate from")
     shapes = {image.shape for image in images}
     if len(shapes) > 1 or len(images[0].shape) != 2:
-        raise ImageError(f"the {camera} images must be (H, W) of one size, got {sorted(shapes)}")
+        raise ImageError(
+            f"the {camera} images must be gray, (height, width), and of one size, got "
+            f"{sorted(shapes)}: give images of one camera in one mode"
+        )
     if min(images[0].shape) < MIN_SIDE:
         raise ImageError(
             f"the {camera} images are {images[0].shape}, expected {MIN_SIDE} pixels or more"

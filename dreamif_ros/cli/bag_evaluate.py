@@ -171,7 +171,9 @@ def run(options: argparse.Namespace) -> int:
 
 def _run_one(options: argparse.Namespace) -> int:
     _check_out(options.out, options.force)
-    workers = usable_cores() if options.jobs is None else options.jobs
+    if options.jobs is not None and options.jobs < 1:
+        raise ConfigError(f"--jobs is {options.jobs}, expected 1 or more")
+    workers = options.jobs or usable_cores()
     job = replace(_job(options), workers=workers)
     make_folder("--out", options.out.parent)
     with unfinished_folder(options.out) as unfinished:

@@ -24,6 +24,7 @@ from dreamif_ros.cli.fuse_files import (
     folder_of,
     open_inputs,
     output_files,
+    refuse_input_folder,
     written_to,
 )
 from dreamif_ros.cli.model_options import (
@@ -219,6 +220,7 @@ def run(options: argparse.Namespace) -> int:
     outputs = output_files(options.out, inputs.names, options.dominance, options.force)
     read = [options.ir, options.vi, options.calibration, options.weights]
     check_files(outputs, read, force=options.force)
+    refuse_input_folder(options.out, options.ir, options.vi)
     registration = read_calibration(options.calibration) if options.calibration else None
     pipeline = make_pipeline(options, thermal_config(options), registration)
     folder = folder_of(options.out)

@@ -71,6 +71,16 @@ def output_files(out: Path, names: Sequence[str], dominance: bool, force: bool) 
     return [out]
 
 
+def refuse_input_folder(out: Path, *inputs: Path) -> None:
+    """ConfigError where images would be written into a folder whose images are the inputs.
+
+    The next call would take the fused images for images of that camera.
+    """
+    for folder in inputs:
+        if not _is_file(out) and out.is_dir() and folder.is_dir() and out.samefile(folder):
+            raise ConfigError(f"--out {out} is a folder that is read: name another folder")
+
+
 def folder_of(out: Path) -> Path:
     """The folder into which is written."""
     return out.parent if _is_file(out) else out

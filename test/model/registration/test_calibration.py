@@ -170,7 +170,7 @@ class TestAlign:
         [
             ([], [], CalibrationError, "no infrared images"),
             ([(64, 64)], [(64, 64), (64, 64)], ImageError, "are no pairs"),
-            ([(64, 64), (64, 80)], [(64, 64)] * 2, ImageError, "of one size"),
+            ([(64, 64), (64, 80)], [(64, 64)] * 2, ImageError, "of one size.*in one mode"),
             ([(8, 64)], [(64, 64)], ImageError, "expected 32 pixels or more"),
         ],
     )

@@ -377,6 +377,13 @@ class TestFile:
         with pytest.raises(ConfigError, match=f"calibration.yaml(, line .*)?: .*{words}"):
             read_calibration(path)
 
+    @pytest.mark.parametrize("text", ["", "- 1", "hello"])
+    def test_tells_which_file_to_give_instead(self, tmp_path, text):
+        path = tmp_path / "notes.txt"
+        path.write_text(text)
+        with pytest.raises(ConfigError, match=r"notes\.txt is no calibration.*dreamif calibrate"):
+            read_calibration(path)
+
     @pytest.mark.parametrize("text", ["", "- 1", "a: [", "\x00"])
     def test_refuses_what_is_no_mapping(self, tmp_path, text):
         path = tmp_path / "calibration.yaml"

@@ -179,6 +179,19 @@ def test_fuse_never_overwrites_its_inputs(folders, capfd):
     assert (folders / "vi" / "a.png").read_bytes() == before
 
 
+@pytest.mark.parametrize("name", ["ir", "vi"])
+def test_fuse_adds_no_image_to_a_folder_that_is_read(folders, name, capfd):
+    for folder in ("ir", "vi"):
+        for path in (folders / folder).iterdir():
+            path.rename(path.with_suffix(".bmp"))  # so that no output has an input's name
+    before = sorted((folders / name).iterdir())
+    paths = ["--ir", str(folders / "ir"), "--vi", str(folders / "vi")]
+    out = folders / name / ".." / name
+    assert cli.main(["fuse", *paths, "--out", str(out), "--variant", "average"]) == 2
+    assert f"--out {out} is a folder that is read: name another folder" in capfd.readouterr().err
+    assert sorted((folders / name).iterdir()) == before
+
+
 def test_dominance_overwrites_neither_an_input_nor_another_pair(folders, capfd):
     for name in ("ir", "vi"):
         (folders / name / "b.png").rename(folders / name / "a_infrared.png")

@@ -189,6 +189,7 @@ class TestCommand:
         ("options", "reason"),
         [
             (["--every", "0"], "every is 0"),
+            (["--jobs", "0"], "--jobs is 0, expected 1 or more"),
             (["--slop", "nan"], "slop is nan"),
             (["--infrared-offset", "inf"], "offset is inf"),
             (["--start", "-1"], "start is -1"),
