@@ -16,6 +16,7 @@ from dreamif_model.output_files import write_whole
 
 MAX_SIDE = 16384  # pixels of an image whose size is given as text
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
+DOMINANCE_ENDINGS = "_infrared", "_visible"  # of dominance maps beside a fused image
 
 
 @dataclass(frozen=True)
@@ -191,6 +192,8 @@ def match_files(
 ) -> list[PairPaths]:
     """Pair the files with equal stems in two folders.
 
+    Dominance maps that ``dreamif fuse`` wrote beside its fused images are no partners.
+
     Args:
         infrared: folder.
         visible: folder.
@@ -204,13 +207,15 @@ def match_files(
         ImageError: a file has no partner, or a folder two files of one stem.
     """
     left, right = (_by_stem(folder, suffixes, what) for folder in (infrared, visible))
-    alone = sorted(left.keys() ^ right.keys())
+    both = left.keys() & right.keys()
+    maps = {stem + ending for stem in both for ending in DOMINANCE_ENDINGS}
+    alone = sorted((left.keys() ^ right.keys()) - maps)
     if alone:
         raise ImageError(
             f"{len(alone)} {what}s have no partner of the same name in {infrared} and {visible}: "
             f"{', '.join(alone[:5])}{' …' if len(alone) > 5 else ''}"
         )
-    return [PairPaths(left[stem], right[stem]) for stem in sorted(left)]
+    return [PairPaths(left[stem], right[stem]) for stem in sorted(both)]
 
 
 def _by_stem(folder: Path, suffixes: frozenset[str], what: str) -> dict[str, Path]:

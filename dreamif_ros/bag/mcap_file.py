@@ -90,7 +90,8 @@ class McapFile:
             self._size = file.seek(0, 2)
             file.seek(0)
             if file.read(len(MAGIC)) != MAGIC:
-                raise BagError(f"{path} is no MCAP file: it begins with something else")
+                found = "begins with something else" if self._size else "is empty"
+                raise BagError(f"{path} is no MCAP file: it {found}")
             # The walk meets every chunk, also behind damage. Each step is a request where the file
             # is remote, and the index of a whole file tells the same.
             counts = self._read_index(file, with_chunks=True) if is_remote(path) else None

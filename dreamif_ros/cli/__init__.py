@@ -7,6 +7,8 @@ import importlib
 import io
 import os
 import sys
+from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -43,6 +45,22 @@ class _HelpFormatter(argparse.HelpFormatter):
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         return text if "\n" in text else super()._fill_text(text, width, indent)
+
+
+class _ShowVersion(argparse.Action):
+    """Looks the version up only where it is asked for."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:
+        super().__init__(option_strings, dest, nargs=0, help=help)
+
+    def __call__(self, *_: object) -> NoReturn:
+        try:
+            print(f"dreamif {metadata.version('dreamif_ros')}")
+        except metadata.PackageNotFoundError:
+            raise ConfigError(
+                "dreamif_ros is not installed: its version is in package.xml"
+            ) from None
+        raise SystemExit(0)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -95,6 +113,7 @@ def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
         description="Fuse infrared and visible images with Dream-IF.",
         epilog="`dreamif VERB --help` has each verb's units, defaults and examples.",
     )
+    parser.add_argument("--version", action=_ShowVersion, help="print the version and exit")
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
     module = (verb or "").replace("-", "_")
     for name in [module] if module in VERBS else VERBS:

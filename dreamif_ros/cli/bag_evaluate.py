@@ -12,7 +12,6 @@ from typing import Any
 from dreamif_model import ConfigError
 from dreamif_model.device import usable_cores
 from dreamif_model.output_files import unfinished_folder, write_whole
-from dreamif_model.temporal.settings import TemporalConfig
 from dreamif_ros.bag.remote import find_bags
 from dreamif_ros.bag.storage import BagError
 from dreamif_ros.cli.bag_evaluate_many import add_many_options, run_many
@@ -22,7 +21,7 @@ from dreamif_ros.cli.camera_options import (
     pairing_options,
     thermal_config,
 )
-from dreamif_ros.cli.fuse import add_model_options, add_temporal_options
+from dreamif_ros.cli.fuse import add_model_options, add_temporal_options, temporal_config
 from dreamif_ros.cli.options import add_topic_options, check_outputs, make_folder
 from dreamif_ros.cli.progress import progress
 from dreamif_ros.evaluation.evaluate_bag import EvaluationSettings
@@ -242,7 +241,7 @@ def _settings(options: argparse.Namespace) -> EvaluationSettings:
         visible=options.vi,
         pairing=pairing_options(options),
         calibration=options.calibration,
-        temporal=TemporalConfig(options.temporal_mode, options.temporal_strength),
+        temporal=temporal_config(options),
         every=options.every,
         start_s=options.start,
         stop_s=options.stop,

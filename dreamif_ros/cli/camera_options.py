@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from dreamif_model.cameras import Camera
+from dreamif_model.errors import ConfigError
 from dreamif_model.thermal import BYTE_ORDERS, THERMAL_MODES, ThermalConfig
 from dreamif_ros.bag.recorded_pairs import PairingOptions
 
@@ -76,4 +77,7 @@ def add_thermal_options(parser: argparse.ArgumentParser) -> None:
 def thermal_config(options: argparse.Namespace) -> ThermalConfig:
     """What :func:`add_thermal_options` asks for."""
     given = {name: getattr(options, f"thermal_{name}") for name in _THERMAL}
+    for name in ("low", "high"):
+        if given[name] is not None and given["mode"] != "fixed":
+            raise ConfigError(f"--thermal-{name} is for --thermal-mode fixed: give both")
     return ThermalConfig(**{name: value for name, value in given.items() if value is not None})

@@ -138,9 +138,17 @@ def thermal_config(options: argparse.Namespace) -> ThermalConfig:
     return ThermalConfig() if options.sequence else ThermalConfig(smoothing=1.0)
 
 
-def _temporal_config(options: argparse.Namespace) -> TemporalConfig:
-    """What :func:`add_temporal_options` asks for; ConfigError where there is no sequence."""
+def temporal_config(options: argparse.Namespace) -> TemporalConfig:
+    """What :func:`add_temporal_options` asks for; ConfigError for a strength without a memory."""
     config = TemporalConfig(options.temporal_mode, options.temporal_strength)
+    if config.mode == "off" and config.strength != TemporalConfig.strength:
+        raise ConfigError("--temporal-strength goes with --temporal-mode auto: give both")
+    return config
+
+
+def _temporal_config(options: argparse.Namespace) -> TemporalConfig:
+    """The same, and ConfigError for a memory without a sequence."""
+    config = temporal_config(options)
     if config.mode != "off" and not options.sequence:
         raise ConfigError(
             f"--temporal-mode {config.mode} needs frames of one video: add --sequence"

@@ -10,7 +10,7 @@ from pathlib import Path
 from dreamif_model.arrays import RgbImage, StoredImage, to_bytes
 from dreamif_model.errors import ConfigError, ImageError
 from dreamif_model.fusion_result import FusionResult
-from dreamif_model.image_files import PairPaths, find_pairs, write_image
+from dreamif_model.image_files import DOMINANCE_ENDINGS, PairPaths, find_pairs, write_image
 from dreamif_model.output_files import whole_file
 from dreamif_model.video_files import VideoReader, as_gray, as_rgb, count_frames, is_video
 from dreamif_ros.pictures import CODECS, VideoWriter
@@ -128,7 +128,7 @@ def _is_file(out: Path) -> bool:
 
 
 def _file_names(name: str, dominance: bool) -> list[str]:
-    endings = ("", "_infrared", "_visible") if dominance else ("",)
+    endings = ("", *DOMINANCE_ENDINGS) if dominance else ("",)
     return [f"{name}{ending}.png" for ending in endings]
 
 

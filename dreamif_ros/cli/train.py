@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from dreamif_model.errors import ConfigError
 from dreamif_model.training.data import LAYOUTS, DataSet
 from dreamif_model.training.run import CHECKPOINT, train
 from dreamif_model.training.train_config import TrainConfig, check_setting
@@ -83,6 +84,7 @@ def run(options: argparse.Namespace) -> int:
         if name in overrides:
             check_setting(name, f"--{name}", overrides[name])
     config = TrainConfig.load(options.config, options.data_root, **overrides)
+    _check_data(config)
     _check_outputs(options, config)
     make_folder("--out", options.out)
     command = f"dreamif {shlex.join(sys.argv[1:])}"
@@ -90,6 +92,16 @@ def run(options: argparse.Namespace) -> int:
     if os.environ.get("RANK", "0") == "0":  # torchrun's number of this process
         print(f"weights: {weights}")
     return 0
+
+
+def _check_data(config: TrainConfig) -> None:
+    """ConfigError where a folder of pairs is missing, before anything is written."""
+    for data in config.data:
+        if not data.path.is_dir():
+            raise ConfigError(
+                f"there is no folder {data.path} of training pairs: name the folder that holds the "
+                "config's sets with --data-root, or your own pairs with --data"
+            )
 
 
 def _check_outputs(options: argparse.Namespace, config: TrainConfig) -> None:

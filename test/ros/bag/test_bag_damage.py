@@ -146,7 +146,7 @@ class TestDamagedFiles:
         ("name", "content", "reason"),
         [
             ("x.txt", b"", "is no bag"),
-            ("x.mcap", b"", "is no MCAP file"),
+            ("x.mcap", b"", "is no MCAP file: it is empty"),
             ("x.mcap", b"\x89MCAP0\r\n", "holds no messages"),
             ("x.db3", b"SQLite format 3\0", "cannot read the bag"),
             ("x.db3", b"", "no such table"),

@@ -5,11 +5,13 @@ import io
 import json
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from helpers import ROOT
 from helpers.videos import camera, scene
 
 from dreamif_model import FusionPipeline
@@ -133,6 +135,7 @@ def test_a_sequence_is_fused_with_the_memory_of_its_frames(tmp_path, rng):
     ("options", "words"),
     [
         (["--temporal-mode", "auto"], "--temporal-mode auto needs frames of one video: add --seq"),
+        (["--temporal-strength", "1"], "--temporal-strength goes with --temporal-mode auto"),
         (["--temporal-strength", "2"], "temporal strength is 2.0, expected 0 to 1"),
         (["--degrade", "gaussian:-3"], "must be from 0.1 to 255, got -3"),
         (["--degrade", "gaussian:20", "--seed", "-1"], "--seed is -1, expected 0 to 2^63 - 1"),
@@ -211,7 +214,7 @@ def test_dominance_overwrites_neither_an_input_nor_another_pair(folders, capfd):
     [
         ["fuse", "--variant", "average", "--ir", "ir/a.png", "--vi", "vi/a.png"],
         ["evaluate", "--variant", "average", "--ir", "ir/a.png", "--vi", "vi/a.png"],
-        ["train", "--config", "train.yaml", "--data", "data"],
+        ["train", "--config", "train.yaml", "--data", "."],
         ["demo"],
     ],
 )
@@ -246,6 +249,27 @@ def test_a_wrong_call_is_status_2(arguments):
     with pytest.raises(SystemExit) as exit_info:
         cli.main(arguments)
     assert exit_info.value.code == 2
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        cli.main(["--version"])
+    assert exit_info.value.code == 0
+    version = ElementTree.parse(ROOT / "package.xml").findtext("version")
+    assert capsys.readouterr().out == f"dreamif {version}\n"
+
+
+def test_metrics_pass_over_dominance_maps(folders, rng, capfd):
+    for path in (folders / "ir").iterdir():  # metrics take 8 bit, and larger images than these
+        write_image(path, rng.integers(0, 256, (48, 64), dtype=np.uint8))
+        write_image(folders / "vi" / path.name, rng.integers(0, 256, (48, 64), dtype=np.uint8))
+    assert fuse(folders, "--variant", "average", "--dominance") == 0
+    paths = [f"--{name}={folders / name}" for name in ("ir", "vi")]
+    assert cli.main(["metrics", *paths, f"--fused={folders / 'out'}"]) == 0
+    assert "2 images" in capfd.readouterr().out
+    (folders / "out" / "c_infrared.png").write_bytes((folders / "out" / "a.png").read_bytes())
+    assert cli.main(["metrics", *paths, f"--fused={folders / 'out'}"]) == 1
+    assert "1 images have no partner of the same name" in capfd.readouterr().err
 
 
 def verbs_of(parser):
@@ -414,6 +438,15 @@ def test_train_takes_data_seed_and_ablation_from_the_command(folders, capfd):
     record = json.loads((out / "nano.json").read_text())
     assert (record["config"]["seed"], record["config"]["without"]) == (7, ["self_enhancement"])
     assert [(data["weight"], data["training"]) for data in record["data"]] == [(2.0, ["d"])]
+
+
+def test_train_refuses_a_missing_folder_before_it_writes(tmp_path, capfd):
+    config = tmp_path / "c.yaml"
+    config.write_text("variant: nano\ndata: [{path: none}]")
+    assert cli.main(["train", "--config", str(config), "--out", str(tmp_path / "out")]) == 2
+    told = capfd.readouterr().err
+    assert f"there is no folder {tmp_path / 'none'} of training pairs: name the folder" in told
+    assert [path.name for path in tmp_path.iterdir()] == ["c.yaml"]
 
 
 def test_train_refuses_a_weight_that_is_none(folders, capfd):

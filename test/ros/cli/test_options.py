@@ -92,6 +92,7 @@ def test_what_is_read_or_foreign_is_no_output(tmp_path):
         (["view", "--port", f"1{'0' * 400}"], "--port: '1000"),
         (["summary", "--size", "9" * 5000 + "x480"], "--size is '999"),
         (["summary", "\x1b[31mred"], "unrecognized arguments: \\x1b[31mred"),
+        (["metrics", "--ir", "i", "--vi", "v", "--fused", "f", "--still", "4"], "with --sequence"),
         (["metrics", "--ir", "no\nne\x07", "--vi", "v", "--fused", "f"], "no ne\\x07"),
     ],
 )

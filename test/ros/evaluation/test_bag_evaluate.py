@@ -201,7 +201,11 @@ class TestCommand:
             (["--json", "/nowhere/x.json"], "make its folder"),
             (["--json", "/"], "--json / is a folder"),
             (["--out", "/dev/null/out"], "--out /dev/null is a file"),
-            (["--thermal-low", "5", "--thermal-high", "1"], r"low \(5\.0\) must be below high"),
+            (["--thermal-low", "5"], "--thermal-low is for --thermal-mode fixed"),
+            (
+                ["--thermal-mode", "fixed", "--thermal-low", "5", "--thermal-high", "1"],
+                r"low \(5\.0\) must be below high",
+            ),
             (["--calibration", "/nowhere.yaml"], "cannot read /nowhere.yaml"),
         ],
     )
