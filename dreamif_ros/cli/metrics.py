@@ -100,10 +100,10 @@ def run(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> None:
     if options.jobs is not None and options.jobs < 1:
         raise ConfigError(f"--jobs is {options.jobs}, expected 1 or more")
-    if options.still != STILL and not options.sequence:
-        raise ConfigError("--still goes with --sequence")
     if not 0 <= options.still <= 255:
         raise ConfigError(f"--still is {options.still:g}, expected 0 to 255 gray levels")
+    if options.still != STILL and not options.sequence:
+        raise ConfigError("--still goes with --sequence")
     inputs = [options.ir, options.vi, options.fused, *(options.lpips or ())]
     check_outputs({"--json": options.json}, inputs, force=options.force)
 
