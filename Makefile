@@ -12,7 +12,7 @@ PYTEST_ARGS ?=
 SLOW := test/model/backends test/model/model_files/test_graph_export.py \
     test/model/training/test_training.py test/project/test_gpu_kit.py \
     test/project/test_packaging.py test/project/test_fuzz.py test/project/test_sros2_policies.py \
-    test/ros/cli/test_cli.py test/ros/detection/test_detector.py \
+    test/ros/cli/test_cli.py test/ros/cli/test_evaluate.py test/ros/detection/test_detector.py \
     test/ros/detection/test_detector_files.py test/ros/detection/test_openvino_yolo.py \
     test/ros/detection/test_tracker.py test/ros/detection/test_ultralytics.py \
     test/ros/detection/test_evaluate_detection.py test/ros/evaluation test/ros/view

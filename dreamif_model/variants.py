@@ -116,7 +116,7 @@ NETWORKS: dict[str, NetworkConfig | LeanConfig] = {
     ),
     "tiny": TINY,
     "nano": LeanConfig(),
-    "nano_permissive": LeanConfig(),  # its weights saw no data that forbids commercial use
+    "nano_permissive": LeanConfig(),  # its data's terms allow commercial use
     "released": NetworkConfig(released=True, cross_enhancement=False, self_enhancement=False),
 }
 SWITCHES = ("relative_dominance", "cross_enhancement", "self_enhancement")

@@ -186,6 +186,8 @@ def _check(options: argparse.Namespace) -> None:
         )
     if options.sure is not None and not MIN_CONFIDENCE <= options.sure < 1:
         raise ConfigError(f"--sure is {options.sure:g}, expected {MIN_CONFIDENCE:g} to below 1")
+    if options.map and not (options.labels or options.scene):
+        raise ConfigError("--map goes with --labels")
     if bool(options.model) == bool(options.write_dataset):
         raise ConfigError("give --model FILE to detect with, or --write-dataset DIR instead")
     inputs = [options.ir, options.vi, options.labels, options.calibration]

@@ -62,3 +62,8 @@ def checkpoints(tmp_path_factory):
         return path
 
     return make
+
+
+@pytest.fixture
+def ultralytics():
+    return pytest.importorskip("ultralytics", reason="needs ultralytics")
